@@ -1,0 +1,1 @@
+"""Recipes: one short file per published training; base.py holds every key."""
