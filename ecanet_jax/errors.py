@@ -1,0 +1,35 @@
+"""What a user is told: one line with the value, the rule and the nearest known name."""
+
+import difflib
+from collections.abc import Mapping
+from typing import TypeVar
+
+Value = TypeVar('Value')
+
+
+class UserError(ValueError):
+  """A mistake in what the user asked for; programs print its text and exit with status 2."""
+
+
+def closest(name: str, known) -> str:
+  """Returns ' Did you mean NAME?' for the nearest of the known names, or '' when none is near."""
+  matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+  return f' Did you mean {matches[0]!r}?' if matches else ''
+
+
+def lookup(table: Mapping[str, Value], name: str, what: str) -> Value:
+  """Returns `table[name]`.
+
+  Args:
+    table: the known names.
+    name: what the user wrote.
+    what: the noun for the message, such as 'model'.
+
+  Raises:
+    UserError: the name is not in the table; the text gives the closest and all known names.
+  """
+  if name in table:
+    return table[name]
+  raise UserError(
+    f'unknown {what} {name!r}.{closest(str(name), table)} Known: {", ".join(sorted(table))}.'
+  )

@@ -1,0 +1,93 @@
+"""The registered networks: `create_model`, `list_models`."""
+
+import dataclasses
+import fnmatch
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+
+from ecanet_jax.attention import Attention
+from ecanet_jax.errors import UserError, closest, lookup
+from ecanet_jax.models import efficientnet
+from ecanet_jax.models.record import Network
+
+NETWORKS: dict[str, Network] = {record.name: record for record in efficientnet.NETWORKS}
+
+
+def network(name: str) -> Network:
+  """The record of a registered network.
+
+  Raises:
+    UserError: the name is not known.
+  """
+  return lookup(NETWORKS, name, 'model')
+
+
+def list_models(pattern: str = '*') -> list[str]:
+  """Names of the registered networks that match a shell pattern such as '*eca*', sorted."""
+  return sorted(fnmatch.filter(NETWORKS, pattern))
+
+
+def create_model(name: str, **overrides: Any) -> nn.Module:
+  """Makes a registered network.
+
+  Args:
+    name: one of `list_models()`.
+    **overrides: fields of the family's module, such as `num_classes=10`; `attention` is a kind
+      ('eca') or a mapping of fields of `Attention` ({'kind': 'eca', 'where': 'skip'}). A value of
+      None keeps the registered network's.
+
+  Returns:
+    A flax module; `model.init(key, images, train=False)` gives {'params', 'batch_stats'}, and
+    `model.apply(variables, images, train=False)` maps `[B, H, W, 3]` to logits `[B, classes]`.
+
+  Raises:
+    UserError: an unknown name or field, or a combination that the family does not have.
+  """
+  record = network(name)
+  arguments = dict(record.arguments)
+  fields = {field.name for field in dataclasses.fields(record.family)} - {'parent', 'name'}
+  for key, value in overrides.items():
+    if key not in fields:
+      raise UserError(
+        f'{name} has no field {key!r}.{closest(key, fields)} Known: {", ".join(sorted(fields))}.'
+      )
+    if value is None:
+      continue
+    if key == 'attention':
+      value = _override_attention(arguments.get('attention', Attention()), value)
+    arguments[key] = value
+  model = record.family(**arguments)
+  model.check()
+  return model
+
+
+def create_from_config(config: Mapping[str, Any], **extra: Any) -> nn.Module:
+  """Makes the network that a recipe's `model` section describes.
+
+  Args:
+    config: `config.model`, a ConfigDict or what its JSON gives back; lists become tuples.
+    **extra: further fields of the family's module, such as `dtype`.
+  """
+
+  def plain(value):
+    if isinstance(value, Mapping):
+      return {key: plain(item) for key, item in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+  fields = plain(dict(config.items()))
+  return create_model(fields.pop('name'), **fields, **extra)
+
+
+def _override_attention(registered: Attention, value) -> Attention:
+  if isinstance(value, Attention):
+    return value
+  changes = {'kind': value} if isinstance(value, str) else dict(value)
+  fields = [field.name for field in dataclasses.fields(Attention)]
+  for key in changes:
+    if key not in fields:
+      raise UserError(
+        f'attention has no field {key!r}.{closest(key, fields)} Known: {", ".join(fields)}.'
+      )
+  return dataclasses.replace(registered, **{k: v for k, v in changes.items() if v is not None})

@@ -1,0 +1,1 @@
+"""Hot functions with hand-written gradients, each beside its plain reference."""
