@@ -1,0 +1,37 @@
+"""The curves of a run: loss, accuracy, learning rate, speed."""
+
+import os
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+
+def draw_curves(lines: list[dict[str, Any]], path: str | os.PathLike, title: str) -> None:
+  """Draws a PNG from the lines of metrics.jsonl.
+
+  Args:
+    lines: of `training.metrics.read_metrics`.
+    path: of the PNG.
+    title: of the figure.
+  """
+  panels = (
+    ('loss (cross-entropy)', (('train/loss', 'training'), ('eval/loss', 'evaluation')), 1.0),
+    ('accuracy, %', (('eval/top1', 'top-1'), ('eval/top5', 'top-5')), 100.0),
+    ('learning rate', (('train/lr', 'learning rate'),), 1.0),
+    ('training images/s', (('train/images_per_second', 'images/s'),), 1.0),
+  )
+  figure = Figure(figsize=(10, 7), layout='constrained')
+  FigureCanvasAgg(figure)
+  figure.suptitle(title)
+  for axes, (label, series, factor) in zip(figure.subplots(2, 2).flat, panels, strict=True):
+    for key, name in series:
+      points = [(line['step'], factor * line[key]) for line in lines if key in line]
+      if points:
+        axes.plot(*zip(*points, strict=True), label=name, marker='.' if len(points) < 60 else None)
+    if len(series) > 1 and axes.lines:
+      axes.legend()
+    axes.set_xlabel('step')
+    axes.set_ylabel(label)
+    axes.grid(alpha=0.3)
+  figure.savefig(path, dpi=100)

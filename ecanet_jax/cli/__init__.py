@@ -1,0 +1,43 @@
+"""Command line: `python -m ecanet_jax COMMAND`, one module for each command.
+
+A command's module has `add_arguments(parser)` and `run(args) -> exit status`; it is imported only
+when it is the one that was asked for, so that `models` starts without TensorFlow.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from ecanet_jax.errors import UserError, lookup
+
+COMMANDS = {
+  'models': 'list the networks',
+  'summary': "print a network's blocks and parameters",
+  'prepare': 'prepare and verify a data set; the only command that uses the network',
+  'convert': 'weights to PyTorch (timm) and back',
+  'bench': 'measure a network against timm',
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+  """Runs one command and returns its exit status; a user's mistake is one line and status 2."""
+  arguments = list(sys.argv[1:] if arguments is None else arguments)
+  width = max(map(len, COMMANDS))
+  listing = '\n'.join(f'  {name:<{width}}  {text}' for name, text in COMMANDS.items())
+  usage = f'usage: python -m ecanet_jax COMMAND [--help]\n\ncommands:\n{listing}'
+  if not arguments or arguments[0] in ('-h', '--help'):
+    print(usage)
+    return 0 if arguments else 2
+  name, *rest = arguments
+  try:
+    text = lookup(COMMANDS, name, 'command')
+    command = importlib.import_module(f'ecanet_jax.cli.{name}')
+    parser = argparse.ArgumentParser(f'python -m ecanet_jax {name}', description=text)
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(rest))
+  except UserError as error:
+    print(f'error: {error}', file=sys.stderr)
+    return 2
+  except BrokenPipeError:
+    return 1

@@ -1,0 +1,84 @@
+"""How train.py and eval.py start and end: a user's mistake is one line and exit status 2."""
+
+import logging
+import pathlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import absl.logging
+from absl import app, flags
+
+from ecanet_jax.errors import UserError, closest
+
+
+def run_program(main: Callable[[], None], config: flags.FlagHolder) -> int:
+  """Parses the flags, runs an absl program and returns its exit status.
+
+  Args:
+    main: called without arguments once the flags are parsed.
+    config: the flag `--config`.
+  """
+
+  def parse(arguments: Sequence[str]) -> list[str]:
+    try:
+      rest = flags.FLAGS(arguments)
+      keys = list(config.value)  # raises what went wrong while the file was loaded
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+      raise UserError(_explain(error, arguments)) from error
+    if len(rest) > 1 or not keys:
+      raise UserError(f'unexpected argument {rest[1:]}; write --config.KEY=VALUE.')
+    return rest
+
+  _start_log()
+  try:
+    app.run(lambda _: main(), flags_parser=parse)
+  except UserError as error:
+    return _fail(error)
+  except KeyboardInterrupt:
+    return _fail('interrupted; the same command goes on from the last checkpoint.', 130)
+  except SystemExit as end:
+    return end.code if isinstance(end.code, int) else int(end.code is not None)
+  return 0
+
+
+def _start_log() -> None:
+  """Our own lines on standard error; of the libraries', errors alone."""
+  absl.logging.set_verbosity(absl.logging.ERROR)
+  handler = logging.StreamHandler()
+  handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
+  log = logging.getLogger('ecanet_jax')
+  log.handlers, log.propagate = [handler], False
+  log.setLevel(logging.INFO)
+
+
+def _explain(error: Exception, arguments: Sequence[str]) -> str:
+  """One line for what absl and ml_collections raise: a key, a value, or a file that is missing."""
+  from configs import base
+
+  known = list(_keys(base.get_config()))
+  for argument in arguments:
+    name, has_value, value = argument.lstrip('-').partition('=')
+    if name == 'config' and has_value and not pathlib.Path(value).is_file():
+      files = [str(path) for path in sorted(pathlib.Path('configs').glob('[!_]*.py'))]
+      return f'no config file {value!r}.{closest(value, files)} Known: {", ".join(files)}.'
+    if name.startswith('config.') and name.removeprefix('config.') not in known:
+      key = name.removeprefix('config.')
+      same_end = [k for k in known if k.split('.')[-1] == key.split('.')[-1]]
+      near = f' Did you mean {same_end[0]!r}?' if same_end else closest(key, known)
+      return f'unknown config key {key!r}.{near} configs/base.py has them all.'
+  text = ' '.join(str(error.args[0] if error.args else error).split())
+  return text.removeprefix('flag --config=None: ')
+
+
+def _keys(config: Mapping, prefix: str = '') -> Iterator[str]:
+  for key in config:
+    # Not items(): a placeholder's value is None.
+    if isinstance(config[key], Mapping) or hasattr(config[key], 'keys'):
+      yield from _keys(config[key], f'{prefix}{key}.')
+    else:
+      yield prefix + key
+
+
+def _fail(text, status: int = 2) -> int:
+  print(f'error: {text}', file=sys.stderr, flush=True)
+  return status

@@ -1,0 +1,1 @@
+"""What happens each step: state, step, optimizer, schedule, sharding, evaluation, checkpoints."""

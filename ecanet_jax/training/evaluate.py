@@ -1,0 +1,73 @@
+"""Exact evaluation: every image once, whatever the batch size, devices and processes."""
+
+from collections.abc import Callable, Iterator
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from ecanet_jax.errors import UserError
+from ecanet_jax.training.progress import bar
+from ecanet_jax.training.sharding import by_image, put_batch, replicated
+from ecanet_jax.training.task import Task
+
+
+def make_eval_step(model: nn.Module, task: Task, mesh: Mesh) -> Callable:
+  """Compiles the evaluation step: variables and a batch with `mask` give the task's sums."""
+
+  def eval_step(variables, batch):
+    return task.sums(model.apply(variables, task.inputs(batch), train=False), batch)
+
+  return jax.jit(
+    eval_step, in_shardings=(replicated(mesh), by_image(mesh)), out_shardings=replicated(mesh)
+  )
+
+
+def evaluate(
+  eval_step: Callable,
+  variables,
+  batches: Iterator[dict[str, np.ndarray]],
+  steps: int,
+  expected: int,
+  task: Task,
+  mesh: Mesh,
+) -> dict[str, float]:
+  """Evaluates a whole split.
+
+  Args:
+    eval_step: of `make_eval_step`.
+    variables: {'params', 'batch_stats'}.
+    batches: this process's rows; rows with mask False are padding and count nothing.
+    steps: batches to take, the same on every process.
+    expected: number of images in the split.
+    task: what is measured.
+    mesh: the devices.
+
+  Returns:
+    The task's metrics and, as `seen` and `<name>_count`, the integers behind them.
+
+  Raises:
+    UserError: the number of images seen is not the split's.
+  """
+  totals: dict[str, float] = {}
+  for _ in bar(range(steps), 'evaluation', 'batch'):
+    sums = eval_step(variables, put_batch(next(batches), mesh))
+    for key, value in jax.device_get(sums).items():
+      totals[key] = totals.get(key, 0) + value.item()
+  if totals.get('seen', 0) != expected:
+    raise UserError(
+      f'evaluation saw {totals.get("seen", 0)} images and the split has {expected}: '
+      'the data set on disk is not what its description says; prepare it again.'
+    )
+  counts = {f'{key}_count': totals[key] for key in ('top1', 'top5') if key in totals}
+  return {**task.metrics(totals), **counts, 'seen': totals['seen']}
+
+
+def result_line(metrics: dict[str, float], data: str, expected: int, weights: str) -> str:
+  """The one line that reports an evaluation."""
+  return (
+    f'top-1 {100 * metrics["top1"]:.2f} % ({metrics["top1_count"]:,}), '
+    f'top-5 {100 * metrics["top5"]:.2f} %, loss {metrics["loss"]:.4f} on '
+    f'{metrics["seen"]:,} of {expected:,} images of {data}; {weights}'
+  )

@@ -1,0 +1,92 @@
+"""What a person sees while it works: a bar on a terminal, plain lines in a log."""
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Iterable
+
+import jax
+import tqdm
+
+log = logging.getLogger('ecanet_jax')
+
+
+def on_terminal() -> bool:
+  """This is the first process and its messages go to a terminal."""
+  return jax.process_index() == 0 and sys.stderr.isatty()
+
+
+def bar(items: Iterable, text: str, unit: str) -> tqdm.tqdm:
+  """Iterates with a bar with rate and time left; silent when not on a terminal."""
+  return tqdm.tqdm(
+    items, desc=text, unit=unit, leave=False, disable=not on_terminal(), dynamic_ncols=True
+  )
+
+
+class Progress:
+  """Images per second, share of time spent waiting for data, time left."""
+
+  def __init__(self, start: int, total: int, batch_size: int):
+    self.total, self.batch_size = total, batch_size
+    self._step, self._began, self._waited = start, time.monotonic(), 0.0
+    self._bar = tqdm.tqdm(
+      total=total, initial=start, desc='training', unit='step', disable=not on_terminal(),
+      dynamic_ncols=True,
+    )
+
+  def waited(self, seconds: float) -> None:
+    """Counts time in which the step had no data."""
+    self._waited += seconds
+
+  def advance(self) -> None:
+    """One more step was dispatched."""
+    self._bar.update(1)
+
+  def report(self, step: int, epoch: float, metrics: dict[str, float]) -> dict[str, float]:
+    """Writes the line of the steps since the last report and returns its figures.
+
+    Args:
+      step: last finished step.
+      epoch: passes over the training split until there.
+      metrics: loss and lr.
+
+    Returns:
+      images_per_second and data_wait, a fraction of the time.
+    """
+    seconds = max(time.monotonic() - self._began, 1e-9)
+    steps = step - self._step
+    rate = steps * self.batch_size / seconds
+    wait = min(self._waited / seconds, 1.0)
+    left = (self.total - step) * seconds / max(steps, 1)
+    self._step, self._began, self._waited = step, time.monotonic(), 0.0
+    line = (
+      f'step {step}/{self.total} epoch {epoch:.2f} loss {metrics["loss"]:.4f} '
+      f'lr {metrics["lr"]:.5f} {rate:.1f} images/s, {100 * wait:.0f} % waiting for data, '
+      f'{_clock(left)} left'
+    )
+    self.say(line)
+    return {'images_per_second': rate, 'data_wait': wait}
+
+  def say(self, line: str) -> None:
+    """A line above the bar, or in the log."""
+    if on_terminal():
+      self._bar.write(line, file=sys.stderr)
+    else:
+      log.info('%s', line)
+
+  @contextlib.contextmanager
+  def paused(self):
+    """What is done inside (an evaluation, a save) does not count as training time."""
+    began = time.monotonic()
+    yield
+    self._began += time.monotonic() - began
+
+  def close(self) -> None:
+    self._bar.close()
+
+
+def _clock(seconds: float) -> str:
+  minutes, seconds = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f'{hours}:{minutes:02}:{seconds:02}'

@@ -1,0 +1,73 @@
+"""The only place that knows of devices and processes: start-up, mesh, placement."""
+
+import importlib.util
+import pathlib
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from ecanet_jax.errors import UserError
+
+
+def start_processes(coordinator: str, num_processes: int, process_id: int) -> None:
+  """Joins the processes of one training; must run before anything else touches a device.
+
+  With a coordinator ('host:port') the three arguments are used; on a Cloud TPU machine without
+  one, JAX finds the pod by itself; else this is the only process.
+
+  Raises:
+    UserError: arguments that do not fit each other.
+  """
+  if coordinator:
+    if ':' not in coordinator:
+      raise UserError(f'--coordinator={coordinator}: give host:port, such as 10.0.0.1:1234.')
+    if not 0 <= process_id < num_processes:
+      raise UserError(
+        f'--process_id={process_id} must be at least 0 and below --num_processes={num_processes}.'
+      )
+    if jax.config.jax_platforms == 'cpu':
+      jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+    jax.distributed.initialize(coordinator, num_processes, process_id)
+  elif _on_cloud_tpu():
+    jax.distributed.initialize()
+
+
+def _on_cloud_tpu() -> bool:
+  devices = [*pathlib.Path('/dev').glob('accel*'), *pathlib.Path('/dev').glob('vfio/[0-9]*')]
+  return importlib.util.find_spec('libtpu') is not None and bool(devices)
+
+
+def make_mesh() -> Mesh:
+  """All devices of all processes along the axis 'data'."""
+  return jax.make_mesh((jax.device_count(),), ('data',), axis_types=(AxisType.Auto,))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """A copy on every device."""
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def by_image(mesh: Mesh) -> NamedSharding:
+  """The first axis is cut over the devices."""
+  return NamedSharding(mesh, PartitionSpec('data'))
+
+
+def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+  """Places this process's rows `[b, ...]` of a batch as global arrays `[b * processes, ...]`."""
+  sharding = by_image(mesh)
+  return {
+    key: jax.make_array_from_process_local_data(sharding, value) for key, value in batch.items()
+  }
+
+
+def check_batch(name: str, batch_size: int, mesh: Mesh) -> None:
+  """Raises UserError unless the global batch divides over the devices."""
+  devices = mesh.devices.size
+  if batch_size < 1 or batch_size % devices:
+    below = batch_size // devices * devices
+    near = ' or '.join(str(n) for n in (below, below + devices) if n > 0)
+    raise UserError(
+      f'{name}={batch_size} does not divide over {devices} devices; '
+      f'give a multiple of {devices}, such as {near}.'
+    )

@@ -1,0 +1,70 @@
+"""One update of the state, compiled once."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from ecanet_jax.training.schedule import Schedule
+from ecanet_jax.training.sharding import by_image, replicated
+from ecanet_jax.training.state import TrainState, ema_decay
+from ecanet_jax.training.task import Batch, Task
+
+Metrics = dict[str, jax.Array]
+
+
+def make_train_step(
+  model: nn.Module,
+  task: Task,
+  tx: optax.GradientTransformation,
+  schedule: Schedule,
+  config,
+  mesh: Mesh,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+  """Compiles the training step; the state is donated, the batch is cut over the mesh's devices.
+
+  Seen from the step there is one global batch: its mean loss, its gradient and (with bn_groups=1)
+  its BatchNorm statistics are those of one large device, and XLA adds what must be communicated.
+
+  Returns:
+    A function of state and batch that gives the next state and float32 scalars: loss, grad_norm
+    (of the loss, before clipping) and lr.
+  """
+
+  def train_step(state: TrainState, batch: Batch):
+    key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+
+    def loss_of(params):
+      outputs, changed = model.apply(
+        {'params': params, 'batch_stats': state.variables['batch_stats']},
+        task.inputs(batch), train=True, mutable=['batch_stats'],
+        rngs={'dropout': key},
+      )
+      return task.loss(outputs, batch), changed['batch_stats']
+
+    params = state.variables['params']
+    (loss, batch_stats), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
+    updates, opt_state = tx.update(gradient, state.opt_state, params)
+    variables = {'params': optax.apply_updates(params, updates), 'batch_stats': batch_stats}
+    ema = state.ema
+    if ema:
+      decay = ema_decay(config, state.step)
+      ema = jax.tree.map(lambda mean, new: decay * mean + (1 - decay) * new, ema, variables)
+    metrics = {
+      'loss': loss,
+      'grad_norm': optax.tree.norm(gradient),
+      'lr': schedule(state.step),
+    }
+    metrics = jax.tree.map(lambda value: value.astype(jnp.float32), metrics)
+    return (
+      state.replace(step=state.step + 1, variables=variables, ema=ema, opt_state=opt_state),
+      metrics,
+    )
+
+  return jax.jit(
+    train_step, donate_argnums=0, in_shardings=(replicated(mesh), by_image(mesh)),
+    out_shardings=replicated(mesh),
+  )

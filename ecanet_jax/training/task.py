@@ -1,0 +1,78 @@
+"""What the trainer must know of a task: an example input, a loss, metrics that are summed."""
+
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ecanet_jax.errors import UserError
+
+Batch = dict[str, jax.Array]
+
+
+class Task(Protocol):
+  """The trainer's whole view of a task."""
+
+  def example(self) -> jax.Array:
+    """An input of the network with batch size 1, to initialise it."""
+    ...
+
+  def inputs(self, batch: Batch) -> jax.Array:
+    """The network's input for a batch as the data pipeline gives it."""
+    ...
+
+  def loss(self, outputs: jax.Array, batch: Batch) -> jax.Array:
+    """Scalar mean over the batch."""
+    ...
+
+  def sums(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
+    """Sums over the images with `mask`; 'seen' counts them."""
+    ...
+
+  def metrics(self, sums: dict[str, float]) -> dict[str, float]:
+    """The reported figures of a split's sums."""
+    ...
+
+
+class Classification:
+  """Images uint8 `[B, H, W, 3]` with labels int32 `[B]`."""
+
+  def __init__(self, config):
+    self.size = config.data.image_size
+    self.mean = jnp.asarray(config.data.mean, jnp.float32)
+    self.std = jnp.asarray(config.data.std, jnp.float32)
+    self.smoothing = config.loss.label_smoothing
+    if not 0 <= self.smoothing < 1:
+      raise UserError(f'loss.label_smoothing={self.smoothing} must be at least 0 and below 1.')
+
+  def example(self) -> jax.Array:
+    return jnp.zeros((1, self.size, self.size, 3), jnp.float32)
+
+  def inputs(self, batch: Batch) -> jax.Array:
+    images = batch['image'].astype(jnp.float32) / 255
+    return (images - self.mean[None, None, None]) / self.std[None, None, None]
+
+  def loss(self, outputs: jax.Array, batch: Batch) -> jax.Array:
+    targets = jax.nn.one_hot(batch['label'], outputs.shape[-1])
+    return optax.softmax_cross_entropy(
+      outputs, optax.smooth_labels(targets, self.smoothing)
+    ).mean()
+
+  def sums(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
+    mask, label = batch['mask'], batch['label']
+    own = jnp.take_along_axis(outputs, label[:, None], axis=-1)
+    # How many classes score higher; ties go to the lower index, as argmax has it.
+    index = jnp.arange(outputs.shape[-1])[None]
+    ahead = (outputs > own) | ((outputs == own) & (index < label[:, None]))
+    rank = ahead.sum(-1)
+    cross_entropy = optax.softmax_cross_entropy_with_integer_labels(outputs, label)
+    return {
+      'top1': (mask & (rank < 1)).sum(),
+      'top5': (mask & (rank < 5)).sum(),
+      'loss': jnp.where(mask, cross_entropy, 0.0).sum(),
+      'seen': mask.sum(),
+    }
+
+  def metrics(self, sums: dict[str, float]) -> dict[str, float]:
+    return {key: sums[key] / sums['seen'] for key in ('top1', 'top5', 'loss')}

@@ -1,0 +1,289 @@
+"""The one trainer: from a config and a directory to a trained network, resumable at any moment."""
+
+import collections
+import json
+import os
+import pathlib
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from ecanet_jax import data
+from ecanet_jax.errors import UserError, lookup
+from ecanet_jax.models import create_from_config
+from ecanet_jax.ops import depthwise
+from ecanet_jax.training import sharding
+from ecanet_jax.training.checkpoint import Checkpoints, load_weights
+from ecanet_jax.training.evaluate import evaluate, make_eval_step, result_line
+from ecanet_jax.training.metrics import MetricsWriter, read_metrics
+from ecanet_jax.training.optimizer import make_optimizer
+from ecanet_jax.training.progress import Progress, log
+from ecanet_jax.training.schedule import make_schedule, peak_learning_rate
+from ecanet_jax.training.state import init_state
+from ecanet_jax.training.step import make_train_step
+from ecanet_jax.training.task import Classification
+
+DTYPE = {'float32': np.float32, 'bfloat16': jax.numpy.bfloat16}
+
+
+class NonFiniteError(UserError):
+  """The loss or its gradient is not a number; the last good checkpoint is kept."""
+
+
+def make_model(config, num_classes: int):
+  """The network of a config, for a data set with so many classes."""
+  if config.model.num_classes != num_classes:
+    raise UserError(
+      f'model.num_classes={config.model.num_classes} and the data set {config.data.name!r} has '
+      f'{num_classes} classes: set --config.model.num_classes={num_classes}.'
+    )
+  known = dict.fromkeys(['auto', *depthwise.IMPLEMENTATIONS])
+  lookup(known, config.ops.depthwise, 'ops.depthwise')
+  dtype = lookup(DTYPE, config.compute_dtype, 'compute_dtype')
+  return create_from_config(config.model, depthwise=config.ops.depthwise, dtype=dtype)
+
+
+class Trainer:
+  """A training of one config in one directory."""
+
+  def __init__(self, config, workdir: str | os.PathLike):
+    self.config, self.workdir = config, pathlib.Path(workdir)
+    self.mesh = sharding.make_mesh()
+    sharding.check_batch('batch_size', config.batch_size, self.mesh)
+    self.info = data.describe(config)
+    self.task = Classification(config)
+    self.model = make_model(config, self.info.num_classes)
+    self.steps_per_epoch = self.info.train.num_examples / config.batch_size
+    self.total_steps = max(round(config.epochs * self.steps_per_epoch), 1)
+    self.schedule = make_schedule(config, self.steps_per_epoch, self.total_steps)
+    self.tx = make_optimizer(config, self.schedule)
+    self.eval_steps = self._interval('eval_epochs')
+    self.save_steps = self._interval('save_epochs')
+    if config.log_steps < 1:
+      raise UserError(f'log_steps={config.log_steps} must be at least 1.')
+    self.best: dict[str, Any] = {}
+    self.last: dict[str, Any] = {}
+
+  def run(self) -> dict[str, Any]:
+    """Trains to the end and returns the last evaluation.
+
+    Raises:
+      UserError: a checkpoint of another network, or one that cannot be read.
+      NonFiniteError: the loss is not a number.
+    """
+    self.workdir.mkdir(parents=True, exist_ok=True)
+    checkpoints = Checkpoints(self.workdir, self.config.keep_checkpoints)
+    try:
+      state = self._start(checkpoints)
+      step = int(state.step)
+      if step >= self.total_steps:
+        self._announce(f'nothing to do: {self.workdir} is at step {step} of {self.total_steps}')
+      else:
+        self._train(state, step, checkpoints)
+    finally:
+      checkpoints.close()
+    return self.last
+
+  def _start(self, checkpoints: Checkpoints):
+    """A fresh state, or the newest checkpoint's."""
+    make = lambda: init_state(self.model, self.tx, self.config, self.task.example())
+    everywhere = sharding.replicated(self.mesh)
+    step = checkpoints.latest()
+    if step is None:
+      state = jax.jit(make, out_shardings=everywhere)()
+    else:
+      state, meta = checkpoints.restore(step, jax.eval_shape(make), everywhere)
+      self.best, self.last = meta['best'], meta['last']
+      for key, (old, new) in differences(meta['config'], plain(self.config)).items():
+        log.warning('%s was %s in the checkpoint and is %s now', key, old, new)
+      log.info('resumed at step %d of %d from %s', step, self.total_steps, self.workdir)
+    return state
+
+  def _train(self, state, step: int, checkpoints: Checkpoints) -> None:
+    config = self.config
+    log.info(
+      '%s: %s parameters, %d devices, %d steps of %d images (%s), peak learning rate %g',
+      config.model.name, f'{count(state.variables["params"]):,}', self.mesh.devices.size,
+      self.total_steps, config.batch_size, self.info.train.name, peak_learning_rate(config),
+    )
+    train_step = make_train_step(
+      self.model, self.task, self.tx, self.schedule, config, self.mesh
+    )
+    eval_step = make_eval_step(self.model, self.task, self.mesh)
+    writer = MetricsWriter(self.workdir, step, config.tensorboard)
+    if jax.process_index() == 0:
+      (self.workdir / 'config.json').write_text(json.dumps(plain(config), indent=2) + '\n')
+    batches = data.train_batches(
+      config, step, host=jax.process_index(), num_hosts=jax.process_count()
+    )
+    progress = Progress(step, self.total_steps, config.batch_size)
+    pending: collections.deque = collections.deque()  # (step, its metrics, perhaps not computed)
+    began = time.monotonic()
+    first = step
+    try:
+      while step < self.total_steps:
+        before = time.monotonic()
+        batch = next(batches)
+        progress.waited(time.monotonic() - before)
+        placed = sharding.put_batch(batch, self.mesh)
+        with jax.transfer_guard('disallow'):
+          state, metrics = train_step(state, placed)
+        step += 1
+        pending.append((step, metrics))
+        progress.advance()
+        if step == first + 1:
+          with progress.paused():
+            jax.block_until_ready(metrics)
+            progress.say(f'first step after {time.monotonic() - began:.1f} s (compilation)')
+        if len(pending) > 2:  # Lets two steps run ahead of the host, not more.
+          jax.block_until_ready(pending[-3])
+        at_end = step == self.total_steps
+        evaluates = at_end or (self.eval_steps and step % self.eval_steps == 0)
+        saves = at_end or (self.save_steps and step % self.save_steps == 0)
+        if step % config.log_steps == 0 or evaluates or saves:
+          self._log(pending, step, writer, progress)
+        top1 = None
+        with progress.paused():
+          if evaluates:
+            top1 = self._evaluate(eval_step, state, step, writer, progress)
+          if saves:
+            checkpoints.save(state, self._meta(), top1)
+    finally:
+      progress.close()
+      writer.close()
+    checkpoints.wait()
+    self._finish(state)
+
+  def _log(self, pending, step, writer, progress) -> None:
+    """Fetches the metrics of the steps since the last call and stops at one not finite."""
+    values = jax.device_get([metrics for _, metrics in pending])
+    for (number, _), metrics in zip(pending, values, strict=True):
+      if not (np.isfinite(metrics['loss']) and np.isfinite(metrics['grad_norm'])):
+        raise NonFiniteError(
+          f'step {number}: loss {metrics["loss"]}, gradient norm {metrics["grad_norm"]} is not '
+          f'finite; stopped. The last good checkpoint in {self.workdir} is kept; try a lower '
+          f'schedule.lr than {self.config.schedule.lr} or optimizer.clip_norm=1.'
+        )
+    pending.clear()
+    metrics = {
+      'loss': float(np.mean([value['loss'] for value in values])),
+      'grad_norm': float(values[-1]['grad_norm']),
+      'lr': float(values[-1]['lr']),
+    }
+    epoch = step / self.steps_per_epoch
+    speed = progress.report(step, epoch, metrics)
+    writer.write(step, 'train', {**metrics, 'epoch': epoch, **speed})
+
+  def _evaluate(self, eval_step, state, step, writer, progress) -> float:
+    batches, steps = data.eval_batches(
+      self.config, host=jax.process_index(), num_hosts=jax.process_count()
+    )
+    metrics = evaluate(
+      eval_step, state.for_evaluation(), batches, steps, self.info.eval.num_examples, self.task,
+      self.mesh,
+    )
+    writer.write(step, 'eval', metrics)
+    self.last = {'step': step, **metrics}
+    if metrics['top1'] > self.best.get('top1', -1.0):
+      self.best = self.last
+    progress.say(f'step {step}: {self._result()}')
+    return metrics['top1']
+
+  def _finish(self, state) -> None:
+    """The last line, the picture and the export."""
+    if jax.process_index() == 0:
+      from ecanet_jax.analysis.curves import draw_curves
+
+      draw_curves(read_metrics(self.workdir), self.workdir / 'curves.png', self.config.model.name)
+      if self.config.export:
+        from ecanet_jax.weights.export import export
+
+        variables = jax.device_get(state.for_evaluation())
+        log.info('%s', export(plain(self.config), variables, self.workdir / 'export'))
+    self._announce(f'result: {self._result()}, step {self.total_steps}')
+
+  def _result(self) -> str:
+    return result_line(
+      self.last, self.info.eval.name, self.info.eval.num_examples,
+      'EMA weights' if self.config.ema.decay else 'weights as trained',
+    )
+
+  def _announce(self, line: str) -> None:
+    """The line that a program reads: standard output of the first process."""
+    if jax.process_index() == 0:
+      print(line, flush=True)
+
+  def _meta(self) -> dict[str, Any]:
+    return {'config': plain(self.config), 'best': self.best, 'last': self.last}
+
+  def _interval(self, key: str) -> int:
+    epochs = self.config[key]
+    if epochs < 0:
+      raise UserError(f'{key}={epochs} must be at least 0.')
+    return max(round(epochs * self.steps_per_epoch), 1) if epochs else 0
+
+
+def train_and_evaluate(config, workdir: str | os.PathLike) -> dict[str, Any]:
+  """Trains `config` in `workdir`, from its newest checkpoint on, and returns the evaluation."""
+  return Trainer(config, workdir).run()
+
+
+def evaluate_checkpoint(
+  config, workdir: str | os.PathLike, checkpoint: str, weights: str
+) -> dict[str, Any]:
+  """Evaluates a checkpoint on the config's evaluation split and prints the result twice.
+
+  Args:
+    config: data set and batch size; the network is the checkpoint's.
+    workdir: of the training.
+    checkpoint: 'last', 'best' or a step.
+    weights: 'ema' or 'raw'.
+
+  Raises:
+    UserError: no such checkpoint, or the data set does not fit the network.
+  """
+  mesh = sharding.make_mesh()
+  sharding.check_batch('batch_size', config.batch_size, mesh)
+  info, task = data.describe(config), Classification(config)
+  step = int(checkpoint) if checkpoint.isdigit() else checkpoint
+  trained, variables = load_weights(workdir, ema=weights == 'ema', step=step)
+  with config.unlocked():
+    config.model = trained['model']
+  model = make_model(config, info.num_classes)
+  variables = jax.device_put(variables, sharding.replicated(mesh))
+  batches, steps = data.eval_batches(
+    config, host=jax.process_index(), num_hosts=jax.process_count()
+  )
+  metrics = evaluate(
+    make_eval_step(model, task, mesh), variables, batches, steps, info.eval.num_examples, task,
+    mesh,
+  )
+  if jax.process_index() == 0:
+    name = f'{weights} weights, checkpoint {checkpoint} of {workdir}'
+    print(result_line(metrics, info.eval.name, info.eval.num_examples, name))
+    print(json.dumps({'model': config.model.name, 'data': info.eval.name, **metrics}), flush=True)
+  return metrics
+
+
+def plain(config) -> dict[str, Any]:
+  """A config as nested dicts, with lists for tuples, as JSON gives it back."""
+  return json.loads(config.to_json())
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = '') -> dict[str, tuple]:
+  """Dotted keys whose values differ, with both values."""
+  changed = {}
+  for key in {**old, **new}:
+    before, after = old.get(key), new.get(key)
+    if isinstance(before, dict) and isinstance(after, dict):
+      changed.update(differences(before, after, f'{prefix}{key}.'))
+    elif before != after:
+      changed[prefix + key] = (before, after)
+  return changed
+
+
+def count(tree) -> int:
+  """Number of values in a tree of arrays."""
+  return sum(leaf.size for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,33 @@
+"""Trains a network: python train.py --config=configs/eca_b0.py --workdir=DIR [--config.KEY=VALUE]
+
+The same command again goes on from the newest checkpoint in DIR. A config is Python code that this
+program runs.
+"""
+
+import sys
+
+from absl import flags
+from ml_collections import config_flags
+
+from ecanet_jax.cli.program import run_program
+
+CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.', lock_config=True)
+WORKDIR = flags.DEFINE_string('workdir', None, 'Directory of checkpoints, metrics and results.')
+COORDINATOR = flags.DEFINE_string(
+  'coordinator', '', "'host:port' of the first process; not needed on a Cloud TPU pod."
+)
+NUM_PROCESSES = flags.DEFINE_integer('num_processes', 1, 'With --coordinator.')
+PROCESS_ID = flags.DEFINE_integer('process_id', 0, 'With --coordinator; from 0.')
+flags.mark_flags_as_required(['config', 'workdir'])
+
+
+def main() -> None:
+  from ecanet_jax.training import sharding
+  from ecanet_jax.training.trainer import train_and_evaluate
+
+  sharding.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+  train_and_evaluate(CONFIG.value, WORKDIR.value)
+
+
+if __name__ == '__main__':
+  sys.exit(run_program(main, CONFIG))
