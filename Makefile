@@ -1,0 +1,31 @@
+# `make train` and `make test` do all set-up on a fresh machine.
+PYTHON3 ?= python3
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
+
+.PHONY: train test test-all lint
+
+train: $(VENV)/run.stamp  ## B0 with ECA on handwritten digits, from installation to export
+	$(PYTHON) -m ecanet_jax prepare --dataset=digits --data_dir=data
+	$(PYTHON) train.py --config=configs/digits.py --workdir=runs/digits
+
+test: $(VENV)/dev.stamp
+	$(PYTHON) -m pytest
+
+test-all: $(VENV)/dev.stamp
+	$(PYTHON) -m pytest -m ''
+
+lint: $(VENV)/dev.stamp
+	$(VENV)/bin/ruff check .
+
+$(PYTHON):
+	$(PYTHON3) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements.txt | $(PYTHON)
+	$(PIP) -r requirements.txt
+	touch $@
+
+$(VENV)/dev.stamp: requirements.txt requirements-dev.txt | $(PYTHON)
+	$(PIP) -r requirements-dev.txt
+	touch $@ $(VENV)/run.stamp

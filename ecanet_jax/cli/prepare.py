@@ -1,0 +1,192 @@
+"""python -m ecanet_jax prepare: writes a TFDS data set to disk, and checks what is there.
+
+The only command that may use the network. The check reads every record of every split, compares the
+counts, looks at every label, and decodes every image of a small split or an even sample of a large
+one (`--verify=full`: every image).
+"""
+
+import argparse
+import os
+import re
+import tarfile
+
+import numpy as np
+
+from ecanet_jax.errors import UserError
+
+SMALL = 20_000  # splits up to this many images are decoded completely
+SAMPLE = 2_000  # images that are decoded of a larger split
+IMAGENET_COUNTS = {'train': 1_281_167, 'validation': 50_000}  # ILSVRC2012, table 2 of 1409.0575
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the command's arguments to `parser`."""
+  parser.add_argument('--dataset', required=True, help='TFDS name, such as imagenet2012 or digits')
+  parser.add_argument('--data_dir', default='', help="where to write; default: TFDS's own")
+  parser.add_argument(
+    '--manual_dir', default='', help='files that you downloaded, such as the ImageNet tars'
+  )
+  parser.add_argument(
+    '--file_format',
+    choices=('tfrecord', 'array_record'),
+    help='array_record can be read at random: resuming costs nothing (default: tfrecord)',
+  )
+  parser.add_argument('--verify', choices=('sample', 'full'), default='sample')
+  parser.add_argument('--verify_only', action='store_true', help='check, and write nothing')
+
+
+def run(args: argparse.Namespace) -> int:
+  """Prepares and verifies the data set; prints one line per split.
+
+  Returns:
+    0 when everything is as it must be.
+
+  Raises:
+    UserError: an unknown name, missing or bad files, or data that do not pass the check.
+  """
+  from ecanet_jax.data import datasets, prepared
+
+  base = prepared.require_known(args.dataset)
+  datasets.register(base)
+  try:
+    builder = prepared.open_builder(args.dataset, args.data_dir)
+  except UserError:
+    if args.verify_only:
+      raise
+    builder = None
+  if builder is None:
+    _prepare(args, base)
+    builder = prepared.open_builder(args.dataset, args.data_dir)
+  else:
+    found = builder.info.file_format.value
+    if args.file_format not in (None, found):
+      raise UserError(
+        f'{args.dataset} is already prepared as {found} in {builder.data_dir}; '
+        f'for {args.file_format} use another --data_dir'
+      )
+    print(f'{args.dataset} is already prepared in {builder.data_dir} ({found}); verifying')
+  return verify(builder, full=args.verify == 'full')
+
+
+def verify(builder, *, full: bool = False) -> int:
+  """Checks every split of a prepared data set against its own description; returns 0.
+
+  Args:
+    builder: a TFDS builder whose data are on disk.
+    full: decode every image, however large the split is.
+
+  Raises:
+    UserError: a count, a label or an image is wrong.
+  """
+  from ecanet_jax.data import prepared
+
+  label = prepared.require_classification(builder)
+  if not builder.info.splits:
+    raise UserError(f'{builder.data_dir} has no splits')
+  for name, split in builder.info.splits.items():
+    if not split.num_examples:
+      raise UserError(f'{builder.data_dir}: split {name!r} is empty')
+    stride = 1 if full or split.num_examples <= SMALL else split.num_examples // SAMPLE
+    labels = _read(builder, name, stride)
+    where = f'{builder.name} {name}'
+    if len(labels) != split.num_examples:
+      raise UserError(f'{where}: {len(labels):,} records, {split.num_examples:,} expected')
+    unlabelled = name == 'test' and (labels == -1).all()  # ImageNet's test split has no labels
+    if not unlabelled and (labels.min() < 0 or labels.max() >= label.num_classes):
+      raise UserError(
+        f'{where}: labels {labels.min()}..{labels.max()}; {label.num_classes} classes expected'
+      )
+    note = _imagenet_note(builder.name, name, labels)
+    present = 'no' if unlabelled else f'{len(np.unique(labels)):,} of {label.num_classes:,}'
+    print(
+      f'{where}: {len(labels):,} images, {present} classes, '
+      f'{-(-len(labels) // stride):,} images decoded, ok{note}'
+    )
+  return 0
+
+
+def _read(builder, split: str, stride: int) -> np.ndarray:
+  """Reads all records, decodes one in `stride`, and returns the labels, int32 [n]."""
+  from ecanet_jax.data import decode, pipeline, prepared
+
+  tf = decode.tf
+
+  def check(record):
+    pixels = tf.cond(
+      tf.equal(record['place'] % stride, 0),
+      lambda: tf.size(decode.decode(record['data'])),
+      lambda: 0,
+    )
+    return {'label': record['label'], 'pixels': pixels}
+
+  rows = 256
+  in_order = prepared.records_in_order(builder, split, rows)
+
+  def records(skipped):
+    numbered = in_order(skipped).enumerate(skipped * rows)
+    return numbered.map(lambda place, record: record | {'place': place})
+
+  labels = [batch['label'] for batch in pipeline.batches(records, check, rows, threads=0)]
+  return np.concatenate(labels) if labels else np.zeros((0,), np.int32)
+
+
+def _imagenet_note(dataset: str, split: str, labels: np.ndarray) -> str:
+  if dataset != 'imagenet2012' or split not in IMAGENET_COUNTS:
+    return ''
+  if len(labels) != IMAGENET_COUNTS[split]:
+    return f' (not the whole of ImageNet: {IMAGENET_COUNTS[split]:,} images)'
+  per_class = np.bincount(labels, minlength=1000)
+  low, high = {'train': (732, 1300), 'validation': (50, 50)}[split]
+  if per_class.min() < low or per_class.max() > high:
+    raise UserError(
+      f'imagenet2012 {split}: {per_class.min()} to {per_class.max()} images per class; '
+      f'ImageNet has {low} to {high}'
+    )
+  return ''
+
+
+def _prepare(args: argparse.Namespace, base: str) -> None:
+  from ecanet_jax.data import engine, prepared
+
+  tfds = engine.tensorflow_datasets()
+  directory = prepared.data_directory(args.data_dir)
+  manual = os.path.expanduser(args.manual_dir) or os.path.join(directory, 'downloads', 'manual')
+  if base in prepared.MANUAL_FILES:
+    _check_tars(manual, prepared.MANUAL_FILES[base])
+  try:
+    builder = tfds.builder(
+      args.dataset, data_dir=directory, file_format=args.file_format or 'tfrecord'
+    )
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual))
+  except UserError:
+    raise
+  except (AssertionError, KeyError, OSError, RuntimeError, ValueError, tarfile.TarError) as error:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    text = ' '.join(' '.join(lines).split())[:400]
+    raise UserError(f'{args.dataset} cannot be prepared: {type(error).__name__}: {text}') from error
+
+
+def _check_tars(manual: str, names: tuple[str, ...]) -> None:
+  """Looks at both ends of ImageNet's archives before hours are spent on them."""
+  paths = [os.path.join(manual, name) for name in names]
+  missing = [path for path in paths if not os.path.isfile(path)]
+  if missing:
+    raise UserError(
+      f'missing {" and ".join(missing)}; get {" and ".join(names)} from '
+      'https://image-net.org/download-images and give their folder with --manual_dir'
+    )
+  members = (
+    (r'n\d{8}\.tar', 'n01440764.tar'),
+    (r'ILSVRC2012_val_\d{8}\.JPEG', 'ILSVRC2012_val_00000001.JPEG'),
+  )
+  for path, (pattern, example) in zip(paths, members, strict=True):
+    try:
+      with tarfile.open(path, 'r:') as archive:
+        for member in archive:
+          if not re.fullmatch(pattern, member.name):
+            raise UserError(
+              f'{path} is not the original archive: it contains {member.name!r}, '
+              f'not names like {example!r}; download it again'
+            )
+    except tarfile.TarError as error:
+      raise UserError(f'{path} is damaged or incomplete ({error}); download it again') from error

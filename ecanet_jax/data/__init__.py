@@ -1,0 +1,101 @@
+"""What an image becomes: sources, order, decoding and augmentation.
+
+Three functions are all that training needs: `describe`, `train_batches` and `eval_batches`. The
+only state of the data is the number of the step. Images are uint8, [b, size, size, 3], RGB;
+normalisation happens on the device. TensorFlow is imported only for sources whose images have to be
+decoded.
+"""
+
+from collections.abc import Iterator
+
+from ecanet_jax.data.source import Batch, DatasetInfo, Shard, Source, Split, eval_steps, padded
+from ecanet_jax.errors import UserError, lookup
+
+__all__ = ['Batch', 'DatasetInfo', 'Split', 'describe', 'eval_batches', 'train_batches']
+
+
+def describe(config) -> DatasetInfo:
+  """Returns what the configuration's data are: splits, counts, classes.
+
+  Raises:
+    UserError: an unknown or unprepared data set, an unknown split, folders that do not agree.
+  """
+  return _open(config).info
+
+
+def train_batches(config, start_step: int, *, host: int = 0, num_hosts: int = 1) -> Iterator[Batch]:
+  """Returns the endless stream of training batches from step `start_step` on.
+
+  The stream from step k equals the stream from step 0 without its first k batches.
+
+  Args:
+    config: the whole configuration; seed, batch_size and data are used.
+    start_step: number of the first batch.
+    host: this host's number, from 0.
+    num_hosts: hosts that share every batch.
+
+  Returns:
+    Iterator of {'image': uint8 [b, size, size, 3], 'label': int32 [b]} with
+    b = config.batch_size / num_hosts. Arrays may be read-only.
+
+  Raises:
+    UserError: see `describe`; also a batch size that the hosts cannot share, and, while iterating,
+      an image that cannot be decoded (the text names it).
+  """
+  if start_step < 0:
+    raise UserError(f'start_step={start_step} must not be negative')
+  shard = Shard(host, num_hosts)
+  shard.rows(config.batch_size)
+  return _open(config).train_batches(start_step, shard)
+
+
+def eval_batches(
+  config, *, host: int = 0, num_hosts: int = 1, batch_size: int | None = None
+) -> tuple[Iterator[Batch], int]:
+  """Returns the evaluation split, each image exactly once over all hosts.
+
+  Args:
+    config: the whole configuration; batch_size and data are used.
+    host: this host's number, from 0.
+    num_hosts: hosts that share the split.
+    batch_size: images per step over all hosts; None = config.batch_size.
+
+  Returns:
+    (iterator, steps): exactly `steps` batches, as many on every host, {'image': uint8
+    [b, size, size, 3], 'label': int32 [b], 'mask': bool [b]} with b = batch_size / num_hosts. Rows
+    with mask False are padding.
+
+  Raises:
+    UserError: see `train_batches`.
+  """
+  shard = Shard(host, num_hosts)
+  rows = shard.rows(config.batch_size if batch_size is None else batch_size)
+  source = _open(config)
+  steps = eval_steps(source.info.eval.num_examples, rows, num_hosts)
+  batches = source.eval_batches(rows, shard)
+  return padded(batches, rows, steps, config.data.image_size), steps
+
+
+def _prepared(config) -> Source:
+  from ecanet_jax.data.prepared import PreparedSource
+
+  return PreparedSource(config)
+
+
+def _folder(config) -> Source:
+  from ecanet_jax.data.folder import FolderSource
+
+  return FolderSource(config)
+
+
+def _memory(config) -> Source:
+  from ecanet_jax.data.memory import MemorySource
+
+  return MemorySource(config)
+
+
+SOURCES = {'tfds': _prepared, 'folder': _folder, 'memory': _memory}
+
+
+def _open(config) -> Source:
+  return lookup(SOURCES, config.data.source, 'source (data.source)')(config)

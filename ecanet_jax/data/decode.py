@@ -1,0 +1,161 @@
+"""From the bytes of an image file to pixels: JPEG, PNG, GIF (first frame), BMP and WebP.
+
+What the bytes are is read from the bytes, never from a file's name. JPEG is decoded with the
+accurate DCT, which gives the pixels that Pillow gives, and only the part that the crop needs.
+Grey and CMYK images become RGB, an alpha channel is dropped (as Pillow's convert('RGB') does), the
+EXIF orientation is ignored (as in torchvision and timm). Resizing averages over the source pixels
+when it shrinks (antialias), rounds and clips to uint8, as Pillow does.
+"""
+
+import functools
+
+from ecanet_jax.data import augment
+from ecanet_jax.data.engine import tensorflow
+from ecanet_jax.errors import lookup
+
+tf = tensorflow()
+
+_CROPS = {
+  'inception': lambda values, height, width, area, aspect, fraction: augment.inception_crop(
+    height, width, values, area, aspect
+  ),
+  'center': lambda values, height, width, area, aspect, fraction: augment.center_crop(
+    height, width, fraction
+  ),
+}
+_METHODS = {'bicubic': 'bicubic', 'bilinear': 'bilinear'}
+
+
+def decode(data):
+  """Decodes a whole image.
+
+  Args:
+    data: string scalar, the bytes of the file.
+
+  Returns:
+    uint8 [H, W, 3].
+
+  Raises:
+    tf.errors.InvalidArgumentError: the bytes are not a complete image of a known format.
+  """
+  image = tf.cond(
+    is_jpeg(data),
+    lambda: tf.io.decode_jpeg(data, channels=3, dct_method='INTEGER_ACCURATE'),
+    lambda: _decode_other(data),
+  )
+  return tf.ensure_shape(image, [None, None, 3])
+
+
+def decode_crop(data, choose_box):
+  """Decodes the part of an image that `choose_box(height, width)` -> int32 [4] selects.
+
+  Args:
+    data: string scalar, the bytes of the file.
+    choose_box: returns top, left, height, width in pixels.
+
+  Returns:
+    uint8 [h, w, 3].
+  """
+
+  def from_jpeg():
+    shape = tf.image.extract_jpeg_shape(data)
+    box = choose_box(shape[0], shape[1])
+    return tf.image.decode_and_crop_jpeg(data, box, channels=3, dct_method='INTEGER_ACCURATE')
+
+  def from_other():
+    image = _decode_other(data)
+    shape = tf.shape(image)
+    top, left, height, width = tf.unstack(choose_box(shape[0], shape[1]))
+    return image[top : top + height, left : left + width]
+
+  return tf.ensure_shape(tf.cond(is_jpeg(data), from_jpeg, from_other), [None, None, 3])
+
+
+def is_jpeg(data):
+  """Returns whether the bytes begin like a JPEG file, bool scalar."""
+  return tf.strings.substr(data, 0, 3) == b'\xff\xd8\xff'
+
+
+def resize(image, size: int, interpolation: str):
+  """Resizes uint8 [h, w, 3] to uint8 [size, size, 3], antialiased, rounded and clipped."""
+  image = tf.image.resize(image, [size, size], method=interpolation, antialias=True)
+  image = tf.saturate_cast(tf.round(image), tf.uint8)
+  return tf.ensure_shape(image, [size, size, 3])
+
+
+def train_transform(data_config):
+  """Returns the function (bytes, seed int64 [2]) -> uint8 [size, size, 3] for training.
+
+  Args:
+    data_config: `config.data`; its crop, area, aspect, flip, image_size and interpolation are used.
+
+  Raises:
+    UserError: an unknown crop or interpolation.
+  """
+  interpolation = lookup(_METHODS, data_config.interpolation, 'interpolation (data.interpolation)')
+  crop = lookup(_CROPS, data_config.crop, 'crop (data.crop)')
+  area, aspect = tuple(data_config.area), tuple(data_config.aspect)
+  choose = functools.partial(crop, area=area, aspect=aspect, fraction=data_config.crop_fraction)
+  key = ('train', crop, area, aspect, data_config.crop_fraction, data_config.flip)
+
+  def transform(data, seed):
+    crop_values, flip_value = augment.draw(seed)
+    box = functools.partial(choose, crop_values)
+    image = resize(decode_crop(data, box), data_config.image_size, interpolation)
+    return augment.mirror(image, flip_value) if data_config.flip else image
+
+  signature = [tf.TensorSpec([], tf.string), tf.TensorSpec([2], tf.int64)]
+  return _compiled((*key, data_config.image_size, interpolation), transform, signature)
+
+
+def eval_transform(data_config):
+  """Returns the function bytes -> uint8 [size, size, 3] for evaluation.
+
+  The central square whose side is crop_fraction of the shorter side, resized to image_size.
+  """
+  size, fraction = data_config.image_size, data_config.crop_fraction
+  interpolation = lookup(_METHODS, data_config.interpolation, 'interpolation (data.interpolation)')
+
+  def transform(data):
+    box = functools.partial(augment.center_crop, fraction=fraction)
+    return resize(decode_crop(data, box), size, interpolation)
+
+  key = ('eval', size, fraction, interpolation)
+  return _compiled(key, transform, [tf.TensorSpec([], tf.string)])
+
+
+_traced: dict = {}
+
+
+def _compiled(key: tuple, transform, signature: list):
+  """Traces a transform once per process and settings: every evaluation builds a new pipeline."""
+  if key not in _traced:
+    function = tf.function(transform, input_signature=signature, autograph=False)
+    _traced[key] = function.get_concrete_function()
+  return _traced[key]
+
+
+def _decode_other(data):
+  # TensorFlow reads the colour numbers of a BMP with a palette as grey levels, without a word.
+  palette_bmp = (tf.strings.substr(data, 0, 2) == b'BM') & (tf.strings.length(data) > 54)
+  palette_bmp = tf.cond(
+    palette_bmp,
+    lambda: tf.strings.substr(data, 28, 2) == b'\x08\x00',
+    lambda: False,
+  )
+  check = tf.cond(palette_bmp, lambda: _grey_palette(data), lambda: True)
+  message = 'BMP with a colour palette; convert it to PNG'
+  with tf.control_dependencies([tf.debugging.Assert(check, [message])]):
+    return tf.io.decode_image(data, channels=3, expand_animations=False)
+
+
+def _grey_palette(data):
+  level = tf.range(256)
+  grey = tf.reshape(tf.stack([level, level, level, 0 * level], axis=1), [-1])
+  available = tf.minimum(tf.strings.length(data) - 54, 1024)
+  palette = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 54, available), tf.uint8), tf.int32)
+  return tf.cond(
+    tf.equal(tf.size(palette), 1024),
+    lambda: tf.reduce_all(tf.equal(palette, grey)),
+    lambda: False,
+  )

@@ -1,0 +1,136 @@
+"""Images in folders: DATA_DIR/SPLIT/CLASS/*.jpg. Classes are the sorted names of the folders.
+
+Every file in a class folder, at any depth, is an image; a file that cannot be one is an error, not
+something to skip. Hidden files (.name, Thumbs.db, desktop.ini) are ignored.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ecanet_jax.data.source import Batch, DatasetInfo, Shard, Split, require_square
+from ecanet_jax.errors import UserError, closest
+
+EXTENSIONS = ('.jpg', '.jpeg', '.jpe', '.png', '.gif', '.bmp', '.webp')
+_IGNORED = ('thumbs.db', 'desktop.ini')
+
+
+class FolderSplit:
+  """The files of one split; see `pipeline.IndexedSplit`."""
+
+  def __init__(self, directory: str):
+    self.directory = directory
+    self.class_names = _class_names(directory)
+    paths, labels = [], []
+    for label, name in enumerate(self.class_names):
+      found = list(_images(os.path.join(directory, name)))
+      if not found:
+        raise UserError(f'{os.path.join(directory, name)}: a class folder without any image')
+      paths += found
+      labels += [label] * len(found)
+    self.paths = np.array([os.fsencode(path) for path in paths], object)
+    self.labels = np.array(labels, np.int32)
+
+  def __len__(self) -> int:
+    return len(self.labels)
+
+  def fetch(self, indices: np.ndarray) -> dict[str, Any]:
+    """Returns {'data': paths, 'label': int32 [n], 'name': paths}."""
+    paths = self.paths[indices]
+    return {'data': paths, 'label': self.labels[indices], 'name': paths}
+
+  def read(self, data):
+    """Returns the bytes of the file with the path `data`."""
+    from ecanet_jax.data.engine import tensorflow
+
+    return tensorflow().io.read_file(data)
+
+
+class FolderSource:
+  """A training and an evaluation folder with the same classes."""
+
+  def __init__(self, config):
+    require_square(config)
+    self._config = config
+    root = os.path.expanduser(config.data.data_dir)
+    if not root:
+      raise UserError("data.source='folder' needs data.data_dir, the folder that holds the splits")
+    self._train = FolderSplit(_split_directory(root, config.data.train_split))
+    self._eval = FolderSplit(_split_directory(root, config.data.eval_split))
+    names = self._train.class_names
+    if names != self._eval.class_names:
+      _raise_different(self._train, self._eval)
+    self.info = DatasetInfo(
+      train=Split(config.data.train_split, len(self._train), len(names)),
+      eval=Split(config.data.eval_split, len(self._eval), len(names)),
+      num_classes=len(names),
+      label_names=names,
+      index_addressable=True,
+    )
+
+  def train_batches(self, start_step: int, shard: Shard) -> Iterator[Batch]:
+    """Yields this host's rows of every training batch from `start_step` on, without end."""
+    from ecanet_jax.data import pipeline
+
+    return pipeline.indexed_train(self._config, self._train, start_step, shard)
+
+  def eval_batches(self, rows: int, shard: Shard) -> Iterator[Batch]:
+    """Yields this host's part of the evaluation split once; the last batch may be short."""
+    from ecanet_jax.data import pipeline
+
+    return pipeline.indexed_eval(self._config, self._eval, rows, shard)
+
+
+def _split_directory(root: str, split: str) -> str:
+  directory = os.path.join(root, split)
+  if os.path.isdir(directory):
+    return directory
+  if not os.path.isdir(root):
+    raise UserError(f'data.data_dir={root!r} is not a folder')
+  known = sorted(name for name in os.listdir(root) if os.path.isdir(os.path.join(root, name)))
+  raise UserError(
+    f'{root} has no folder {split!r} for that split.{closest(split, known)} '
+    f'Folders: {", ".join(known) or "none"}.'
+  )
+
+
+def _class_names(directory: str) -> tuple[str, ...]:
+  names = []
+  with os.scandir(directory) as found:
+    entries = list(found)
+  for entry in entries:
+    if entry.is_dir():
+      if not entry.name.startswith('.'):
+        names.append(entry.name)
+    elif entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith('.'):
+      raise UserError(f'{entry.path}: an image outside a class folder; expected SPLIT/CLASS/image')
+  if not names:
+    raise UserError(f'{directory} has no class folders; expected SPLIT/CLASS/image')
+  return tuple(sorted(names))
+
+
+def _images(directory: str) -> Iterator[str]:
+  for parent, folders, files in os.walk(directory, followlinks=True):
+    folders[:] = sorted(name for name in folders if not name.startswith('.'))
+    for name in sorted(files):
+      if name.startswith('.') or name.lower() in _IGNORED:
+        continue
+      if not name.lower().endswith(EXTENSIONS):
+        raise UserError(
+          f'{os.path.join(parent, name)}: not an image that can be read; '
+          f'known extensions: {", ".join(EXTENSIONS)}'
+        )
+      yield os.path.join(parent, name)
+
+
+def _raise_different(train: FolderSplit, evaluation: FolderSplit):
+  only_train = sorted(set(train.class_names) - set(evaluation.class_names))
+  only_eval = sorted(set(evaluation.class_names) - set(train.class_names))
+  parts = [
+    f'only in {split.directory}: {", ".join(names[:5])}{" ..." if len(names) > 5 else ""}'
+    for split, names in ((train, only_train), (evaluation, only_eval))
+    if names
+  ]
+  raise UserError(f'the two splits have different classes; {"; ".join(parts)}')

@@ -1,0 +1,151 @@
+"""Small sets that are held in memory as uint8 arrays and need no TensorFlow.
+
+- digits: scikit-learn's handwritten digits, 1,797 real scans of 8 x 8 pixels (UCI, Alpaydin and
+  Kaynak 1998), 1,437 for training and 360 for evaluation: the first and the last of the fixed
+  permutation `RandomState(0).permutation(1797)`.
+- synthetic: 512 + 200 generated images of 10 classes, each class a smooth colour pattern of its
+  own under noise; for tests and benchmarks.
+
+Images are resized once, when they are loaded. Augmentation is a pure function of (seed, epoch,
+index) and much simpler than for photographs: with crop='inception' the image is shifted by up to an
+eighth of its side in each direction (the border is repeated), with crop='center' it is not;
+flip=True mirrors one image in two. `area`, `aspect` and `crop_fraction` are not used. The names
+'validation' and 'test' both mean the evaluation split.
+"""
+
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+
+from ecanet_jax.data import order
+from ecanet_jax.data.source import Batch, DatasetInfo, Shard, Split, require_square
+from ecanet_jax.errors import UserError, lookup
+
+DIGITS_TRAIN = 1437
+_CROPS = {'inception': 8, 'center': 0}  # shift by at most side / this
+
+
+def digits() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+  """Returns scikit-learn's digits: (train, test), each {'image': uint8 [n, 8, 8, 1], 'label'}.
+
+  Raises:
+    UserError: scikit-learn is not installed.
+  """
+  try:
+    from sklearn import datasets
+  except ImportError as error:
+    raise UserError(
+      "the data set 'digits' comes with scikit-learn: pip install scikit-learn"
+    ) from error
+  bunch = datasets.load_digits()
+  chosen = np.random.RandomState(0).permutation(len(bunch.target))
+  image = np.round(bunch.images * (255 / 16)).astype(np.uint8)[chosen, :, :, None]
+  label = bunch.target.astype(np.int32)[chosen]
+  parts = slice(None, DIGITS_TRAIN), slice(DIGITS_TRAIN, None)
+  return tuple({'image': image[part], 'label': label[part]} for part in parts)
+
+
+def synthetic() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+  """Returns generated images: (train, test), each {'image': uint8 [n, 8, 8, 3], 'label'}."""
+  random = np.random.RandomState(0)
+  patterns = random.randint(0, 256, (10, 4, 4, 3)).repeat(2, axis=1).repeat(2, axis=2)
+  parts = []
+  for count in (512, 200):
+    label = (np.arange(count) % 10).astype(np.int32)
+    noise = random.randint(-64, 65, (count, 8, 8, 3))
+    image = np.clip(patterns[label] + noise, 0, 255).astype(np.uint8)
+    parts.append({'image': image, 'label': label})
+  return tuple(parts)
+
+
+SETS = {'digits': digits, 'synthetic': synthetic}
+
+
+@functools.lru_cache(maxsize=2)
+def load(name: str, image_size: int, interpolation: str) -> dict[str, dict[str, np.ndarray]]:
+  """Returns {split: {'image': uint8 [n, size, size, 3], 'label': int32 [n]}}, read-only arrays."""
+  train, test = lookup(SETS, name, 'set in memory (data.name)')()
+  for part in (train, test):
+    part['image'] = _resize(part['image'], image_size, interpolation)
+    for array in part.values():
+      array.setflags(write=False)
+  return {'train': train, 'validation': test, 'test': test}
+
+
+def augment(images, keys, indices, *, shift: int, flip: bool) -> np.ndarray:
+  """Shifts and mirrors images at random, statelessly.
+
+  Args:
+    images: uint8 [n, H, W, 3].
+    keys: int64 [n], the key of each image's epoch.
+    indices: int64 [n], each image's number in its split.
+    shift: largest shift in each direction, in pixels.
+    flip: mirror left-right, one image in two.
+
+  Returns:
+    uint8 [n, H, W, 3].
+  """
+  draws = order.uniform(keys, indices, 3)
+  row = np.arange(images.shape[1])
+  column = np.broadcast_to(np.arange(images.shape[2]), (len(images), images.shape[2]))
+  if flip:
+    column = np.where(draws[:, 2:] < 0.5, column[:, ::-1], column)
+  offset = np.floor(draws[:, :2] * (2 * shift + 1)).astype(np.int64) - shift
+  row = np.clip(row + offset[:, :1], 0, images.shape[1] - 1)
+  column = np.clip(column + offset[:, 1:], 0, images.shape[2] - 1)
+  return images[np.arange(len(images))[:, None, None], row[:, :, None], column[:, None, :]]
+
+
+class MemorySource:
+  """One of the small sets; see the module's text for what its augmentation does."""
+
+  def __init__(self, config):
+    data = config.data
+    size = require_square(config)
+    self._seed, self._batch_size, self._flip = config.seed, config.batch_size, data.flip
+    divisor = lookup(_CROPS, data.crop, 'crop (data.crop)')
+    self._shift = size // divisor if divisor else 0
+    splits = load(data.name, size, data.interpolation)
+    self._train = lookup(splits, data.train_split, 'split (data.train_split)')
+    self._eval = lookup(splits, data.eval_split, 'split (data.eval_split)')
+    self.info = DatasetInfo(
+      train=Split(data.train_split, len(self._train['label']), 10),
+      eval=Split(data.eval_split, len(self._eval['label']), 10),
+      num_classes=10,
+      label_names=tuple(str(digit) for digit in range(10)) if data.name == 'digits' else None,
+      index_addressable=True,
+    )
+
+  def train_batches(self, start_step: int, shard: Shard) -> Iterator[Batch]:
+    """Yields this host's rows of every training batch from `start_step` on, without end."""
+    size, rows = self._batch_size, shard.rows(self._batch_size)
+    mine = range(shard.host * rows, (shard.host + 1) * rows)
+    count, step = len(self._train['label']), start_step
+    while True:
+      keys, indices = order.batch_positions(count, self._seed, step, size, mine)
+      image = self._train['image'][indices]
+      if self._shift or self._flip:
+        image = augment(image, keys, indices, shift=self._shift, flip=self._flip)
+      yield {'image': image, 'label': self._train['label'][indices]}
+      step += 1
+
+  def eval_batches(self, rows: int, shard: Shard) -> Iterator[Batch]:
+    """Yields this host's part of the evaluation split once; the last batch may be short."""
+    mine = shard.examples(len(self._eval['label']))
+    for first in range(mine.start, mine.stop, rows):
+      part = slice(first, min(first + rows, mine.stop))
+      yield {name: array[part] for name, array in self._eval.items()}
+
+
+def _resize(images: np.ndarray, size: int, interpolation: str) -> np.ndarray:
+  from PIL import Image
+
+  methods = {'bicubic': Image.Resampling.BICUBIC, 'bilinear': Image.Resampling.BILINEAR}
+  method = lookup(methods, interpolation, 'interpolation (data.interpolation)')
+  if images.shape[1:3] != (size, size):
+    grey = images.shape[-1] == 1
+    pictures = (Image.fromarray(image[..., 0] if grey else image) for image in images)
+    resized = [np.asarray(picture.resize((size, size), method)) for picture in pictures]
+    images = np.stack(resized).reshape(len(images), size, size, images.shape[-1])
+  return np.array(np.broadcast_to(images, (len(images), size, size, 3)))

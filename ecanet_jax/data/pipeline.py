@@ -1,0 +1,182 @@
+"""tf.data pipelines: encoded records in, batches of uint8 images out.
+
+A record is {'data': bytes or a path, 'label': int32, 'name': what to call it in a message, 'seed':
+int64 [2] (training only)}. A source says how to get the records from a given batch on; this file
+decodes them in TensorFlow's threads, batches them, and says by name which record is broken.
+"""
+
+import atexit
+import contextlib
+import itertools
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from ecanet_jax.data import decode, order
+from ecanet_jax.data.engine import tensorflow
+from ecanet_jax.data.source import Batch, Shard
+from ecanet_jax.errors import UserError
+
+tf = tensorflow()
+
+_streams = weakref.WeakSet()
+
+
+@atexit.register
+def _close_streams() -> None:
+  """Ends what still reads, because TensorFlow complains when Python goes first."""
+  for stream in list(_streams):
+    with contextlib.suppress(ValueError):  # another thread is inside
+      stream.close()
+
+
+class IndexedSplit(Protocol):
+  """A split whose images can be read in any order."""
+
+  def __len__(self) -> int: ...
+
+  def fetch(self, indices: np.ndarray) -> dict[str, Any]:
+    """Returns {'data': n bytes, 'label': int32 [n], 'name': n strings}."""
+
+  def read(self, data):
+    """Returns the file's bytes from one element of 'data' (TensorFlow string scalars)."""
+
+
+def indexed_train(config, split: IndexedSplit, start_step: int, shard: Shard) -> Iterator[Batch]:
+  """Yields this host's rows of every training batch of an index-addressable split."""
+  rows = shard.rows(config.batch_size)
+  mine = range(shard.host * rows, (shard.host + 1) * rows)
+
+  def fetched(first_step):
+    for step in itertools.count(first_step):
+      keys, indices = order.batch_positions(len(split), config.seed, step, config.batch_size, mine)
+      yield split.fetch(indices) | {'seed': np.stack([keys, indices], axis=1)}
+
+  def records(skipped):
+    start = start_step + skipped
+    spec = _spec() | {'seed': tf.TensorSpec([None, 2], tf.int64)}
+    chunks = tf.data.Dataset.from_generator(lambda: fetched(start), output_signature=spec)
+    return chunks.prefetch(1).unbatch()
+
+  transform = train_transform(config, split.read)
+  return batches(records, transform, rows, threads=config.data.decode_threads)
+
+
+def indexed_eval(config, split: IndexedSplit, rows: int, shard: Shard) -> Iterator[Batch]:
+  """Yields this host's part of an index-addressable split once, in order."""
+  records = indexed_records(split, shard.examples(len(split)), rows)
+  transform = eval_transform(config, split.read)
+  return batches(records, transform, rows, threads=config.data.decode_threads)
+
+
+def indexed_records(split: IndexedSplit, part: range, rows: int) -> Callable:
+  """Returns the function for `batches` that gives the records of `part` of a split in order."""
+
+  def fetched(first):
+    for start in range(first, part.stop, rows):
+      yield split.fetch(np.arange(start, min(start + rows, part.stop)))
+
+  def records(skipped):
+    first = part.start + skipped * rows
+    chunks = tf.data.Dataset.from_generator(lambda: fetched(first), output_signature=_spec())
+    return chunks.prefetch(1).unbatch()
+
+  return records
+
+
+def train_transform(config, read: Callable) -> Callable:
+  """Returns the function record -> {'image', 'label'} for training; `read` gives the bytes."""
+  transform = decode.train_transform(config.data)
+
+  def apply(record):
+    image = transform(read(record['data']), record['seed'])
+    return {'image': image, 'label': record['label']}
+
+  return apply
+
+
+def eval_transform(config, read: Callable) -> Callable:
+  """Returns the function record -> {'image', 'label'} for evaluation; `read` gives the bytes."""
+  transform = decode.eval_transform(config.data)
+
+  def apply(record):
+    return {'image': transform(read(record['data'])), 'label': record['label']}
+
+  return apply
+
+
+def batches(records: Callable, transform: Callable, rows: int, *, threads: int) -> Iterator[Batch]:
+  """Decodes and batches records; the last batch may be short.
+
+  Args:
+    records: the function (number of whole batches to leave out) -> tf.data.Dataset of records.
+    transform: record -> {'image', 'label'}.
+    rows: images per batch.
+    threads: parallel decodes; 0 = tf.data chooses.
+
+  Returns:
+    Iterator of {'image': uint8 [n, size, size, 3], 'label': int32 [n]}.
+
+  Raises:
+    UserError: while iterating: a record cannot be read or decoded; the text names it.
+  """
+  stream = _batches(records, transform, rows, threads)
+  _streams.add(stream)
+  return stream
+
+
+def _batches(records, transform, rows, threads):
+  dataset = records(0).map(
+    transform, num_parallel_calls=threads or tf.data.AUTOTUNE, deterministic=True
+  )
+  dataset = dataset.batch(rows).prefetch(2).with_options(_options(threads))
+  iterator = dataset.as_numpy_iterator()
+  for count in itertools.count():
+    try:
+      batch = next(iterator)
+    except StopIteration:
+      return
+    except tf.errors.OpError as error:
+      raise _broken(records(count).take(rows), transform, error) from None
+    yield batch
+
+
+def _broken(records, transform: Callable, error: Exception) -> UserError:
+  """Finds the record of a failed batch that cannot be decoded, and returns what to raise."""
+  iterator = iter(records)
+  for place in itertools.count():
+    try:
+      record = next(iterator)
+    except StopIteration:
+      return UserError(f'the images cannot be read: {_reason(error)}')
+    except tf.errors.OpError as failure:
+      return UserError(f'record {place} of the batch cannot be read: {_reason(failure)}')
+    try:
+      transform(record)
+    except tf.errors.OpError as failure:
+      name = record['name'].numpy().decode()
+      return UserError(f'{name}: the image cannot be decoded: {_reason(failure)}')
+
+
+def _reason(error: Exception) -> str:
+  text = ' '.join(str(getattr(error, 'message', None) or error).split())
+  text = text.split('}} ')[-1] if text.startswith('{{') else text
+  return text.split(' [Op:')[0][:200]
+
+
+def _spec() -> dict:
+  return {
+    'data': tf.TensorSpec([None], tf.string),
+    'label': tf.TensorSpec([None], tf.int32),
+    'name': tf.TensorSpec([None], tf.string),
+  }
+
+
+def _options(threads: int):
+  options = tf.data.Options()
+  options.deterministic = True
+  if threads:
+    options.threading.private_threadpool_size = threads
+  return options

@@ -1,0 +1,114 @@
+"""What every source of images is: its splits, and the part of them that one host reads."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from ecanet_jax.errors import UserError
+
+Batch = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+  """One split of a data set: `num_examples` images of `num_classes` classes."""
+
+  name: str
+  num_examples: int
+  num_classes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo:
+  """What a configuration's data are.
+
+  Attributes:
+    train: the training split.
+    eval: the evaluation split.
+    num_classes: classes of both.
+    label_names: one name per class, or None when the data have none.
+    index_addressable: a training batch is a pure function of the configuration and the step,
+      whatever the number of hosts; otherwise it is one for a fixed number of hosts.
+  """
+
+  train: Split
+  eval: Split
+  num_classes: int
+  label_names: tuple[str, ...] | None
+  index_addressable: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+  """The part of the work that one host does: number `host` of `num_hosts`."""
+
+  host: int = 0
+  num_hosts: int = 1
+
+  def __post_init__(self):
+    if not 0 <= self.host < self.num_hosts:
+      raise UserError(f'host {self.host} is not one of {self.num_hosts} hosts (counted from 0)')
+
+  def rows(self, batch_size: int) -> int:
+    """Returns this host's rows of a batch of `batch_size` images over all hosts."""
+    if batch_size < 1 or batch_size % self.num_hosts:
+      raise UserError(
+        f'batch_size={batch_size} must be a positive multiple of the number of hosts, '
+        f'{self.num_hosts}'
+      )
+    return batch_size // self.num_hosts
+
+  def examples(self, num_examples: int) -> range:
+    """Returns this host's contiguous part of a split; the parts differ by at most one example."""
+    first, last = (num_examples * host // self.num_hosts for host in (self.host, self.host + 1))
+    return range(first, last)
+
+
+class Source(Protocol):
+  """Where images come from."""
+
+  info: DatasetInfo
+
+  def train_batches(self, start_step: int, shard: Shard) -> Iterator[Batch]:
+    """Yields this host's rows of every training batch from `start_step` on, without end."""
+
+  def eval_batches(self, rows: int, shard: Shard) -> Iterator[Batch]:
+    """Yields this host's part of the evaluation split once; the last batch may be short."""
+
+
+def eval_steps(num_examples: int, rows: int, num_hosts: int) -> int:
+  """Returns the steps that the host with the most examples needs; every host does as many."""
+  most = -(-num_examples // num_hosts)
+  return -(-most // rows)
+
+
+def padded(batches: Iterator[Batch], rows: int, steps: int, image_size: int) -> Iterator[Batch]:
+  """Yields exactly `steps` batches of `rows` rows; rows that are no image have mask False.
+
+  Args:
+    batches: {'image': uint8 [n, size, size, 3], 'label': int32 [n]}, n <= rows.
+    rows: rows of every batch that is yielded.
+    steps: batches to yield.
+    image_size: pixels, for batches that are padding from the first row to the last.
+  """
+  batches = iter(batches)
+  for _ in range(steps):
+    image = np.zeros((rows, image_size, image_size, 3), np.uint8)
+    label = np.zeros((rows,), np.int32)
+    batch = next(batches, None)
+    seen = 0 if batch is None else len(batch['label'])
+    if seen == rows:
+      image, label = batch['image'], batch['label']
+    elif seen:
+      image[:seen], label[:seen] = batch['image'], batch['label']
+    yield {'image': image, 'label': label, 'mask': np.arange(rows) < seen}
+
+
+def require_square(config: Any) -> int:
+  """Returns `config.data.image_size`, or raises UserError when it is not a positive number."""
+  size = config.data.image_size
+  if size < 1:
+    raise UserError(f'data.image_size={size} must be at least 1 pixel')
+  return size

@@ -1,0 +1,182 @@
+"""Decoding against Pillow, the statistics of the crops, and images that are broken."""
+
+import io
+import itertools
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import base
+from ecanet_jax import data
+from ecanet_jax.errors import UserError
+from tests.data.imagenet_tars import encode, smooth_image
+
+tf = pytest.importorskip('tensorflow')
+
+PICTURE = smooth_image(np.random.RandomState(1), 48, 64)
+GREY = PICTURE.convert('L')
+MATRIX = {
+  'jpeg': encode(PICTURE, quality=95),
+  'progressive': encode(PICTURE, quality=95, progressive=True),
+  'grey jpeg': encode(GREY, quality=95),
+  'cmyk jpeg': encode(PICTURE.convert('CMYK'), quality=95),
+  'png': encode(PICTURE, 'PNG'),
+  'grey png': encode(GREY, 'PNG'),
+  'rgba png': encode(PICTURE.convert('RGBA'), 'PNG'),
+  'grey alpha png': encode(PICTURE.convert('LA'), 'PNG'),
+  'palette png': encode(PICTURE.convert('P'), 'PNG'),
+  'gif': encode(PICTURE, 'GIF'),
+  'moving gif': encode(PICTURE, 'GIF', save_all=True, append_images=[PICTURE.rotate(90)]),
+  'bmp': encode(PICTURE, 'BMP'),
+  'grey bmp': encode(GREY, 'BMP'),
+  'rgba bmp': encode(PICTURE.convert('RGBA'), 'BMP'),
+  'webp': encode(PICTURE, 'WEBP', lossless=True),
+}
+
+
+@pytest.fixture(scope='module')
+def decode():
+  from ecanet_jax.data import decode as module
+
+  return module
+
+
+@pytest.mark.parametrize('kind', MATRIX)
+def test_every_format_gives_the_pixels_of_pillow(decode, kind):
+  expected = np.asarray(Image.open(io.BytesIO(MATRIX[kind])).convert('RGB')).astype(int)
+  image = decode.decode(tf.constant(MATRIX[kind]))
+  assert image.dtype == tf.uint8 and image.shape == (48, 64, 3)
+  difference = np.abs(image.numpy() - expected)
+  assert difference.max() <= (2 if kind == 'cmyk jpeg' else 0), difference.max()
+  part = decode.decode_crop(tf.constant(MATRIX[kind]), lambda h, w: tf.constant([3, 5, 20, 30]))
+  # JPEG: the first row and column of a crop may be up-sampled without their neighbours.
+  np.testing.assert_array_equal(part[1:-1, 1:-1], image[4:22, 6:34])
+
+
+@pytest.mark.parametrize('interpolation', ['bicubic', 'bilinear'])
+@pytest.mark.parametrize('size', [24, 100])
+def test_resizing_is_that_of_pillow(decode, interpolation, size):
+  method = getattr(Image.Resampling, interpolation.upper())
+  expected = np.asarray(PICTURE.resize((size, size), method)).astype(int)
+  image = decode.resize(tf.constant(np.asarray(PICTURE)), size, interpolation)
+  assert image.dtype == tf.uint8
+  assert np.abs(image.numpy() - expected).max() <= 1
+
+
+def test_evaluation_takes_the_centre(decode):
+  config = base.get_config()
+  config.data.image_size, config.data.crop_fraction = 24, 0.5
+  image = decode.eval_transform(config.data)(tf.constant(MATRIX['png']))
+  expected = PICTURE.crop((20, 12, 44, 36))
+  np.testing.assert_array_equal(image, np.asarray(expected))
+  config.data.crop, config.data.flip = 'center', False
+  train = decode.train_transform(config.data)(
+    tf.constant(MATRIX['png']), tf.constant([1, 2], tf.int64)
+  )
+  np.testing.assert_array_equal(train, image)
+
+
+def test_flip_is_one_in_two_and_stateless(decode):
+  config = base.get_config()
+  config.data.image_size, config.data.crop, config.data.crop_fraction = 48, 'center', 1.0
+  transform = tf.function(decode.train_transform(config.data))
+  plain = np.asarray(PICTURE.crop((8, 0, 56, 48)))
+  flipped = 0
+  for index in range(60):
+    seed = tf.constant([7, index], tf.int64)
+    image = transform(tf.constant(MATRIX['png']), seed).numpy()
+    mirrored = not np.array_equal(image, plain)
+    np.testing.assert_array_equal(image, plain[:, ::-1] if mirrored else plain)
+    flipped += mirrored
+  assert 15 < flipped < 45
+
+
+@pytest.mark.parametrize(('height', 'width'), [(400, 500), (300, 300)])
+def test_statistics_of_inception_crops(decode, height, width):
+  from ecanet_jax.data import augment
+
+  @tf.function
+  def boxes(keys):
+    def one(index):
+      values, _ = augment.draw(tf.stack([tf.constant(3, tf.int64), index]))
+      return augment.inception_crop(height, width, values, (0.08, 1.0), (3 / 4, 4 / 3))
+
+    return tf.map_fn(one, keys, fn_output_signature=tf.int32)
+
+  top, left, h, w = boxes(tf.range(1500, dtype=tf.int64)).numpy().T
+  assert top.min() >= 0 and left.min() >= 0 and h.min() >= 1 and w.min() >= 1
+  assert (top + h).max() <= height and (left + w).max() <= width
+  area, aspect = h * w / (height * width), w / h
+  assert 0.075 < area.min() < 0.12 and area.max() > 0.9
+  assert 0.45 < area.mean() < 0.56  # torchvision's RandomResizedCrop: 0.50, 0.49
+  assert 0.74 < aspect.min() < 0.8 and 1.28 < aspect.max() < 1.345
+  centre = (left + w / 2).mean() / width
+  assert abs(centre - 0.5) < 0.02
+
+
+def test_extreme_shapes_fall_back_to_the_centre(decode):
+  from ecanet_jax.data import augment
+
+  values = tf.zeros([10, 4])
+  box = augment.inception_crop(10, 1000, values, (1.0, 1.0), (3 / 4, 4 / 3))
+  assert box.numpy().tolist() == [0, 493, 10, 13]
+  box = augment.inception_crop(1000, 12, values, (1.0, 1.0), (3 / 4, 4 / 3))
+  assert box.numpy().tolist() == [492, 0, 16, 12]
+
+
+def test_bmp_with_colour_palette_is_refused(decode):
+  palette = encode(PICTURE.convert('P', palette=Image.Palette.ADAPTIVE), 'BMP')
+  with pytest.raises(tf.errors.InvalidArgumentError, match='colour palette'):
+    decode.decode(tf.constant(palette))
+
+
+@pytest.mark.parametrize(
+  'content', [b'', b'GARBAGE' * 20, MATRIX['jpeg'][:300], MATRIX['png'][:500]]
+)
+def test_broken_images_are_named(folder, tmp_path, content):
+  shutil.copytree(folder, tmp_path / 'set')
+  broken = tmp_path / 'set' / 'val' / 'dog' / 'broken.jpg'
+  broken.write_bytes(content)
+  config = base.get_config()
+  config.batch_size, config.data.source, config.data.data_dir = 4, 'folder', str(tmp_path / 'set')
+  config.data.eval_split, config.data.image_size, config.data.crop_fraction = 'val', 16, 1.0
+  with pytest.raises(UserError) as error:
+    list(data.eval_batches(config)[0])
+  assert str(error.value).startswith(f'{broken}: the image cannot be decoded: ')
+  assert '\n' not in str(error.value)
+  config.data.train_split, config.data.area = 'val', (1.0, 1.0)
+  with pytest.raises(UserError, match=r'broken\.jpg: the image cannot be decoded'):
+    list(itertools.islice(data.train_batches(config, 5), 2))
+
+
+def test_folders_that_cannot_be_used(folder, tmp_path):
+  config = base.get_config()
+  config.data.source, config.data.eval_split = 'folder', 'val'
+  with pytest.raises(UserError, match=r'needs data\.data_dir'):
+    data.describe(config)
+  root = tmp_path / 'set'
+  config.data.data_dir = str(root)
+  with pytest.raises(UserError, match='is not a folder'):
+    data.describe(config)
+  shutil.copytree(folder, root)
+  config.data.eval_split = 'vall'
+  with pytest.raises(UserError, match=r"no folder 'vall' .* Did you mean 'val'"):
+    data.describe(config)
+  config.data.eval_split = 'val'
+  for name in ('scan.tiff', 'photo.heic', 'notes.txt'):
+    (root / 'val' / 'cat' / name).write_bytes(b'')
+    with pytest.raises(UserError, match=f'{name}: not an image that can be read'):
+      data.describe(config)
+    (root / 'val' / 'cat' / name).unlink()
+  (root / 'val' / 'stray.png').write_bytes(b'')
+  with pytest.raises(UserError, match=r'stray\.png: an image outside a class folder'):
+    data.describe(config)
+  (root / 'val' / 'stray.png').unlink()
+  (root / 'train' / 'emu').mkdir()
+  with pytest.raises(UserError, match='emu: a class folder without any image'):
+    data.describe(config)
+  (root / 'train' / 'emu' / '1.jpg').write_bytes(MATRIX['jpeg'])
+  with pytest.raises(UserError, match=r'different classes; only in .*train: emu$'):
+    data.describe(config)
