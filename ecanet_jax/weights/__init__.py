@@ -1,0 +1,17 @@
+"""The same network elsewhere: its names and layouts in PyTorch code, files and hub folders."""
+
+from ecanet_jax.weights.convert import from_torch, to_torch
+from ecanet_jax.weights.files import read_state_dict, write_state_dict
+from ecanet_jax.weights.folder import read_folder, write_folder
+from ecanet_jax.weights.verify import Verification, verify
+
+__all__ = [
+  'Verification',
+  'from_torch',
+  'read_folder',
+  'read_state_dict',
+  'to_torch',
+  'verify',
+  'write_folder',
+  'write_state_dict',
+]

@@ -1,0 +1,140 @@
+"""Every conversion proves itself: the same images give the same logits before and after."""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from ecanet_jax.errors import UserError
+from ecanet_jax.weights.convert import from_torch, to_torch
+from ecanet_jax.weights.twin import TwinMissing, twin_logits
+
+TOLERANCE = 1e-4
+IMAGES = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+  """How far two sets of logits `a` (ours) and `b` (the reference's) are apart.
+
+  Attributes:
+    reference: what computed b.
+    max_abs: max|a - b|.
+    max_rel: max|a - b| / max|b|.
+    top1_agreement: fraction of the images with the same largest logit.
+    images: how many random images.
+    image_size: pixels, height = width.
+    twin: b comes from PyTorch, not from our own network.
+  """
+
+  reference: str
+  max_abs: float
+  max_rel: float
+  top1_agreement: float
+  images: int
+  image_size: int
+  twin: bool
+
+  def __str__(self) -> str:
+    return (
+      f'logits of {self.images} random images of {self.image_size} x {self.image_size}: '
+      f'max abs difference {self.max_abs:.2e}, max rel {self.max_rel:.2e}, same top-1 for '
+      f'{self.top1_agreement:.0%}; compared with {self.reference}'
+    )
+
+
+def verify(
+  model: nn.Module,
+  variables: Mapping[str, Any],
+  state_dict: Mapping[str, np.ndarray],
+  dialect: str = 'timm',
+  *,
+  image_size: int = 224,
+  tolerance: float = TOLERANCE,
+) -> Verification:
+  """Compares our network on `variables` with its twin in timm on `state_dict`.
+
+  Without a twin (timm lacks the network, or PyTorch is not installed) our own network on the
+  weights read from the state dict is the reference, and `reference` says so: that proves names and
+  layouts undo each other, not that PyTorch computes the same. Runs on this host's CPU in float32.
+
+  Args:
+    model: from `create_model`.
+    variables: our side, {'params', 'batch_stats'}.
+    state_dict: the other side, as it is in the file.
+    dialect: of the state dict.
+    image_size: pixels.
+    tolerance: largest allowed `max_rel`.
+
+  Returns:
+    The differences, within the tolerance.
+
+  Raises:
+    UserError: a difference past the tolerance, or logits that are not finite; and what `from_torch`
+      raises.
+  """
+  if image_size < 32:
+    raise UserError(f'image_size={image_size} must be at least 32 pixels.')
+  shape = (IMAGES, image_size, image_size, 3)
+  images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+  read = from_torch(model, state_dict, dialect)
+  ours = our_logits(model, variables, images)
+  twin_state = to_torch(model, read)  # for other dialects, and for the counters
+  if dialect == 'timm':
+    twin_state |= {key: state_dict[key] for key in twin_state if key in state_dict}
+  try:
+    theirs, reference = twin_logits(model, twin_state, images)
+    twin = True
+  except TwinMissing as reason:
+    theirs = our_logits(model, read, images)
+    reference = f'our own network on the weights read back, not with PyTorch: {reason}'
+    twin = False
+  result = compare(ours, theirs, reference, image_size, twin)
+  if not result.max_rel <= tolerance:  # also when it is not a number
+    raise UserError(
+      f'the conversion is wrong by more than the tolerance of {tolerance:g}, nothing is written: '
+      f'{result}.'
+    )
+  return result
+
+
+def compare(
+  ours: np.ndarray, theirs: np.ndarray, reference: str, image_size: int, twin: bool
+) -> Verification:
+  """The differences of two `[B, classes]` arrays of logits, whatever their size."""
+  largest = float(np.abs(ours - theirs).max())
+  scale = float(np.abs(theirs).max())
+  return Verification(
+    reference,
+    largest,
+    0.0 if largest == 0 else largest / max(scale, np.finfo(np.float32).tiny),
+    float((ours.argmax(-1) == theirs.argmax(-1)).mean()),
+    len(ours), image_size, twin,
+  )
+
+
+def our_logits(model: nn.Module, variables: Mapping[str, Any], images: np.ndarray) -> np.ndarray:
+  """Our logits `[B, num_classes]`, float32, of images `[B, H, W, 3]`, on this host's CPU."""
+  variables = jax.tree.map(np.asarray, dict(variables))
+  with _on_cpu(), jax.default_matmul_precision('highest'):
+    return np.asarray(_logits(model, variables, images))
+
+
+# Run once or twice: quick to compile matters more than fast to run.
+@functools.partial(
+  jax.jit, static_argnums=0, compiler_options={'xla_backend_optimization_level': 0}
+)
+def _logits(model, variables, images):
+  return model.apply(variables, images, train=False)
+
+
+def _on_cpu():
+  try:
+    return jax.default_device(jax.local_devices(backend='cpu')[0])
+  except RuntimeError:  # JAX_PLATFORMS leaves the CPU out
+    return contextlib.nullcontext()

@@ -1,0 +1,163 @@
+"""Files: whole, safe, or a clear answer."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from ecanet_jax.errors import UserError
+from ecanet_jax.weights import read_state_dict, write_state_dict
+
+STATE = {
+  'b.weight': np.arange(6, dtype=np.float32).reshape(2, 3),
+  'b.count': np.zeros((), np.int64),
+}
+
+
+def assert_same(a, b):
+  assert set(a) == set(b)
+  for key in a:
+    assert a[key].dtype == b[key].dtype and a[key].shape == b[key].shape
+    np.testing.assert_array_equal(a[key], b[key])
+
+
+def test_safetensors_round_trip(tmp_path):
+  path = str(tmp_path / 'w.safetensors')
+  write_state_dict(path, STATE)
+  assert_same(read_state_dict(path), STATE)
+  assert os.listdir(tmp_path) == ['w.safetensors']
+
+
+def test_pytorch_reads_it(tmp_path):
+  torch = pytest.importorskip('torch')
+  from safetensors.torch import load_file
+
+  write_state_dict(str(tmp_path / 'w.safetensors'), STATE)
+  loaded = load_file(tmp_path / 'w.safetensors')
+  assert loaded['b.count'].dtype == torch.int64 and loaded['b.count'].shape == ()
+  assert_same({key: tensor.numpy() for key, tensor in loaded.items()}, STATE)
+
+
+def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+  path = str(tmp_path / 'w.safetensors')
+  write_state_dict(path, STATE)
+
+  def fail(*_):
+    raise OSError(28, 'No space left on device')
+
+  monkeypatch.setattr(os, 'replace', fail)
+  with pytest.raises(UserError, match=r'cannot write .*No space left'):
+    write_state_dict(path, {})
+  assert os.listdir(tmp_path) == ['w.safetensors']
+  assert_same(read_state_dict(path), STATE)
+
+
+def test_other_suffixes_are_not_written(tmp_path):
+  with pytest.raises(UserError, match=r'must end in \.safetensors'):
+    write_state_dict(str(tmp_path / 'w.pth'), STATE)
+
+
+@pytest.mark.parametrize('keep', [0, 4, 60, -1])
+def test_truncated_safetensors(tmp_path, keep):
+  path = tmp_path / 'w.safetensors'
+  write_state_dict(str(path), STATE)
+  path.write_bytes(path.read_bytes()[:keep])
+  with pytest.raises(UserError, match=r'w\.safetensors is not a complete safetensors file'):
+    read_state_dict(str(path))
+
+
+def test_not_a_safetensors_file(tmp_path):
+  path = tmp_path / 'w.safetensors'
+  path.write_text('hello ' * 100)
+  with pytest.raises(UserError, match='not a complete safetensors file'):
+    read_state_dict(str(path))
+
+
+def test_missing_file_and_unknown_suffix(tmp_path):
+  with pytest.raises(UserError, match='no such file'):
+    read_state_dict(str(tmp_path / 'w.safetensors'))
+  (tmp_path / 'w.npz').touch()
+  with pytest.raises(UserError, match=r'must end in \.safetensors or one of \.pth'):
+    read_state_dict(str(tmp_path / 'w.npz'))
+
+
+@pytest.fixture
+def torch():
+  return pytest.importorskip('torch')
+
+
+@pytest.fixture
+def tensors(torch):
+  return {key: torch.from_numpy(array.copy()) for key, array in STATE.items()}
+
+
+def test_pth_alone(tmp_path, torch, tensors):
+  torch.save(tensors, tmp_path / 'w.pth')
+  assert_same(read_state_dict(str(tmp_path / 'w.pth')), STATE)
+
+
+@pytest.mark.parametrize(('weights', 'added'), [('ema', 1), ('raw', 0)])
+def test_training_checkpoint(tmp_path, torch, tensors, weights, added, caplog):
+  ema = {key: tensor + 1 for key, tensor in tensors.items()}
+  torch.save({'state_dict': tensors, 'state_dict_ema': ema, 'epoch': 3}, tmp_path / 'w.pth.tar')
+  read = read_state_dict(str(tmp_path / 'w.pth.tar'), weights)
+  assert_same(read, {key: array + added for key, array in STATE.items()})
+  assert f'took {"state_dict_ema" if added else "state_dict"!r} out of' in caplog.text
+
+
+def test_bfloat16_is_read(tmp_path, torch):
+  torch.save({'a': torch.ones(3, dtype=torch.bfloat16)}, tmp_path / 'w.pth')
+  assert read_state_dict(str(tmp_path / 'w.pth'))['a'].dtype == np.float32
+
+
+def test_truncated_pth(tmp_path, torch, tensors):
+  path = tmp_path / 'w.pth'
+  torch.save(tensors, path)
+  path.write_bytes(path.read_bytes()[:-200])
+  with pytest.raises(UserError, match='not a complete PyTorch file'):
+    read_state_dict(str(path))
+
+
+class Evil:
+  def __init__(self, path):
+    self.path = path
+
+  def __reduce__(self):
+    return os.mkdir, (self.path,)
+
+
+def test_code_in_a_pth_does_not_run(tmp_path, torch):
+  (tmp_path / 'w.pth').write_bytes(pickle.dumps({'a': Evil(str(tmp_path / 'made'))}, protocol=2))
+  with pytest.raises(UserError, match='PyTorch file of tensors alone'):
+    read_state_dict(str(tmp_path / 'w.pth'))
+  assert not (tmp_path / 'made').exists()
+
+
+def test_other_content_in_a_pth(tmp_path, torch, tensors):
+  torch.save([1, 2], tmp_path / 'w.pth')
+  with pytest.raises(UserError, match='of type list, not a state dict'):
+    read_state_dict(str(tmp_path / 'w.pth'))
+  torch.save({**tensors, 'epoch': 3}, tmp_path / 'w.pth')
+  with pytest.raises(UserError, match=r"'epoch' is of type int, not a tensor"):
+    read_state_dict(str(tmp_path / 'w.pth'))
+
+
+def test_unknown_choice_of_weights(tmp_path, torch, tensors):
+  torch.save(tensors, tmp_path / 'w.pth')
+  with pytest.raises(UserError, match=r"unknown weights 'rw'. Did you mean 'raw'\?"):
+    read_state_dict(str(tmp_path / 'w.pth'), 'rw')
+
+
+def test_old_pytorch_is_refused(tmp_path, torch, tensors, monkeypatch):
+  torch.save(tensors, tmp_path / 'w.pth')
+  monkeypatch.setattr(torch, '__version__', '2.9.1+cpu')
+  with pytest.raises(UserError, match=r'PyTorch 2\.9\.1\+cpu is too old .* 2\.10'):
+    read_state_dict(str(tmp_path / 'w.pth'))
+
+
+def test_no_pytorch(tmp_path, monkeypatch):
+  (tmp_path / 'w.pth').touch()
+  monkeypatch.setitem(__import__('sys').modules, 'torch', None)
+  with pytest.raises(UserError, match='needs PyTorch to be read: pip install'):
+    read_state_dict(str(tmp_path / 'w.pth'))

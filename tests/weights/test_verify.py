@@ -1,0 +1,69 @@
+"""The comparison notices what is wrong, and says what it compared with."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from ecanet_jax import create_model
+from ecanet_jax.errors import UserError
+from ecanet_jax.weights import to_torch, verify
+from ecanet_jax.weights.twin import TwinMissing, find_record, twin_logits
+from ecanet_jax.weights.verify import compare
+from tests.weights.random_variables import random_variables
+
+TINY = create_model('tiny_efficientnet', num_classes=10)
+
+
+def test_without_a_twin_it_says_so():
+  variables = random_variables(TINY)
+  result = verify(TINY, variables, to_torch(TINY, variables), image_size=32)
+  assert not result.twin and result.max_abs == result.max_rel == 0 and result.top1_agreement == 1
+  assert str(result) == (
+    'logits of 2 random images of 32 x 32: max abs difference 0.00e+00, max rel 0.00e+00, same '
+    'top-1 for 100%; compared with our own network on the weights read back, not with PyTorch: '
+    'timm has no such network'
+  )
+
+
+def test_wrong_weights_are_past_the_tolerance():
+  state = to_torch(TINY, random_variables(TINY))
+  state['blocks.1.1.conv_dw.weight'] = state['blocks.1.1.conv_dw.weight'].swapaxes(2, 3)
+  with pytest.raises(UserError, match=r'wrong by more than the tolerance of 0\.0001, nothing is'):
+    verify(TINY, random_variables(TINY), state, image_size=32)
+
+
+def test_logits_that_are_not_finite_fail():
+  variables = random_variables(TINY)
+  variables['params']['classifier']['bias'][3] = np.nan
+  with pytest.raises(UserError, match='wrong by more than the tolerance'):
+    verify(TINY, variables, to_torch(TINY, variables), image_size=32)
+
+
+def test_too_small_an_image():
+  with pytest.raises(UserError, match='image_size=16 must be at least 32 pixels'):
+    verify(TINY, {}, {}, image_size=16)
+
+
+def test_figures():
+  a, b = np.float32([[1, 2], [4, 3]]), np.float32([[1, 2.5], [3, 5]])
+  result = compare(a, b, 'b', 32, True)
+  assert (result.max_abs, result.max_rel, result.top1_agreement) == (2.0, 0.4, 0.5)
+  assert compare(0 * a, 0 * a, 'b', 32, True).max_rel == 0
+
+
+@pytest.mark.parametrize('module', ['torch', 'timm'])
+def test_absent_package_is_the_reason(monkeypatch, module):
+  monkeypatch.setitem(sys.modules, module, None)
+  with pytest.raises(TwinMissing, match='PyTorch with timm cannot be imported: .*' + module):
+    twin_logits(create_model('efficientnet_b0'), {}, np.zeros((1, 32, 32, 3), np.float32))
+
+
+def test_overrides_can_make_a_network_that_timm_has():
+  assert find_record(create_model('efficientnet_b0', attention='eca', dropout=0.1)).name == (
+    'eca_efficientnet_b0'
+  )
+  lite = create_model('efficientnet_lite0', preset='tf')
+  assert find_record(lite).timm == 'tf_efficientnet_lite0'
+  assert find_record(create_model('efficientnet_b0', attention={'where': 'skip'})) is None
+  assert find_record(TINY).name == 'tiny_efficientnet'
