@@ -1,0 +1,32 @@
+"""Eight simulated devices, no silent broadcasting, and data sets that are prepared once."""
+
+import os
+
+os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=8'
+os.environ['JAX_PLATFORMS'] = 'cpu'
+os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
+
+import jax
+import pytest
+
+from tests import programs, torchvision_shim  # noqa: F401  before anything imports timm
+
+jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+@pytest.fixture(scope='session')
+def compilation_cache(tmp_path_factory):
+  """A directory in which the programs that tests start share what they compile."""
+  programs.CACHE = str(tmp_path_factory.mktemp('compilation_cache'))
+
+
+@pytest.fixture(scope='session')
+def run(compilation_cache):
+  """`tests.programs.run`, with a shared compilation cache."""
+  return programs.run
+
+
+@pytest.fixture(scope='session')
+def start(compilation_cache):
+  """`tests.programs.start`, with a shared compilation cache."""
+  return programs.start

@@ -1,0 +1,223 @@
+"""The trainer as users run it: resume, devices, processes, and what it says to mistakes."""
+
+import json
+import pathlib
+import signal
+import time
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from configs import smoke
+from ecanet_jax.errors import UserError
+from ecanet_jax.training.checkpoint import load_weights
+from ecanet_jax.training.metrics import read_metrics
+from ecanet_jax.training.trainer import NonFiniteError, Trainer
+from tests import programs
+
+STEPS = ('--config.batch_size=32', '--config.log_steps=1', '--config.eval_epochs=0')
+
+
+def train(workdir, *more):
+  return ['train.py', '--config=configs/smoke.py', f'--workdir={workdir}', *STEPS, *more]
+
+
+def losses(workdir):
+  lines = read_metrics(workdir)
+  return {line['step']: line['train/loss'] for line in lines if 'train/loss' in line}
+
+
+def arrays(workdir):
+  """Every array of the newest checkpoint, by item and key."""
+  root = pathlib.Path(workdir) / 'checkpoints'
+  step = max(int(path.name) for path in root.iterdir() if path.name.isdigit())
+  found = {'step': step}
+  for item in ('variables', 'ema', 'optimizer'):
+    with ocp.PyTreeCheckpointer() as reader:
+      flat = ocp.tree.to_flat_dict(reader.restore(root / str(step) / item), sep='/')
+    found |= {f'{item}/{key}': np.asarray(value) for key, value in flat.items()}
+  return found
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(run, tmp_path_factory):
+  """64 steps on one device."""
+  workdir = tmp_path_factory.mktemp('uninterrupted')
+  done = run(*train(workdir, '--config.epochs=4'))
+  return workdir, done
+
+
+def test_leaves_what_it_promises(uninterrupted):
+  workdir, done = uninterrupted
+  assert done.stdout.startswith('result: top-1 ')
+  assert '200 of 200 images' in done.stdout
+  assert (workdir / 'curves.png').read_bytes().startswith(b'\x89PNG')
+  assert list((workdir / 'tensorboard').glob('events*'))
+  assert json.loads((workdir / 'config.json').read_text())['batch_size'] == 32
+  curve = losses(workdir)
+  assert list(curve) == list(range(1, 65))
+  assert np.mean([curve[s] for s in range(55, 65)]) < 0.9 * curve[1]
+
+
+def test_again_has_nothing_to_do(uninterrupted, run):
+  workdir, _ = uninterrupted
+  before = arrays(workdir)
+  done = run(*train(workdir, '--config.epochs=4'))
+  assert done.stdout == f'nothing to do: {workdir} is at step 64 of 64\n'
+  after = arrays(workdir)
+  assert all(np.array_equal(before[key], after[key]) for key in before)
+
+
+def test_killed_and_restarted_is_bit_identical(uninterrupted, start, run, tmp_path):
+  expected = arrays(uninterrupted[0])
+  command = train(tmp_path, '--config.epochs=4', '--config.save_epochs=0.5')
+  kills = 0
+  for after in (12, 35):
+    process = start(*command)
+    deadline = time.monotonic() + programs.TIMEOUT
+    while max(losses(tmp_path), default=0) < after:
+      assert process.poll() is None and time.monotonic() < deadline, 'ended before the kill'
+      time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    kills += process.returncode == -signal.SIGKILL
+  done = run(*command)
+  assert kills == 2
+  assert 'resumed at step' in done.stderr
+  found = arrays(tmp_path)
+  assert found.keys() == expected.keys()
+  different = [key for key in expected if not np.array_equal(found[key], expected[key])]
+  assert not different
+  assert losses(tmp_path) == losses(uninterrupted[0])
+  assert not list((tmp_path / 'checkpoints').glob('*tmp*'))
+
+
+def largest_difference(workdir, reference):
+  ours, theirs = losses(workdir), losses(reference)
+  assert len(ours) == len(theirs) == 64
+  return max(abs(ours[step] - theirs[step]) / theirs[step] for step in theirs)
+
+
+def test_eight_devices_give_the_same_curve(uninterrupted, run, tmp_path):
+  run(*train(tmp_path, '--config.epochs=4'), devices=8)
+  assert largest_difference(tmp_path, uninterrupted[0]) < 1e-5
+
+
+def test_two_processes_give_the_same_curve(uninterrupted, start, tmp_path):
+  address = f'127.0.0.1:{programs.free_port()}'
+  children = [
+    start(
+      *train(tmp_path, '--config.epochs=4', f'--coordinator={address}', '--num_processes=2',
+             f'--process_id={rank}'),
+      devices=2,
+    )
+    for rank in (0, 1)
+  ]
+  done = [programs.finish(child) for child in children]
+  assert [d.returncode for d in done] == [0, 0], done[0].stderr + done[1].stderr
+  assert largest_difference(tmp_path, uninterrupted[0]) < 1e-5
+  assert 'result: top-1' in done[0].stdout and '200 of 200' in done[0].stdout
+  assert 'result' not in done[1].stdout
+
+
+def test_evaluation_program(uninterrupted, run):
+  workdir, done = uninterrupted
+  evaluated = run('eval.py', '--config=configs/smoke.py', f'--workdir={workdir}')
+  line, figures = evaluated.stdout.splitlines()
+  figures = json.loads(figures)
+  assert figures['seen'] == 200
+  assert line.split(' on ')[0] == done.stdout.removeprefix('result: ').split(' on ')[0]
+  raw = run('eval.py', '--config=configs/smoke.py', f'--workdir={workdir}', '--weights=raw')
+  assert json.loads(raw.stdout.splitlines()[1])['loss'] != figures['loss']
+
+
+def test_weights_of_a_checkpoint(uninterrupted):
+  config, variables = load_weights(uninterrupted[0])
+  assert config['model']['name'] == 'tiny_efficientnet'
+  assert variables['params']['classifier']['kernel'].shape == (32, 10)
+
+
+def test_a_loss_that_is_not_finite_stops(tmp_path):
+  config = small()
+  config.schedule.lr = 1e30
+  config.schedule.warmup_epochs = 0.0
+  with pytest.raises(NonFiniteError, match=r'^step \d+: loss .* is not finite; stopped') as error:
+    Trainer(config, tmp_path).run()
+  assert '\n' not in str(error.value)
+  assert not list((tmp_path / 'checkpoints').glob('[0-9]*'))  # nothing bad was saved
+
+
+def small():
+  config = smoke.get_config()
+  config.epochs, config.batch_size, config.log_steps = 1.0, 32, 1
+  config.tensorboard = False
+  return config
+
+
+BAD = [
+  ('model.name', 'tiny_efficientne', "unknown model 'tiny_efficientne'. Did you mean 'tiny_eff"),
+  ('model.attention.kind', 'ecca', "unknown attention.kind 'ecca'. Did you mean 'eca'"),
+  ('model.attention.where', 'skips', "unknown attention.where 'skips'. Did you mean 'skip'"),
+  ('model.attention.position', 'start', "unknown attention.position 'start'."),
+  ('model.attention.k', (4,), 'attention.k=(4,): 4 is not an odd positive number'),
+  ('model.attention.k', (3, 5), 'attention.k=(3, 5) has 2 kernel sizes'),
+  ('model.num_classes', 7, 'model.num_classes=7 and the data set '),
+  ('model.dropout', 1.5, 'dropout=1.5 must be at least 0 and below 1'),
+  ('data.name', 'synthetik', "'synthetik'"),
+  ('data.source', 'tfdss', "'tfdss'"),
+  ('batch_size', 30, 'batch_size=30 does not divide over 8 devices; give a multiple of 8, such'),
+  ('model.bn_groups', 3, 'batch of 32 does not divide by bn_groups=3'),
+  ('ops.depthwise', 'shfit', "unknown ops.depthwise 'shfit'. Did you mean 'shift'"),
+  ('compute_dtype', 'float16', "unknown compute_dtype 'float16'. Did you mean 'float32'"),
+  ('loss.label_smoothing', 1.0, 'loss.label_smoothing=1.0 must be'),
+  ('log_steps', 0, 'log_steps=0 must be at least 1'),
+  ('eval_epochs', -1.0, 'eval_epochs=-1.0 must be at least 0'),
+]
+
+
+@pytest.mark.parametrize(('key', 'value', 'text'), BAD, ids=[f'{k}={v}' for k, v, _ in BAD])
+def test_bad_config(tmp_path, key, value, text):
+  config = small()
+  config.update_from_flattened_dict({key: value})
+  with pytest.raises(UserError) as error:
+    Trainer(config, tmp_path / 'workdir').run()
+  assert text in str(error.value) and '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(('arguments', 'text'), [
+  (['--config.lr=1'], "unknown config key 'lr'. Did you mean 'schedule.lr'? configs/base.py"),
+  (['--config.batch_size=2.5'], 'flag --config.batch_size=2.5: invalid literal for int()'),
+  (['--config=configs/smoky.py'], "no config file 'configs/smoky.py'. Did you mean 'configs/smo"),
+  (['--workdr=x'], "Unknown command line flag 'workdr'. Did you mean: workdir ?"),
+  (['more'], 'unexpected argument'),
+])
+def test_bad_command_line(run, tmp_path, arguments, text):
+  done = run(*train(tmp_path, *arguments), code=2)
+  assert text in done.stderr and done.stderr.startswith('error: ')
+  assert done.stderr.count('\n') == 1
+
+
+def test_checkpoint_of_another_network(uninterrupted):
+  config = smoke.get_config()
+  config.model.attention.kind = 'se'
+  with pytest.raises(UserError) as error:
+    Trainer(config, uninterrupted[0]).run()
+  assert 'is a checkpoint of another network' in str(error.value)
+  assert 'params/blocks_0_0/attention/reduce/bias' in str(error.value)
+  assert 'params/blocks_0_0/attention/kernel' in str(error.value)
+
+
+def test_checkpoint_that_cannot_be_read(uninterrupted, run, tmp_path):
+  import shutil
+
+  shutil.copytree(uninterrupted[0], tmp_path, dirs_exist_ok=True)
+  for path in (tmp_path / 'checkpoints' / '64' / 'variables').rglob('*'):
+    if path.is_file():
+      path.write_bytes(b'')
+  done = run(*train(tmp_path), code=2)
+  lines = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
+  assert len(lines) == 1 and 'checkpoints/64 cannot be read' in lines[0]
+  assert 'Traceback' not in done.stderr
+  missing = run('eval.py', '--config=configs/smoke.py', f'--workdir={tmp_path}/none', code=2)
+  assert 'no checkpoint in' in missing.stderr
