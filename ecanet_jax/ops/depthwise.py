@@ -14,6 +14,7 @@ from jax import lax
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
+
 def depthwise_conv(
   x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, implementation: str = 'auto'
 ) -> jax.Array:
@@ -59,7 +60,7 @@ def shift_depthwise(x: jax.Array, kernel: jax.Array, stride: int, padding: Paddi
     for j in range(kw):
       rows = slice(i, i + (height - 1) * stride + 1, stride)
       columns = slice(j, j + (width - 1) * stride + 1, stride)
-      term = padded[:, rows, columns] * kernel[i, j]
+      term = padded[:, rows, columns] * kernel[i, j][None, None, None]
       total = term if total is None else total + term
   return total
 
@@ -96,65 +97,68 @@ def _input_gradient(gradient, kernel, shape, stride, padding):
   of one phase r % stride therefore use the same taps, each a shifted slice of the gradient.
   """
   kh, kw = kernel.shape[:2]
-  _, out_h, out_w, channels = gradient.shape
-  # Per phase: ceil(padded size / stride) rows, of which the unpadded ones are cut out at the end.
-  rows = -(-(shape[1] + sum(padding[0])) // stride)
-  columns = -(-(shape[2] + sum(padding[1])) // stride)
-  reach_h, reach_w = (kh - 1) // stride, (kw - 1) // stride
-  margin = (
-    (0, 0),
-    (reach_h, max(0, rows - out_h)),
-    (reach_w, max(0, columns - out_w)),
-    (0, 0),
-  )
-  margined = jnp.pad(gradient, margin)
+  batch, _, _, channels = shape
+  top, rows, margin_h = _reach(shape[1], padding[0][0], kh, stride, gradient.shape[1])
+  left, columns, margin_w = _reach(shape[2], padding[1][0], kw, stride, gradient.shape[2])
+  margined = jnp.pad(gradient, ((0, 0), margin_h, margin_w, (0, 0)))
   phases = []
   for a in range(stride):
     for b in range(stride):
-      total = jnp.zeros((shape[0], rows, columns, channels), gradient.dtype)
+      total = jnp.zeros((batch, rows, columns, channels), gradient.dtype)
       for i in range(a, kh, stride):
         for j in range(b, kw, stride):
-          top, left = reach_h - i // stride, reach_w - j // stride
-          total += margined[:, top : top + rows, left : left + columns] * kernel[i, j]
+          y, x = top + margin_h[0] - i // stride, left + margin_w[0] - j // stride
+          total += margined[:, y : y + rows, x : x + columns] * kernel[i, j][None, None, None]
       phases.append(total)
   if stride == 1:
-    full = phases[0]
-  else:
-    stacked = jnp.stack(phases).reshape(stride, stride, shape[0], rows, columns, channels)
-    full = stacked.transpose(2, 3, 0, 4, 1, 5).reshape(
-      shape[0], rows * stride, columns * stride, channels
-    )
-  top, left = padding[0][0], padding[1][0]
-  return full[:, top : top + shape[1], left : left + shape[2]]
+    return phases[0]
+  stacked = jnp.stack(phases).reshape(stride, stride, batch, rows, columns, channels)
+  full = stacked.transpose(2, 3, 0, 4, 1, 5).reshape(
+    batch, rows * stride, columns * stride, channels
+  )
+  y, x = padding[0][0] % stride, padding[1][0] % stride
+  return full[:, y : y + shape[1], x : x + shape[2]]
+
+
+def _reach(size, before, kernel, stride, out) -> tuple[int, int, tuple[int, int]]:
+  """For one axis: a phase's first row, its rows, and the zeros around the gradient it needs.
+
+  A phase has the rows r = phase + stride * m of the padded input; those that hold `size` pixels
+  after `before` zeros begin at m = before // stride.
+  """
+  first = before // stride
+  rows = (before + size - 1) // stride - first + 1
+  return first, rows, (max(0, (kernel - 1) // stride - first), max(0, first + rows - out))
 
 
 def _kernel_gradient(x, gradient, kernel_shape, stride, padding):
-  """Accumulates `[kh, kw, W', C]` over the output's rows, then sums over W' once.
+  """Accumulates `[kh, W', C]` for each of the kw columns over the output's rows, then sums W'.
 
-  Each step of the scan is one fused, vectorised pass over kh input rows and one gradient row of
-  one image, all of it in cache; XLA's own reduction would run channel by channel. The sum is in
-  float32.
+  Each step of the scan takes kh input rows and one gradient row of one image, all of it in cache,
+  through kw fused, vectorised passes; XLA's own reduction would run channel by channel. The sum is
+  in float32, or float64 for float64 inputs.
   """
   kh, kw = kernel_shape[:2]
   batch, out_h, out_w, channels = gradient.shape
   padded = _pad(x, padding)
+  dtype = jnp.promote_types(gradient.dtype, jnp.float32)
+  width = (out_w - 1) * stride + 1
 
   def add_row(total, index):
     image, row = index // out_h, index % out_h
     strip = lax.dynamic_slice(
       padded, (image, row * stride, 0, 0), (1, kh, padded.shape[2], channels)
-    )[0].astype(jnp.float32)
-    line = lax.dynamic_slice(gradient, (image, row, 0, 0), (1, 1, out_w, channels))[0, 0]
-    line = line.astype(jnp.float32)
-    taps = tuple(
-      accumulated + strip[t // kw, t % kw : t % kw + (out_w - 1) * stride + 1 : stride] * line
-      for t, accumulated in enumerate(total)
+    )[0].astype(dtype)
+    line = lax.dynamic_slice(gradient, (image, row, 0, 0), (1, 1, out_w, channels))[0]
+    line = line.astype(dtype)
+    columns = tuple(
+      column + strip[:, j : j + width : stride] * line for j, column in enumerate(total)
     )
-    return taps, None
+    return columns, None
 
-  start = tuple(jnp.zeros((out_w, channels), jnp.float32) for _ in range(kh * kw))
-  taps, _ = lax.scan(add_row, start, jnp.arange(batch * out_h))
-  return jnp.stack([tap.sum(0) for tap in taps]).reshape(kh, kw, channels)
+  start = tuple(jnp.zeros((kh, out_w, channels), dtype) for _ in range(kw))
+  columns, _ = lax.scan(add_row, start, jnp.arange(batch * out_h))
+  return jnp.stack([column.sum(1) for column in columns], axis=1)
 
 
 IMPLEMENTATIONS = {'shift': shift_depthwise, 'lax': lax_depthwise}

@@ -38,9 +38,10 @@ def _on_cloud_tpu() -> bool:
   return importlib.util.find_spec('libtpu') is not None and bool(devices)
 
 
-def make_mesh() -> Mesh:
-  """All devices of all processes along the axis 'data'."""
-  return jax.make_mesh((jax.device_count(),), ('data',), axis_types=(AxisType.Auto,))
+def make_mesh(devices: int = 0) -> Mesh:
+  """All devices of all processes, or the first few, along the axis 'data'."""
+  chosen = jax.devices()[: devices or None]
+  return jax.make_mesh((len(chosen),), ('data',), axis_types=(AxisType.Auto,), devices=chosen)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -59,8 +59,9 @@ class Trainer:
     self.total_steps = max(round(config.epochs * self.steps_per_epoch), 1)
     self.schedule = make_schedule(config, self.steps_per_epoch, self.total_steps)
     self.tx = make_optimizer(config, self.schedule)
-    self.eval_steps = self._interval('eval_epochs')
-    self.save_steps = self._interval('save_epochs')
+    for key in ('eval_epochs', 'save_epochs'):
+      if config[key] < 0:
+        raise UserError(f'{key}={config[key]} must be at least 0.')
     if config.log_steps < 1:
       raise UserError(f'log_steps={config.log_steps} must be at least 1.')
     self.best: dict[str, Any] = {}
@@ -139,9 +140,7 @@ class Trainer:
             progress.say(f'first step after {time.monotonic() - began:.1f} s (compilation)')
         if len(pending) > 2:  # Lets two steps run ahead of the host, not more.
           jax.block_until_ready(pending[-3])
-        at_end = step == self.total_steps
-        evaluates = at_end or (self.eval_steps and step % self.eval_steps == 0)
-        saves = at_end or (self.save_steps and step % self.save_steps == 0)
+        evaluates, saves = self._due('eval_epochs', step), self._due('save_epochs', step)
         if step % config.log_steps == 0 or evaluates or saves:
           self._log(pending, step, writer, progress)
         top1 = None
@@ -218,11 +217,11 @@ class Trainer:
   def _meta(self) -> dict[str, Any]:
     return {'config': plain(self.config), 'best': self.best, 'last': self.last}
 
-  def _interval(self, key: str) -> int:
-    epochs = self.config[key]
-    if epochs < 0:
-      raise UserError(f'{key}={epochs} must be at least 0.')
-    return max(round(epochs * self.steps_per_epoch), 1) if epochs else 0
+  def _due(self, key: str, step: int) -> bool:
+    """A whole number of `config[key]` epochs, or the training, ends with this step."""
+    interval = self.config[key] * self.steps_per_epoch
+    whole = interval > 0 and int(step / interval) > int((step - 1) / interval)
+    return whole or step == self.total_steps
 
 
 def train_and_evaluate(config, workdir: str | os.PathLike) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def test_lists_by_pattern():
   ({'name': 'efficientnet_b0', 'attentoin': 'eca'}, "has no field 'attentoin'. Did you mean 'att"),
   ({'name': 'efficientnet_b0', 'attention': {'knd': 'se'}}, "no field 'knd'. Did you mean 'kind'"),
   ({'name': 'efficientnet_b0', 'preset': 'pytorch'}, "'pytorch'. Did you mean 'torch'"),
-  ({'name': 'efficientnet_b0', 'activation': 'relu7'}, "Did you mean 'relu6'"),
+  ({'name': 'efficientnet_b0', 'activation': 'swich'}, "Did you mean 'swish'"),
   ({'name': 'efficientnet_b0', 'num_classes': 0}, 'num_classes=0 must be at least 1'),
   ({'name': 'efficientnet_b0', 'attention': {'where': 'stages'}}, 'name one or more of the stages'),
   ({'name': 'efficientnet_b0', 'attention': {'stages': (8,), 'where': 'stages'}}, 'stages 1 to 7'),

@@ -41,13 +41,17 @@ def both():
   }
   schedule = lambda step: jnp.float32(RATE)
   tx, task = make_optimizer(config, schedule), Classification(config)
+  mesh = sharding.make_mesh(1)
   state = TrainState(
     step=jnp.int32(0), variables=variables, ema=jax.tree.map(jnp.array, variables),
     opt_state=tx.init(variables['params']), rng=jax.random.key_data(jax.random.key(0)),
   )
-  mesh = sharding.make_mesh(1)
+  state = jax.device_put(state, sharding.replicated(mesh))
   before = jax.device_get(state)
-  after, metrics = make_train_step(model, task, tx, schedule, config, mesh)(state, batch)
+  step = make_train_step(model, task, tx, schedule, config, mesh).lower(state, batch)
+  # Run once: quick to compile matters more than fast to run.
+  step = step.compile(compiler_options={'xla_backend_optimization_level': 0})
+  after, metrics = step(state, sharding.put_batch(batch, mesh))
 
   twin.train()
   decays = [p for name, p in twin.named_parameters() if 'bn' not in name]
@@ -71,10 +75,16 @@ def both():
 
 
 def compare(ours, theirs, tolerance):
-  """Relative to each tensor's largest value."""
+  """Relative to each tensor's largest value.
+
+  A bias before a BatchNorm with nothing but a convolution between has a gradient of exactly 0, and
+  both sides have their own rounding there: a millionth of the largest value of all is allowed.
+  """
+  largest = max(np.abs(value).max() for value in theirs.values())
   for key, value in theirs.items():
-    error = np.abs(ours[key] - value).max() / max(np.abs(value).max(), 1e-6)
-    assert error < tolerance, f'{key}: {error}'
+    error = np.abs(ours[key] - value).max()
+    allowed = tolerance * np.abs(value).max() + 1e-6 * largest
+    assert error < allowed, f'{key}: {error} > {allowed}'
 
 
 def test_loss(both):
