@@ -113,7 +113,8 @@ def test_drop_path_keeps_the_mean():
   (layers.fan_out_normal, (3, 3, 16, 64), (2 / (9 * 64)) ** 0.5),
   (layers.fan_out_normal, (64, 256), (2 / 256) ** 0.5),
   (layers.fan_out_normal, (5, 5, 256), (2 / 25) ** 0.5),
-  (layers.dense_uniform, (64, 256), 256**-0.5 / 3**0.5),
+  (layers.dense_uniform, (64, 1600), 1600**-0.5 / 3**0.5),
+  (layers.dense_uniform, (640, 10), 1000**-0.5 / 3**0.5),
 ])
 def test_moments_of_initialisers(initialise, shape, std):
   draw = jax.jit(lambda key: initialise(key, shape))

@@ -23,14 +23,17 @@ def describe(config) -> DatasetInfo:
   return _open(config).info
 
 
-def train_batches(config, start_step: int, *, host: int = 0, num_hosts: int = 1) -> Iterator[Batch]:
-  """Returns the endless stream of training batches from step `start_step` on.
+def train_batches(
+  config, start_step: int, steps: int | None = None, *, host: int = 0, num_hosts: int = 1
+) -> Iterator[Batch]:
+  """Returns the stream of training batches from step `start_step` on.
 
   The stream from step k equals the stream from step 0 without its first k batches.
 
   Args:
     config: the whole configuration; seed, batch_size and data are used.
     start_step: number of the first batch.
+    steps: how many batches; None = without end.
     host: this host's number, from 0.
     num_hosts: hosts that share every batch.
 
@@ -46,7 +49,7 @@ def train_batches(config, start_step: int, *, host: int = 0, num_hosts: int = 1)
     raise UserError(f'start_step={start_step} must not be negative')
   shard = Shard(host, num_hosts)
   shard.rows(config.batch_size)
-  return _open(config).train_batches(start_step, shard)
+  return _open(config).train_batches(start_step, steps, shard)
 
 
 def eval_batches(

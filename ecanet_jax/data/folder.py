@@ -70,11 +70,11 @@ class FolderSource:
       index_addressable=True,
     )
 
-  def train_batches(self, start_step: int, shard: Shard) -> Iterator[Batch]:
-    """Yields this host's rows of every training batch from `start_step` on, without end."""
+  def train_batches(self, start_step: int, steps: int | None, shard: Shard) -> Iterator[Batch]:
+    """Yields this host's rows of `steps` training batches from `start_step` on; None = endless."""
     from ecanet_jax.data import pipeline
 
-    return pipeline.indexed_train(self._config, self._train, start_step, shard)
+    return pipeline.indexed_train(self._config, self._train, start_step, steps, shard)
 
   def eval_batches(self, rows: int, shard: Shard) -> Iterator[Batch]:
     """Yields this host's part of the evaluation split once; the last batch may be short."""

@@ -14,6 +14,7 @@ flip=True mirrors one image in two. `area`, `aspect` and `crop_fraction` are not
 """
 
 import functools
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -117,18 +118,18 @@ class MemorySource:
       index_addressable=True,
     )
 
-  def train_batches(self, start_step: int, shard: Shard) -> Iterator[Batch]:
-    """Yields this host's rows of every training batch from `start_step` on, without end."""
+  def train_batches(self, start_step: int, steps: int | None, shard: Shard) -> Iterator[Batch]:
+    """Yields this host's rows of `steps` training batches from `start_step` on; None = endless."""
     size, rows = self._batch_size, shard.rows(self._batch_size)
     mine = range(shard.host * rows, (shard.host + 1) * rows)
-    count, step = len(self._train['label']), start_step
-    while True:
+    count = len(self._train['label'])
+    numbers = itertools.count(start_step)
+    for step in numbers if steps is None else range(start_step, start_step + steps):
       keys, indices = order.batch_positions(count, self._seed, step, size, mine)
       image = self._train['image'][indices]
       if self._shift or self._flip:
         image = augment(image, keys, indices, shift=self._shift, flip=self._flip)
       yield {'image': image, 'label': self._train['label'][indices]}
-      step += 1
 
   def eval_batches(self, rows: int, shard: Shard) -> Iterator[Batch]:
     """Yields this host's part of the evaluation split once; the last batch may be short."""

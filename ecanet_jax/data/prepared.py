@@ -118,12 +118,12 @@ class PreparedSource:
       index_addressable=self._indexed,
     )
 
-  def train_batches(self, start_step: int, shard: Shard) -> Iterator[Batch]:
-    """Yields this host's rows of every training batch from `start_step` on, without end."""
+  def train_batches(self, start_step: int, steps: int | None, shard: Shard) -> Iterator[Batch]:
+    """Yields this host's rows of `steps` training batches from `start_step` on; None = endless."""
     if self._indexed:
       split = ArrayRecordSplit(self._builder, self._config.data.train_split)
-      return pipeline.indexed_train(self._config, split, start_step, shard)
-    return self._train_records(start_step, shard)
+      return pipeline.indexed_train(self._config, split, start_step, steps, shard)
+    return self._train_records(start_step, steps, shard)
 
   def eval_batches(self, rows: int, shard: Shard) -> Iterator[Batch]:
     """Yields this host's part of the evaluation split once; the last batch may be short."""
@@ -148,7 +148,7 @@ class PreparedSource:
       raise UserError(f'data.{key}={name!r} has no images')
     return count
 
-  def _train_records(self, start_step: int, shard: Shard) -> Iterator[Batch]:
+  def _train_records(self, start_step: int, limit: int | None, shard: Shard) -> Iterator[Batch]:
     config, rows = self._config, shard.rows(self._config.batch_size)
     steps = self.info.train.num_examples // shard.num_hosts // rows
     if not steps:
@@ -183,7 +183,9 @@ class PreparedSource:
       )
 
     transform = pipeline.train_transform(config, tf.identity)
-    return pipeline.batches(records, transform, rows, threads=config.data.decode_threads)
+    return pipeline.batches(
+      records, transform, rows, threads=config.data.decode_threads, steps=limit
+    )
 
 
 class ArrayRecordSplit:

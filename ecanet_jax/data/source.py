@@ -71,8 +71,8 @@ class Source(Protocol):
 
   info: DatasetInfo
 
-  def train_batches(self, start_step: int, shard: Shard) -> Iterator[Batch]:
-    """Yields this host's rows of every training batch from `start_step` on, without end."""
+  def train_batches(self, start_step: int, steps: int | None, shard: Shard) -> Iterator[Batch]:
+    """Yields this host's rows of `steps` training batches from `start_step` on; None = endless."""
 
   def eval_batches(self, rows: int, shard: Shard) -> Iterator[Batch]:
     """Yields this host's part of the evaluation split once; the last batch may be short."""

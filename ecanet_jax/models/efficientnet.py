@@ -222,7 +222,7 @@ NETWORKS = (
   Network('tf_eca_efficientnet_b0', EfficientNet, _ECA + '; TensorFlow padding and eps',
           {'attention': Attention('eca'), 'preset': 'tf'}, 4_652_084, timm='tf_efficientnet_b0',
           timm_arguments={'se_layer': 'eca'}),
-  Network('efficientnet_b0_noattention', EfficientNet, 'B0 without SE: slides 002, noSE@all',
+  Network('efficientnet_b0_noattention', EfficientNet, 'B0 without SE (noSE@all)',
           {}, 4_652_008),
   Network('efficientnet_lite0', EfficientNet, _LITE + '; PyTorch padding and eps',
           _LITE_ARGUMENTS, 4_652_008, timm='efficientnet_lite0'),

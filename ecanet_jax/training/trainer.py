@@ -117,7 +117,8 @@ class Trainer:
     if jax.process_index() == 0:
       (self.workdir / 'config.json').write_text(json.dumps(plain(config), indent=2) + '\n')
     batches = data.train_batches(
-      config, step, host=jax.process_index(), num_hosts=jax.process_count()
+      config, step, self.total_steps - step, host=jax.process_index(),
+      num_hosts=jax.process_count(),
     )
     progress = Progress(step, self.total_steps, config.batch_size)
     pending: collections.deque = collections.deque()  # (step, its metrics, perhaps not computed)

@@ -39,7 +39,7 @@ def test_kernel_sizes_of_eca():
   assert sizes == [3, 3] + [5] * 14
 
 
-# architectures.md, section 2: slides 002's SE repositioned or removed, exact.
+# SE repositioned or removed (slides 'Practical analysis' of EfficientNet): exact counts.
 @pytest.mark.parametrize(('where', 'position', 'parameters'), [
   ('noskip', 'end', None),
   ('skip', 'depthwise', 5_110_376),  # noSE@noskip keeps SE in the blocks with a skip
