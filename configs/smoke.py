@@ -20,7 +20,7 @@ def get_config():
   config.data.image_size = 32
   config.optimizer.name = 'sgd'
   config.schedule.name = 'cosine'
-  config.schedule.lr = 0.1
+  config.schedule.lr = 0.4
   config.schedule.warmup_epochs = 1.0
   config.ema.decay = 0.9
   config.log_steps = 10
