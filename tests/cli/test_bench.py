@@ -18,6 +18,7 @@ def parse(*flags):
   return parser.parse_args(flags)
 
 
+@pytest.mark.slow
 def test_measures_ours(tmp_path):
   target = tmp_path / 'figures.json'
   done = subprocess.run(
