@@ -1,58 +1,103 @@
-"""EfficientNet (Tan and Le, ICML 2019) with an attention slot, and its lite form.
+"""EfficientNet (Tan and Le, ICML 2019) and its lite form, with an attention slot.
 
 `x` is `[B, H, W, C]`. Parameter names: stem, stem_bn, blocks_S_B (stage S and block B from 0, as in
 timm) with expand, expand_bn, depthwise, depthwise_bn, attention, project, project_bn, then head,
-head_bn, classifier.
+head_bn, classifier. Networks of other blocks (mec.py, compact.py, mobilenetv2.py) stack them here.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator
 
 import flax.linen as nn
-import jax.numpy as jnp
 
 from ecanet_jax import layers
-from ecanet_jax.attention import Attention, Slot, check, make_attention
-from ecanet_jax.errors import UserError, lookup
-from ecanet_jax.models.record import Network
+from ecanet_jax.attention import Attend, Attention, Slot
+from ecanet_jax.errors import UserError
+from ecanet_jax.models.convnet import Block, ConvNet
+from ecanet_jax.models.record import Network, Published
 
-POSITIONS = ('depthwise', 'end')  # after the depthwise convolution; after the projection
+POSITIONS = ('depthwise', 'end', 'pre', 'identity', 'post')
+
+# tensorflow/tpu, efficientnet_model.py: SE's reduction counts from the block's input; with biases.
+SLOT = Attention(reduction=4.0, reduction_of='block', bias=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class MBBlock(Block):
+  """Facts of a block in an EfficientNet: beside a block's, its module and its expansion."""
+
+  module: type[nn.Module] = nn.Module
+  expands: bool = True  # it has an expanding 1x1 convolution
+
+
+class MBConv(nn.Module):
+  """Inverted bottleneck: expand, depthwise, attention, project, with a skip where shapes allow.
+
+  Sandler et al., MobileNetV2, CVPR 2018, Table 1; the attention: Tan and Le, MnasNet, Fig. 7(d).
+  """
+
+  block: MBBlock
+  slot: Slot
+  attention: Attention
+  layers: layers.Layers
+  drop_path: float
+
+  kind = 'MBConv{expand:g}'
+  skips = True
+  base_of = ''  # 'in' or 'out', where the block leaves the stage no choice
+
+  @staticmethod
+  def mid_channels(expand: float, base_channels: int, out_channels: int) -> int:
+    return int(expand * base_channels)
+
+  @nn.compact
+  def __call__(self, x, train: bool):
+    block, layer = self.block, self.layers
+    attend = Attend(self.attention, self.slot, layer, train)
+    y = attend('pre', x)
+    if block.expands:
+      y = layer.conv_bn(y, 'expand', train, block.mid_channels)
+    y = layer.depthwise_bn(y, 'depthwise', train, block.kernel, block.stride)
+    y = attend('depthwise', y)
+    y = layer.conv_bn(y, 'project', train, block.out_channels, act=False)
+    return add_skip(self, x, attend('end', y), attend, train)
+
+
+def add_skip(module: nn.Module, x, y, attend: Attend, train: bool):
+  """The end of every block here: drop-path and the skip, where it has one."""
+  if module.block.has_skip:
+    if train and module.drop_path > 0:
+      y = layers.drop_path(y, module.drop_path, module.make_rng('dropout'))
+    y = y + attend('identity', x)
+  return attend('post', y)
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-  """One row of the table: `repeats` MBConv blocks, the first with the stride."""
+  """One row of a network's table: `repeats` blocks, the first with the stride.
 
-  expand: int
+  Attributes:
+    expand: mid channels / base channels.
+    channels: of the output.
+    repeats: how many blocks.
+    stride: of the first block.
+    kernel: of the k x k convolutions.
+    block: module of the first block.
+    rest: module of the others; None = the same.
+    expand_of: the base channels: the block's 'in' or 'out'.
+    expand_always: the expanding convolution is there with expand=1, too.
+  """
+
+  expand: float
   channels: int
   repeats: int
   stride: int
   kernel: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Block:
-  """Static facts of one MBConv block; stage and index count from 0."""
-
-  stage: int
-  index: int
-  in_channels: int
-  out_channels: int
-  expand: int
-  kernel: int
-  stride: int
-
-  @property
-  def name(self) -> str:
-    return f'blocks_{self.stage}_{self.index}'
-
-  @property
-  def expanded(self) -> int:
-    return self.in_channels * self.expand
-
-  @property
-  def has_skip(self) -> bool:
-    return self.stride == 1 and self.in_channels == self.out_channels
+  block: type[nn.Module] = MBConv
+  rest: type[nn.Module] | None = None
+  expand_of: str = 'in'
+  expand_always: bool = False
 
 
 # EfficientNet paper, Table 1.
@@ -74,160 +119,215 @@ TINY = (
 )
 
 
-class MBConv(nn.Module):
-  """Inverted bottleneck: expand, depthwise, attention, project, with a skip where shapes allow."""
+def compound_scaling(
+  phi: float, alpha: float = 1.2, beta: float = 1.1, gamma: float = 1.15
+) -> tuple[float, float, float]:
+  """Depth, width and resolution multipliers alpha^phi, beta^phi, gamma^phi (Tan and Le, Eq. 3).
 
-  block: Block
-  slot: Slot
-  attention: Attention
-  preset: layers.Preset
-  bn_groups: int
-  drop_path: float
-  depthwise: str
-  dtype: jnp.dtype
-
-  @nn.compact
-  def __call__(self, x, train: bool):
-    def norm(name):
-      return layers.BatchNorm(self.preset, self.bn_groups, self.dtype, name=name)
-
-    act = layers.ACTIVATION[self.slot.activation]
-    attend = make_attention(self.attention, self.slot, self.dtype)
-    block, y = self.block, x
-    if block.expand != 1:
-      y = layers.PointwiseConv(block.expanded, dtype=self.dtype, name='expand')(y)
-      y = act(norm('expand_bn')(y, train))
-    y = layers.DepthwiseConv(
-      block.kernel, block.stride, self.preset.padding, self.depthwise, self.dtype, name='depthwise'
-    )(y)
-    y = act(norm('depthwise_bn')(y, train))
-    if attend is not None and self.attention.position == 'depthwise':
-      y = attend(y)
-    y = layers.PointwiseConv(block.out_channels, dtype=self.dtype, name='project')(y)
-    y = norm('project_bn')(y, train)
-    if attend is not None and self.attention.position == 'end':
-      y = attend(y)
-    if block.has_skip:
-      if train and self.drop_path > 0:
-        y = layers.drop_path(y, self.drop_path, self.make_rng('dropout'))
-      y = y + x
-    return y
+  The published B1 to B7 are near them, not on them: SCALE has theirs.
+  """
+  return alpha**phi, beta**phi, gamma**phi
 
 
-class EfficientNet(nn.Module):
+def round_channels(channels: float, divisor: int = 8) -> int:
+  """To the nearest multiple of the divisor, never more than 10 % down (TF EfficientNet)."""
+  rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+  return rounded + divisor if rounded < 0.9 * channels else rounded
+
+
+class EfficientNet(ConvNet):
   """EfficientNet: stem, stages of MBConv blocks, head, classifier.
 
-  Attributes:
+  Attributes (beside ConvNet's):
     stages: the table.
-    attention: kind, where, position and k of the attention slot.
-    preset: 'torch' (symmetric padding, eps 1e-5) or 'tf' (SAME, eps 1e-3).
-    activation: a name of `layers.ACTIVATION`.
+    width: multiplies all channels, rounded to multiples of 8.
+    depth: multiplies all repeats, rounded up.
+    scale_ends: width and depth apply to stem, head, first and last stage too; not in lite networks.
     stem: channels of the stem.
     head: channels of the last 1x1 convolution.
-    num_classes: outputs of the classifier.
-    dropout: rate before the classifier.
-    drop_path: stochastic depth; block i of n drops with rate drop_path * i / n.
-    bn_groups: 1 = statistics of the whole global batch, N = of each N-th of it.
-    bn_decay: of the running statistics; None = the preset's.
-    depthwise: implementation of the depthwise convolution, see `ops.depthwise`.
-    dtype: what the layers compute in; parameters, statistics and logits are float32.
   """
 
-  stages: tuple[Stage, ...] = B0
-  attention: Attention = Attention()
-  preset: str = 'torch'
+  attention: Attention = SLOT
   activation: str = 'swish'
-  stem: int = 32
-  head: int = 1280
-  num_classes: int = 1000
   dropout: float = 0.2
   drop_path: float = 0.2
-  bn_groups: int = 1
-  bn_decay: float | None = None
-  depthwise: str = 'auto'
-  dtype: jnp.dtype = jnp.float32
+  stages: tuple[Stage, ...] = B0
+  width: float = 1.0
+  depth: float = 1.0
+  scale_ends: bool = True
+  stem: int = 32
+  head: int = 1280
+
+  positions = POSITIONS
+  standard = 'depthwise'
 
   def check(self) -> None:
-    """Raises UserError for a combination that this family does not have."""
-    lookup(layers.PRESET, self.preset, 'preset')
-    lookup(layers.ACTIVATION, self.activation, 'activation')
-    check(self.attention, POSITIONS, len(self.stages))
-    for field in ('dropout', 'drop_path'):
-      if not 0 <= getattr(self, field) < 1:
-        raise UserError(f'{field}={getattr(self, field)} must be at least 0 and below 1.')
-    for field in ('num_classes', 'bn_groups'):
-      if getattr(self, field) < 1:
-        raise UserError(f'{field}={getattr(self, field)} must be at least 1.')
+    for field in ('width', 'depth'):
+      if getattr(self, field) <= 0:
+        raise UserError(f'{field}={getattr(self, field)} must be above 0.')
+    super().check()
 
-  def blocks(self) -> Iterator[Block]:
-    """The blocks from stem to head."""
-    channels = self.stem
+  def blocks(self) -> Iterator[MBBlock]:
+    channels = self.stem_channels()
     for s, stage in enumerate(self.stages):
-      for b in range(stage.repeats):
-        yield Block(
-          s, b, channels, stage.channels, stage.expand, stage.kernel, stage.stride if b == 0 else 1
+      end = s in (0, len(self.stages) - 1) and not self.scale_ends
+      repeats = stage.repeats if end else math.ceil(self.depth * stage.repeats)
+      out = round_channels(stage.channels * self.width)
+      for b in range(repeats):
+        module = (stage.rest or stage.block) if b else stage.block
+        stride = 1 if b else stage.stride
+        base = out if 'out' in (stage.expand_of, module.base_of) else channels
+        skips = module.skips and stride == 1 and channels == out
+        yield MBBlock(
+          name=f'blocks_{s}_{b}', kind=module.kind.format(expand=stage.expand),
+          stage=s, index=b, last=b == repeats - 1,
+          in_channels=channels, mid_channels=module.mid_channels(stage.expand, base, out),
+          out_channels=out, kernel=stage.kernel, stride=stride,
+          has_skip=skips, adds=skips, base_channels=base,
+          module=module, expands=stage.expand != 1 or stage.expand_always,
         )
-        channels = stage.channels
+        channels = out
 
-  def slot(self, block: Block) -> Slot:
-    """What the block's attention slot knows of its place."""
-    return Slot(
-      stage=block.stage + 1,
-      stages=len(self.stages),
-      block_channels=block.in_channels,
-      channels=block.expanded if self.attention.position == 'depthwise' else block.out_channels,
-      has_skip=block.has_skip,
-      activation=self.activation,
-    )
+  def stem_channels(self) -> int:
+    return round_channels(self.stem * self.width) if self.scale_ends else self.stem
+
+  def head_channels(self) -> int:
+    return round_channels(self.head * self.width) if self.scale_ends else self.head
 
   @nn.compact
   def __call__(self, x, train: bool):
     """Maps images `[B, H, W, 3]`, normalised, to float32 logits `[B, num_classes]`."""
-    preset = layers.PRESET[self.preset]
-    if self.bn_decay is not None:
-      preset = dataclasses.replace(preset, bn_decay=self.bn_decay)
-    act = layers.ACTIVATION[self.activation]
-
-    def norm(name):
-      return layers.BatchNorm(preset, self.bn_groups, self.dtype, name=name)
-
-    x = layers.Conv(self.stem, 3, 2, preset.padding, self.dtype, name='stem')(x)
-    x = act(norm('stem_bn')(x, train))
-    blocks = list(self.blocks())
-    for i, block in enumerate(blocks):
-      x = MBConv(
-        block, self.slot(block), self.attention, preset, self.bn_groups,
-        self.drop_path * i / len(blocks), self.depthwise, self.dtype, name=block.name,
-      )(x, train)
-    x = layers.PointwiseConv(self.head, dtype=self.dtype, name='head')(x)
-    x = act(norm('head_bn')(x, train))
-    x = x.astype(jnp.float32).mean((1, 2))  # [B, H, W, C] -> [B, C]
-    x = nn.Dropout(self.dropout, deterministic=not train)(x)
-    return nn.Dense(self.num_classes, kernel_init=layers.dense_uniform, name='classifier')(x)
+    layer = self.make_layers()
+    stem = lambda x, train: layer.conv_bn(x, 'stem', train, self.stem_channels(), 3, 2)
+    make = lambda block, rate: block.module(
+      block, self.slot(block), self.attention, layer, rate, name=block.name
+    )
+    x = self.run_stem(x, train, stem)
+    x = self.run_blocks(x, train, make)
+    x = layer.conv_bn(x, 'head', train, self.head_channels())
+    return self.classify(x, train)
 
 
-_PAPER = 'Tan and Le, EfficientNet, ICML 2019, Table 1'
+# Width, depth, pixels, dropout; EfficientNet paper and tensorflow/tpu, efficientnet_builder.py.
+SCALE = {
+  'b0': (1.0, 1.0, 224, 0.2),
+  'b1': (1.0, 1.1, 240, 0.2),
+  'b2': (1.1, 1.2, 260, 0.3),
+  'b3': (1.2, 1.4, 300, 0.3),
+  'b4': (1.4, 1.8, 380, 0.4),
+  'b5': (1.6, 2.2, 456, 0.4),
+  'b6': (1.8, 2.6, 528, 0.5),
+  'b7': (2.0, 3.1, 600, 0.5),
+}
+
+# The same of tensorflow/tpu, efficientnet/lite.
+LITE_SCALE = {
+  'lite0': (1.0, 1.0, 224, 0.2),
+  'lite1': (1.0, 1.1, 240, 0.2),
+  'lite2': (1.1, 1.2, 260, 0.3),
+  'lite3': (1.2, 1.4, 280, 0.3),
+  'lite4': (1.4, 1.8, 300, 0.3),
+}
+
+_PAPER = 'Tan and Le, EfficientNet, ICML 2019, Table 1 and 2'
 _ECA = 'B0 with ECA in place of SE: hyugen blog; Wang et al., ECA-Net, CVPR 2020, Eq. 6 and 9'
-_LITE = 'tensorflow/tpu, efficientnet/lite: B0 without SE, with ReLU6'
-_LITE_ARGUMENTS = {'activation': 'relu6'}
+_LITE = 'tensorflow/tpu, efficientnet/lite: without SE, with ReLU6'
+_TABLE = 'EfficientNet, ICML 2019, Table 2'
+_REPOSITION = 'slides, Practical Analysis on Architecture of EfficientNet'
+_COMPACT = 'slides, A Compact version of EfficientNet'
+_OWN_FLOPS = "the table's FLOPs are 2-5 % off the multiply-adds of its own architecture"
+
+# As printed: parameters, FLOPs, top-1, top-5, and why a figure cannot be met.
+_PRINTED = {
+  'b0': ('5.3', '0.39', '76.3', '93.2', ''),
+  'b1': ('7.8', '0.70', '78.8', '94.4', _OWN_FLOPS),
+  'b2': ('9.2', '1.0', '79.8', '94.9', '9,109,994 does not round to 9.2: a misprint'),
+  'b3': ('12', '1.8', '81.1', '95.5', ''),
+  'b4': ('19', '4.2', '82.6', '96.3', _OWN_FLOPS),
+  'b5': ('30', '9.9', '83.3', '96.7', _OWN_FLOPS),
+  'b6': ('43', '19', '84.0', '96.9', ''),
+  'b7': ('66', '37', '84.4', '97.1', _OWN_FLOPS),
+}
+
+_B0_ELSEWHERE = (
+  Published('hyugen blog', '5,288,548', parameter_unit=1),
+  Published(_REPOSITION, '5.29', top1='77.2', top5='93.4'),
+  Published(
+    _COMPACT, '5.61', multiply_adds='391.71', multiply_add_unit=10**6,
+    convention='tf_profiler_aux', top1='75.14', top5='92.19',
+    why='the rows with a depthwise convolution in stage 2 are 0.037 % above the rule that the '
+    'others follow',
+  ),
+)
+
+_SE = dataclasses.replace(SLOT, kind='se')
+
+
+def _scaled(preset: str) -> Iterator[Network]:
+  """B0 to B7 in PyTorch's or TensorFlow's padding and eps."""
+  prefix, arguments = ('', {}) if preset == 'torch' else ('tf_', {'preset': 'tf'})
+  for name, (width, depth, pixels, dropout) in SCALE.items():
+    parameters, flops, top1, top5, why = _PRINTED[name]
+    published = Published(_TABLE, parameters, multiply_adds=flops, top1=top1, top5=top5, why=why)
+    elsewhere = _B0_ELSEWHERE if name == 'b0' else ()
+    full = f'{prefix}efficientnet_{name}'
+    yield Network(
+      full, EfficientNet, f'{_PAPER}; {preset} padding and eps',
+      {'attention': _SE, 'width': width, 'depth': depth, 'dropout': dropout, **arguments},
+      (published, *elsewhere) if preset == 'torch' else (), pixels, timm=full,
+    )
+
+
+def _lite(preset: str) -> Iterator[Network]:
+  """lite0 to lite4 likewise; lite0 is the slides' lite."""
+  prefix, arguments = ('', {}) if preset == 'torch' else ('tf_', {'preset': 'tf'})
+  slides = Published(
+    _COMPACT, '4.97', multiply_adds='385.69', multiply_add_unit=10**6,
+    convention='tf_profiler_aux', top1='73.25', top5='91.28', why=_B0_ELSEWHERE[-1].why,
+  )
+  for name, (width, depth, pixels, dropout) in LITE_SCALE.items():
+    full = f'{prefix}efficientnet_{name}'
+    yield Network(
+      full, EfficientNet, f'{_LITE}; {preset} padding and eps',
+      {'activation': 'relu6', 'scale_ends': False, 'width': width, 'depth': depth,
+       'dropout': dropout, **arguments},
+      (slides,) if full == 'efficientnet_lite0' else (), pixels, timm=full,
+    )
+
+
+def _repositioned() -> Iterator[Network]:
+  """SE at the end of some blocks, or in the others alone (slides 002, first work)."""
+  end = dataclasses.replace(_SE, position='end')
+  for name, attention, parameters, top1, top5 in (
+    ('seend_noskip', dataclasses.replace(end, where='noskip', elsewhere='standard'),
+     '5.16', '77.1', '93.3'),
+    ('seend_hasskip', dataclasses.replace(end, where='skip', elsewhere='standard'),
+     '4.91', '76.5', '93.2'),
+    ('seend_all', end, '4.78', '76.2', '92.9'),
+    ('nose_noskip', dataclasses.replace(_SE, where='skip'), '5.11', '77.1', '93.4'),
+    ('nose_hasskip', dataclasses.replace(_SE, where='noskip'), '4.83', '76.6', '93.0'),
+    ('nose_all', SLOT, '4.65', '75.8', '92.7'),
+  ):
+    yield Network(
+      f'b0_{name}', EfficientNet, _REPOSITION, {'attention': attention},
+      (Published(_REPOSITION, parameters, top1=top1, top5=top5),),
+    )
+
+
+_ECA_ARGUMENTS = {'attention': dataclasses.replace(SLOT, kind='eca')}
+_ECA_TWIN = {'timm_arguments': {'se_layer': 'eca'}}
 
 NETWORKS = (
-  Network('efficientnet_b0', EfficientNet, _PAPER + '; PyTorch padding and eps',
-          {'attention': Attention('se')}, 5_288_548, timm='efficientnet_b0'),
-  Network('tf_efficientnet_b0', EfficientNet, _PAPER + '; TensorFlow padding and eps',
-          {'attention': Attention('se'), 'preset': 'tf'}, 5_288_548, timm='tf_efficientnet_b0'),
-  Network('eca_efficientnet_b0', EfficientNet, _ECA,
-          {'attention': Attention('eca')}, 4_652_084, timm='efficientnet_b0',
-          timm_arguments={'se_layer': 'eca'}),
-  Network('tf_eca_efficientnet_b0', EfficientNet, _ECA + '; TensorFlow padding and eps',
-          {'attention': Attention('eca'), 'preset': 'tf'}, 4_652_084, timm='tf_efficientnet_b0',
-          timm_arguments={'se_layer': 'eca'}),
-  Network('efficientnet_b0_noattention', EfficientNet, 'B0 without SE (noSE@all)',
-          {}, 4_652_008),
-  Network('efficientnet_lite0', EfficientNet, _LITE + '; PyTorch padding and eps',
-          _LITE_ARGUMENTS, 4_652_008, timm='efficientnet_lite0'),
-  Network('tf_efficientnet_lite0', EfficientNet, _LITE + '; TensorFlow padding and eps',
-          {**_LITE_ARGUMENTS, 'preset': 'tf'}, 4_652_008, timm='tf_efficientnet_lite0'),
+  *_scaled('torch'),
+  *_scaled('tf'),
+  *_lite('torch'),
+  *_lite('tf'),
+  Network('eca_efficientnet_b0', EfficientNet, _ECA, _ECA_ARGUMENTS,
+          (Published('hyugen blog', '4,652,084', parameter_unit=1),),
+          timm='efficientnet_b0', **_ECA_TWIN),
+  Network('tf_eca_efficientnet_b0', EfficientNet, _ECA + '; tf padding and eps',
+          {**_ECA_ARGUMENTS, 'preset': 'tf'}, timm='tf_efficientnet_b0', **_ECA_TWIN),
+  *_repositioned(),
   Network('tiny_efficientnet', EfficientNet, 'ours: every kind of block in little, for tests',
-          {'stages': TINY, 'stem': 8, 'head': 32, 'attention': Attention('eca')}),
+          {'stages': TINY, 'stem': 8, 'head': 32, **_ECA_ARGUMENTS}),
 )

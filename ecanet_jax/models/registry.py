@@ -9,10 +9,14 @@ import flax.linen as nn
 
 from ecanet_jax.attention import Attention
 from ecanet_jax.errors import UserError, closest, lookup
-from ecanet_jax.models import efficientnet
+from ecanet_jax.models import compact, efficientnet, mec, mobilenetv2
 from ecanet_jax.models.record import Network
 
-NETWORKS: dict[str, Network] = {record.name: record for record in efficientnet.NETWORKS}
+NETWORKS: dict[str, Network] = {
+  record.name: record
+  for family in (efficientnet, mobilenetv2, mec, compact)
+  for record in family.NETWORKS
+}
 
 
 def network(name: str) -> Network:

@@ -3,6 +3,7 @@
 A state dict is a plain mapping of names to numpy arrays; this file needs no PyTorch.
 """
 
+import collections
 import dataclasses
 import functools
 from collections.abc import Mapping
@@ -62,8 +63,12 @@ def entries(model: nn.Module, dialect: str = 'timm') -> tuple[list[Entry], list[
   """
   shapes = {path: leaf.shape for path, leaf in _flat(model_shapes(model)).items()}
   found, counters = [], []
+  by_module = collections.defaultdict(dict)
+  for (_, *module, array), shape in shapes.items():
+    by_module['/'.join(module)][array] = shape
   for module in names.modules(model, dialect):
-    for leaf in layout.KINDS[module.kind]:
+    kind = module.kind or layout.kind_of(by_module[module.ours])
+    for leaf in layout.KINDS.get(kind, ()):
       path = (leaf.collection, *module.ours.split('/'), leaf.ours)
       if path in shapes:
         key = f'{module.theirs}.{leaf.torch}'

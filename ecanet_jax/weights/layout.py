@@ -2,7 +2,7 @@
 
 Ours on the left, PyTorch's on the right:
 
-  conv       kernel `[kh, kw, I, O]`                 weight `(O, I, kh, kw)`
+  conv       kernel `[kh, kw, I, O]`, bias `[O]`     weight `(O, I, kh, kw)`, bias `(O,)`
   pointwise  kernel `[I, O]`, bias `[O]`             weight `(O, I, 1, 1)`, bias `(O,)`
   depthwise  kernel `[kh, kw, C]`                    weight `(C, 1, kh, kw)`
   dense      kernel `[I, O]`, bias `[O]`             weight `(O, I)`, bias `(O,)`
@@ -14,7 +14,7 @@ use in inference and none in our training: it is dropped on import and 0 on expo
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -56,8 +56,11 @@ def _kernel(to_torch: Change, from_torch: Change) -> Leaf:
 
 _BIAS = Leaf('params', 'bias', 'bias', _same, _same)
 
+# The kind of a layer by the number of its kernel's axes, where nothing else is said.
+BY_AXES = {1: 'eca', 2: 'pointwise', 3: 'depthwise', 4: 'conv'}
+
 KINDS: dict[str, tuple[Leaf, ...]] = {
-  'conv': (_kernel(lambda a: a.transpose(3, 2, 0, 1), lambda a: a.transpose(2, 3, 1, 0)),),
+  'conv': (_kernel(lambda a: a.transpose(3, 2, 0, 1), lambda a: a.transpose(2, 3, 1, 0)), _BIAS),
   'pointwise': (_kernel(lambda a: a.T[:, :, None, None], lambda a: a[:, :, 0, 0].T), _BIAS),
   'depthwise': (
     _kernel(lambda a: a.transpose(2, 0, 1)[:, None], lambda a: a[:, 0].transpose(1, 2, 0)),
@@ -71,3 +74,10 @@ KINDS: dict[str, tuple[Leaf, ...]] = {
     Leaf('batch_stats', 'var', 'running_var', _same, _same),
   ),
 }
+
+
+def kind_of(shapes: Mapping[str, tuple[int, ...]]) -> str:
+  """The kind of a layer from the names and shapes of its arrays, '' if it has none of ours."""
+  if 'scale' in shapes:
+    return 'norm'
+  return BY_AXES.get(len(shapes['kernel']), '') if 'kernel' in shapes else ''

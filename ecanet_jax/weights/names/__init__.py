@@ -1,0 +1,71 @@
+"""What the modules of a network are called elsewhere: one table per family and dialect.
+
+A new dialect is one more table in its family's file; the engine that reads the tables, in both
+directions, is `modules` below and convert.py.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import flax.linen as nn
+
+from ecanet_jax.errors import UserError, lookup
+from ecanet_jax.models.efficientnet import EfficientNet
+from ecanet_jax.weights.names.dialect import Dialect, Family
+from ecanet_jax.weights.names.efficientnet import EFFICIENTNET
+
+__all__ = ['FAMILIES', 'Dialect', 'Family', 'Module', 'family', 'modules']
+
+FAMILIES: dict[type[nn.Module], Family] = {
+  EfficientNet: EFFICIENTNET,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Module:
+  """A module by both names: `ours` is 'blocks_1_0/expand', `theirs` 'blocks.1.0.conv_pw'.
+
+  `kind` is a name of `layout.KINDS`, '' where the shape of its arrays tells.
+  """
+
+  ours: str
+  theirs: str
+  kind: str
+
+
+def family(model: nn.Module) -> Family:
+  """The model's family.
+
+  Raises:
+    UserError: no table for this kind of network.
+  """
+  for kind in type(model).__mro__:
+    if kind in FAMILIES:
+      return FAMILIES[kind]
+  known = ', '.join(sorted(kind.__name__ for kind in FAMILIES))
+  raise UserError(f'{type(model).__name__} has no names in other code. Known families: {known}.')
+
+
+def modules(model: nn.Module, dialect: str) -> Iterator[Module]:
+  """Every module that a network with the model's blocks can have, in the dialect's order.
+
+  All kinds of attention are among them; which of the modules the model has is for the caller to
+  see in its parameters.
+
+  Args:
+    model: a network of a family in FAMILIES.
+    dialect: a name of the family's dialects.
+
+  Raises:
+    UserError: an unknown family or dialect.
+  """
+  of = family(model)
+  table = lookup(of.dialects, dialect, 'dialect')
+  for ours, theirs in table.stem.items():
+    yield Module(ours, theirs, table.kinds.get(ours, ''))
+  for number, block in enumerate(model.blocks()):
+    prefix = table.prefix(block, number)
+    for ours, theirs in table.variants.get(of.variant(block), {}).items():
+      yield Module(f'{block.name}/{ours}', prefix + theirs, table.kinds.get(ours, ''))
+  for ours, theirs in table.head.items():
+    yield Module(ours, theirs, table.kinds.get(ours, ''))
