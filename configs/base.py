@@ -21,17 +21,55 @@ def get_config() -> config_dict.ConfigDict:
   config.model = config_dict.ConfigDict()
   config.model.name = 'eca_efficientnet_b0'
   config.model.num_classes = 1000
+  config.model.preset = placeholder(str)  # padding and BatchNorm constants: torch | tf
+  config.model.activation = placeholder(str)  # swish | relu | relu6 | hard_swish
   config.model.dropout = placeholder(float)  # before the classifier
   config.model.drop_path = placeholder(float)  # stochastic depth: rate at the end of the network
   config.model.bn_groups = 1  # BatchNorm statistics: 1 = whole global batch, N = per N-th of it
   config.model.bn_decay = placeholder(float)  # running statistics; PyTorch's momentum = 1 - decay
+  config.model.bn_eps = placeholder(float)  # added to the variance
+  config.model.frozen_stages = 0  # stem and so many stages stay as they are; 0 = none
+  config.model.frozen_bn = False  # BatchNorm keeps and uses its running statistics in training
   config.model.attention = config_dict.ConfigDict()
-  config.model.attention.kind = placeholder(str)  # none | se | eca
-  config.model.attention.where = placeholder(str)  # all | skip | noskip | stages
-  config.model.attention.stages = placeholder(tuple)  # stage numbers, with where='stages'
-  config.model.attention.position = placeholder(str)  # depthwise | end
-  config.model.attention.k = placeholder(tuple)  # ECA: () = Eq. 9, (3,) = fixed, one per stage
-  config.model.attention.reduction = placeholder(float)  # SE: block input channels / this
+  config.model.attention.kind = placeholder(str)  # none | se | eca | ... (ecanet_jax/attention)
+  config.model.attention.where = placeholder(str)  # all | skip | noskip | stages | last | alternate
+  config.model.attention.stages = placeholder(tuple)  # stage numbers from 1; () = all
+  config.model.attention.position = placeholder(str)  # standard | depthwise | end | pre | ...
+  config.model.attention.elsewhere = placeholder(str)  # position in all other blocks; '' = none
+  config.model.attention.k = placeholder(tuple)  # ECA: (3,) = fixed, or one per stage; () = policy
+  config.model.attention.k_policy = placeholder(str)  # eq9_output | eq9_planes | linear | released
+  config.model.attention.gamma = placeholder(float)  # of the k policies that compute
+  config.model.attention.b = placeholder(float)  # the same
+  config.model.attention.reduction = placeholder(float)  # SE: channels / squeezed channels
+  config.model.attention.reduction_of = placeholder(str)  # SE: of the 'channels' or the 'block'
+  config.model.attention.divisor = placeholder(int)  # SE: squeezed channels are multiples of it
+  config.model.attention.bias = placeholder(bool)  # SE: of its two layers
+  config.model.attention.activation = placeholder(str)  # SE: between them; '' = the network's
+  config.model.attention.squeeze = placeholder(str)  # mean | max | both | none
+  config.model.attention.gate = placeholder(str)  # sigmoid | hard_sigmoid | tanh | relu
+  config.model.attention.groups = placeholder(int)  # SE-GC: groups of its layer; 0 = the kind's
+
+  # Fields of some families alone; any other name's network says that it has none such.
+  config.model.width = placeholder(float)  # EfficientNet, MobileNetV2: multiplies channels
+  config.model.depth = placeholder(float)  # EfficientNet, MobileNetV2: multiplies repeats
+  config.model.scale_ends = placeholder(bool)  # they apply to stem, head, first and last stage too
+  config.model.stem_width = placeholder(int)  # EfficientNet, ResNet: channels of the stem
+  config.model.head_width = placeholder(int)  # EfficientNet: channels of the last 1x1 convolution
+  config.model.depths = placeholder(tuple)  # ResNet: blocks of each stage
+  config.model.bottleneck = placeholder(bool)  # ResNet: bottlenecks, or blocks of two 3x3
+  config.model.planes = placeholder(int)  # ResNet: width of the first stage
+  config.model.groups = placeholder(int)  # ResNeXt: groups of the 3x3
+  config.model.base_width = placeholder(int)  # ResNeXt: channels per group at 64 planes
+  config.model.stem = placeholder(str)  # ResNet: 7x7 | deep | deep_tiered
+  config.model.stem_pool = placeholder(str)  # ResNet: padding of the max-pool: symmetric | ceil
+  config.model.avg_down = placeholder(bool)  # ResNet-D: mean pool before the shortcut's 1x1
+  config.model.down_kernel = placeholder(int)  # ResNet: of the shortcut's convolution
+  config.model.reduce_first = placeholder(int)  # SENet-154: divides the first 1x1's channels
+  config.model.stride_1x1 = placeholder(bool)  # ResNet: stride in the first 1x1 (original), or 3x3
+  config.model.last_stride = placeholder(int)  # ResNet: of the last stage
+  config.model.batch_norm = placeholder(bool)  # VGG
+  config.model.mlp = placeholder(int)  # VGG: width of the hidden layers; 0 = none
+  config.model.repeats = placeholder(tuple)  # Inception-ResNet-v2: residual blocks of each stage
 
   # What an image becomes.
   config.data = config_dict.ConfigDict()

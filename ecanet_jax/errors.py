@@ -1,10 +1,12 @@
 """What a user is told: one line with the value, the rule and the nearest known name."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 Value = TypeVar('Value')
+
+MANY = 24  # more names than this are not all listed
 
 
 class UserError(ValueError):
@@ -26,10 +28,18 @@ def lookup(table: Mapping[str, Value], name: str, what: str) -> Value:
     what: the noun for the message, such as 'model'.
 
   Raises:
-    UserError: the name is not in the table; the text gives the closest and all known names.
+    UserError: the name is not in the table; the text gives the closest and the known names.
   """
   if name in table:
     return table[name]
-  raise UserError(
-    f'unknown {what} {name!r}.{closest(str(name), table)} Known: {", ".join(sorted(table))}.'
-  )
+  raise UserError(f'unknown {what} {name!r}.{closest(str(name), table)} {known(table, name)}')
+
+
+def known(table: Iterable[str], name: str) -> str:
+  """'Known: a, b, c.', or of a long table the names nearest to `name`."""
+  names = sorted(table)
+  if len(names) <= MANY:
+    return f'Known: {", ".join(names)}.'
+  near = difflib.get_close_matches(str(name), names, n=5, cutoff=0.4)
+  listed = f' Nearest: {", ".join(near)}.' if near else ''
+  return f'{len(names)} are known.{listed}'

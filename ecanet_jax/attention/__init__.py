@@ -27,7 +27,7 @@ from ecanet_jax.errors import UserError, lookup
 from ecanet_jax.layers import ACTIVATION, Layers
 
 __all__ = [
-  'ATTENTION', 'Attend', 'Attention', 'Slot', 'WHERE', 'check', 'eca_kernel_size', 'placed',
+  'ATTENTION', 'WHERE', 'Attend', 'Attention', 'Slot', 'check', 'eca_kernel_size', 'placed',
 ]
 
 ATTENTION: dict[str, type[nn.Module] | None] = {
@@ -117,12 +117,11 @@ def check(
     )
   for slot in used:
     replaces = kind.standard == 'conv'
-    if replaces != (slot.position == 'conv'):
-      places = ['conv'] if replaces else [p for p in positions if p != 'conv']
-      have = [place for place in places if place in positions]
+    possible = [p for p in positions if (p == 'conv') == replaces]
+    if slot.position not in possible:
       raise UserError(
         f'attention {spec.kind!r} cannot be at {slot.position!r} in {family}; '
-        + (f'it can be at {", ".join(have)}.' if have else
+        + (f'it can be at {", ".join(possible)}.' if possible else
            'it replaces a dense k x k convolution, and these blocks have none.')
       )
     kind.check(spec, slot)

@@ -86,7 +86,7 @@ class ChannelAttention(nn.Module):
 
 
 class SE(ChannelAttention):
-  """Squeeze-and-excitation: two layers with `channels / reduction` values between them (Eq. 2-3)."""
+  """Squeeze-and-excitation: two layers, `channels / reduction` values between them (Eq. 2-3)."""
 
   def excite(self, y):
     spec, channels = self.spec, y.shape[-1]

@@ -125,6 +125,11 @@ class GSoP(_Comparator):
     return x * weights.astype(layers.dtype)
 
 
+def _vectors(key, shape):
+  """The paper's initialiser of relative positions `[N, d]`: normal, variance 1 / d."""
+  return fan_in_normal(key, shape[::-1]).T
+
+
 class AugmentedConv(_Comparator):
   """A 3x3 convolution some of whose output channels are 2-D self-attention instead.
 
@@ -153,7 +158,7 @@ class AugmentedConv(_Comparator):
     keys, values = self.widths(features)
     local = self.layers.conv(x, 'conv', features - values, 3, stride)
     if stride > 1:
-      x = Pool('mean', stride, stride, 'valid' if x.shape[1] % stride == 0 else 'same')(x)
+      x = Pool('mean', stride, stride, 'same')(x)
     batch, height, width = x.shape[:3]
     y = PointwiseConv(2 * keys + values, dtype=dtype, name='qkv')(x).astype(jnp.float32)
     heads = lambda part: part.reshape(batch, height, width, self.heads, -1)
@@ -180,6 +185,6 @@ class AugmentedConv(_Comparator):
         f'attention aa: the relative positions of stage {self.slot.stage} are for a {axis} of '
         f'{(known.shape[0] + 1) // 2} pixels, not {size}; use the image size of its training.'
       )
-    table = self.param(name, fan_in_normal, (2 * size - 1, depth))
+    table = self.param(name, _vectors, (2 * size - 1, depth))
     index = np.arange(size)
     return table[index[None] - index[:, None] + size - 1]

@@ -55,7 +55,7 @@ def ours(setting: dict[str, Any]) -> tuple[str, dict[str, Callable[[int], None]]
       {'params': params, 'batch_stats': stats}, images, train=True, mutable=['batch_stats']
     )
     loss = -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1).mean()
-    return loss, changed['batch_stats']
+    return loss, changed.get('batch_stats', {})
 
   def step(params, stats, momentum, images, labels):
     gradient_of = jax.value_and_grad(loss_and_stats, has_aux=True)
@@ -65,7 +65,7 @@ def ours(setting: dict[str, Any]) -> tuple[str, dict[str, Callable[[int], None]]
     return params, stats, momentum, loss
 
   step = jax.jit(step, donate_argnums=(0, 1, 2))
-  params, stats = jax.tree.map(jnp.copy, (variables['params'], variables['batch_stats']))
+  params, stats = jax.tree.map(jnp.copy, (variables['params'], variables.get('batch_stats', {})))
   state = [params, stats, jax.tree.map(jnp.zeros_like, params)]
 
   def inference(calls):

@@ -1,26 +1,69 @@
-"""`models`: the registered networks."""
+"""`models`: the registered networks, and their counts beside the published figures."""
 
 import argparse
+import pathlib
 
-from ecanet_jax.errors import UserError, closest
+from ecanet_jax.errors import UserError, closest, known
 from ecanet_jax.models import list_models, network
+
+PAGE = 'docs/networks.md'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('pattern', nargs='?', default='*', help="shell pattern, such as '*eca*'")
+  parser.add_argument(
+    '--table', action='store_true',
+    help='every published figure: as printed, ours, the difference, where it was published',
+  )
+  parser.add_argument(
+    '--markdown', nargs='?', const=PAGE, metavar='FILE',
+    help=f'with --table: write the page of all networks ({PAGE})',
+  )
 
 
 def run(args: argparse.Namespace) -> int:
   names = list_models(args.pattern)
   if not names:
-    known = list_models()
+    models = list_models()
     raise UserError(
-      f'no model matches {args.pattern!r}.{closest(args.pattern, known)} '
-      f'Known: {", ".join(known)}.'
+      f'no model matches {args.pattern!r}.{closest(args.pattern, models)} '
+      f'{known(models, args.pattern)}'
     )
+  if args.markdown and not args.table:
+    raise UserError('--markdown writes the table: give --table, too.')
+  if args.markdown:
+    return _write_page(pathlib.Path(args.markdown))
+  if args.table:
+    return _print_table(args.pattern)
   width = max(map(len, names))
   for name in names:
     record = network(name)
-    size = f'{record.parameters:>11,}' if record.parameters else f'{"-":>11}'
-    print(f'{name:<{width}}  {size}  {record.source}')
+    printed = next((p.parameters for p in record.published if p.parameters), '-')
+    accuracy = next((p.top1 for p in record.published if p.top1), '-')
+    print(f'{name:<{width}}  {printed:>10}  {accuracy:>6}  {record.source}')
+  return 0
+
+
+def _print_table(pattern: str) -> int:
+  from ecanet_jax.models import table
+
+  print(table.HEADER)
+  figures = met = 0
+  for row in table.rows(pattern):
+    print(table.text_line(row), flush=True)
+    each = [figure for figure in (row.parameters, row.operations) if figure]
+    figures += len(each)
+    met += sum(figure.matches for figure in each)
+  print(f'{met} of {figures} published figures met to the printed digits')
+  return 0
+
+
+def _write_page(path: pathlib.Path) -> int:
+  from ecanet_jax.models import table
+
+  if not path.parent.is_dir():
+    raise UserError(f'no directory {str(path.parent)!r} for {path.name}; run it in the repository.')
+  text = '\n'.join(table.markdown()) + '\n'
+  path.write_text(text)
+  print(f'{path}: {len(text.splitlines())} lines')
   return 0

@@ -1,13 +1,13 @@
-"""`summary`: a network's blocks and parameters, traced from the network itself."""
+"""`summary`: a network's blocks, parameters and operations, traced from the network itself."""
 
 import argparse
-
-import jax
-import jax.numpy as jnp
 
 from ecanet_jax.attention import ATTENTION, WHERE
 from ecanet_jax.errors import UserError
 from ecanet_jax.models import create_model, network
+from ecanet_jax.models.convnet import Block, ConvNet
+from ecanet_jax.models.count import CONVENTIONS, Count, count
+from ecanet_jax.models.table import make_row
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,42 +27,55 @@ def run(args: argparse.Namespace) -> int:
     args.model, num_classes=args.num_classes,
     attention={'kind': args.attention, 'where': args.where},
   )
-  shapes = trace(model, size)
+  counted = count(model, size)
   print(f'{record.name}: {record.source}')
-  print(f'{"block":<14}{"kernel":>7}{"stride":>7}{"in":>6}{"mid":>6}{"out":>6}{"skip":>6}'
-        f'  {"attention":<12}{"parameters":>12}')
-  for block in model.blocks():
-    tree = shapes['params'][block.name]
-    print(f'{block.name:<14}{block.kernel:>7}{block.stride:>7}{block.in_channels:>6}'
-          f'{block.expanded:>6}{block.out_channels:>6}{"yes" if block.has_skip else "no":>6}'
-          f'  {describe_attention(tree.get("attention")):<12}{count(tree):>12,}')
-  for name in shapes['params']:
-    if not name.startswith('blocks_'):
-      print(f'{name:<64}{count(shapes["params"][name]):>12,}')
-  total = count(shapes['params'])
+  for line in block_table(model, counted):
+    print(line)
+  total = counted.parameters()
   print(f'total: {total:,} parameters = {total / 1e6:.2f} x 10^6 = {total / 2**20:.2f} x 2^20; '
-        f'{count(shapes["batch_stats"]):,} running statistics; input {size} x {size}')
-  if record.parameters and args.num_classes == 1000 and not (args.attention or args.where):
-    same = 'equal to' if total == record.parameters else f'NOT the published {record.parameters:,},'
-    print(f'{same} the published count')
+        f'{counted.statistics():,} running statistics; input {size} x {size}')
+  for name, convention in CONVENTIONS.items():
+    operations = counted.operations(convention=name)
+    print(f'{name:<18}{operations:>17,.0f} = {operations / 1e6:,.2f} x 10^6 = '
+          f'{operations / 2**20:,.2f} x 2^20: {convention.text}')
+  print(f'{"activations":<18}{counted.activations():>17,}: values that the convolutions put out')
+  if args.num_classes == 1000 and not (args.attention or args.where or args.image_size):
+    for published in record.published:
+      row = make_row(record, published)
+      for what, figure in (('parameters', row.parameters), ('operations', row.operations)):
+        if figure:
+          verdict = 'met' if figure.matches else f'NOT met, {published.why}'
+          print(f'published {what}: {figure.printed} ({published.source}): {verdict}')
   return 0
 
 
-def trace(model, image_size: int):
-  """Shapes of the network's variables, without allocating any."""
-  image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
-  return jax.eval_shape(lambda key, x: model.init(key, x, train=False), jax.random.key(0), image)
+def block_table(model: ConvNet, counted: Count):
+  """Lines of the table: stem, every block, head."""
+  yield (f'{"block":<16}{"kind":<12}{"kernel":>7}{"stride":>7}{"in":>6}{"mid":>6}{"out":>6}'
+         f'{"skip":>6}  {"attention":<22}{"parameters":>12}{"multiply-adds":>16}'
+         f'{"activations":>13}')
+  blocks = {block.name: block for block in model.blocks()}
+  have = {path.split('/')[1] for path in counted.shapes}
+  others = [name for name in counted.quantities if name in have and name not in blocks]
+  stem = [name for name in others if name.startswith('stem')]
+  head = [name for name in others if name not in stem]
+  for name in (*stem, *blocks, *head):
+    facts = _facts(model, blocks[name]) if name in blocks else f'{name:<88}'
+    yield (f'{facts}{counted.parameters(name):>12,}'
+           f'{counted.operations(name):>16,.0f}{counted.activations(name):>13,}')
 
 
-def count(tree) -> int:
-  """Number of values in a tree of shapes."""
-  return sum(leaf.size for leaf in jax.tree.leaves(tree))
+def _facts(model: ConvNet, block: Block) -> str:
+  return (f'{block.name:<16}{block.kind:<12}{block.kernel:>7}{block.stride:>7}'
+          f'{block.in_channels:>6}{block.mid_channels:>6}{block.out_channels:>6}'
+          f'{"yes" if block.has_skip else "no":>6}  {describe_attention(model, block):<22}')
 
 
-def describe_attention(tree) -> str:
-  """'eca k=3', 'se r=8' or '-', read off the parameters of the block's attention."""
-  if tree is None:
+def describe_attention(model: ConvNet, block: Block) -> str:
+  """'eca k=5 depthwise', 'se r=8 end' or '-': kind, its numbers, its place."""
+  slot = model.slot(block)
+  if not slot.position:
     return '-'
-  if 'reduce' in tree:
-    return f'se r={tree["reduce"]["kernel"].shape[1]}'
-  return f'eca k={tree["kernel"].shape[0]}'
+  kind = model.attention.kind
+  return ' '.join(filter(None, (kind, ATTENTION[kind].describe(model.attention, slot),
+                                slot.position)))

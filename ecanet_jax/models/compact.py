@@ -118,6 +118,9 @@ def _networks() -> Iterator[Network]:
       name, EfficientNet, _SLIDES, {'stages': (*stages, *B0[2:]), 'activation': 'relu6'},
       (published,),
     )
+  tiny = tuple(_single(module, 16) for module in (Conv3x3, Conv1x1, DWConv3x3, Conv31, Conv131))
+  yield Network('tiny_compact', EfficientNet, 'ours: every kind of block in little, for tests',
+                {'stages': tiny, 'stem_width': 8, 'head_width': 32, 'activation': 'relu6'})
 
 
 NETWORKS = tuple(_networks())

@@ -143,8 +143,8 @@ class EfficientNet(ConvNet):
     width: multiplies all channels, rounded to multiples of 8.
     depth: multiplies all repeats, rounded up.
     scale_ends: width and depth apply to stem, head, first and last stage too; not in lite networks.
-    stem: channels of the stem.
-    head: channels of the last 1x1 convolution.
+    stem_width: channels of the stem.
+    head_width: channels of the last 1x1 convolution.
   """
 
   attention: Attention = SLOT
@@ -155,8 +155,8 @@ class EfficientNet(ConvNet):
   width: float = 1.0
   depth: float = 1.0
   scale_ends: bool = True
-  stem: int = 32
-  head: int = 1280
+  stem_width: int = 32
+  head_width: int = 1280
 
   positions = POSITIONS
   standard = 'depthwise'
@@ -189,10 +189,10 @@ class EfficientNet(ConvNet):
         channels = out
 
   def stem_channels(self) -> int:
-    return round_channels(self.stem * self.width) if self.scale_ends else self.stem
+    return round_channels(self.stem_width * self.width) if self.scale_ends else self.stem_width
 
   def head_channels(self) -> int:
-    return round_channels(self.head * self.width) if self.scale_ends else self.head
+    return round_channels(self.head_width * self.width) if self.scale_ends else self.head_width
 
   @nn.compact
   def __call__(self, x, train: bool):
@@ -329,5 +329,5 @@ NETWORKS = (
           {**_ECA_ARGUMENTS, 'preset': 'tf'}, timm='tf_efficientnet_b0', **_ECA_TWIN),
   *_repositioned(),
   Network('tiny_efficientnet', EfficientNet, 'ours: every kind of block in little, for tests',
-          {'stages': TINY, 'stem': 8, 'head': 32, **_ECA_ARGUMENTS}),
+          {'stages': TINY, 'stem_width': 8, 'head_width': 32, **_ECA_ARGUMENTS}),
 )

@@ -108,6 +108,9 @@ def _networks() -> Iterator[Network]:
       {'stages': table(ablation, e), 'attention': attention},
       (Published(_SLIDES, parameters, top1=top1, top5=top5),),
     )
+  tiny = (_stage(MBConv, 2, 16, 1, 1, 3), _stage(MBConv, 2, 32, 2, 2, 5))
+  yield Network('tiny_mec', EfficientNet, 'ours: both kinds of block in little, for tests',
+                {'stages': tiny, 'stem_width': 8, 'head_width': 32, 'attention': attention})
 
 
 NETWORKS = tuple(_networks())

@@ -38,7 +38,7 @@ class MobileNetV2(EfficientNet):
   classifier_init = staticmethod(layers.dense_normal)
 
   def head_channels(self) -> int:
-    return max(self.head, super().head_channels())
+    return max(self.head_width, super().head_channels())
 
   def released_k(self, block: Block) -> int | None:
     released = self.stages == TABLE and self.width == self.depth == 1
@@ -63,8 +63,8 @@ NETWORKS = (
   Network('mobilenetv2_050', MobileNetV2, _PAPER + ', width 0.5', {'width': 0.5},
           timm='mobilenetv2_050'),
   Network('mobilenetv2_075', MobileNetV2, _PAPER + ', width 0.75', {'width': 0.75},
-          (Published('slides, Rethinking Mobile Inverted Bottleneck Convolution', '2.63',
-                     top1='69.19', top5='88.74',
+          (Published('slides, Rethinking Mobile Inverted Bottleneck Convolution for EfficientNet',
+                     '2.63', top1='69.19', top5='88.74',
                      why='the slide cuts 2,636,424 off instead of rounding it'),)),
   Network('mobilenetv2_140', MobileNetV2, _PAPER + ', width 1.4', {'width': 1.4},
           timm='mobilenetv2_140'),
@@ -80,4 +80,6 @@ NETWORKS = (
   Network('eca_mobilenetv2_k13', MobileNetV2, "the ECA authors' weights: k=1 below 96 channels, 3",
           {'attention': dataclasses.replace(_ECA, k_policy='released')},
           _printed('3.34', '319.9', '72.56', '90.81')),
+  Network('tiny_mobilenetv2', MobileNetV2, 'ours: three stages of a quarter width, for tests',
+          {'stages': TABLE[:3], 'width': 0.25, 'head_width': 32, 'attention': _ECA}),
 )

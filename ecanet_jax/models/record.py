@@ -50,6 +50,7 @@ class Network:
     image_size: pixels, height = width, of its published evaluation.
     timm: the name of the same network in timm, '' where timm has none.
     timm_arguments: extra keyword arguments for `timm.create_model`.
+    timm_dialect: whose names its state dict has, a dialect of `weights.names`.
   """
 
   name: str
@@ -60,3 +61,4 @@ class Network:
   image_size: int = 224
   timm: str = ''
   timm_arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  timm_dialect: str = 'timm'

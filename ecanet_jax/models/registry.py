@@ -9,12 +9,24 @@ import flax.linen as nn
 
 from ecanet_jax.attention import Attention
 from ecanet_jax.errors import UserError, closest, lookup
-from ecanet_jax.models import compact, efficientnet, mec, mobilenetv2
+from ecanet_jax.models import (
+  bn_inception,
+  compact,
+  efficientnet,
+  inception_resnet_v2,
+  mec,
+  mobilenetv2,
+  resnet_networks,
+  vgg,
+)
 from ecanet_jax.models.record import Network
 
 NETWORKS: dict[str, Network] = {
   record.name: record
-  for family in (efficientnet, mobilenetv2, mec, compact)
+  for family in (
+    efficientnet, mobilenetv2, mec, compact, resnet_networks,
+    vgg, bn_inception, inception_resnet_v2,
+  )
   for record in family.NETWORKS
 }
 

@@ -1,5 +1,7 @@
 """Optimizers: clipping, L2, then RMSProp with TensorFlow's semantics or SGD."""
 
+from collections.abc import Callable
+
 import jax
 import optax
 
@@ -7,11 +9,18 @@ from ecanet_jax.errors import UserError, lookup
 from ecanet_jax.training.schedule import Schedule
 
 
-def make_optimizer(config, schedule: Schedule) -> optax.GradientTransformation:
+def make_optimizer(
+  config, schedule: Schedule, is_frozen: Callable[[str], bool] = lambda module: False
+) -> optax.GradientTransformation:
   """The gradient transformation of `config.optimizer`.
 
   Order: clip the loss's gradient by its norm, add weight_decay * parameter (L2, as a term of the
-  loss would), then the named rule.
+  loss would), then the named rule; nothing at all for frozen parameters.
+
+  Args:
+    config: the whole config.
+    schedule: the learning rate of a step.
+    is_frozen: whether a top-level module's parameters stay as they are.
 
   Raises:
     UserError: an unknown optimizer or an impossible number.
@@ -27,7 +36,13 @@ def make_optimizer(config, schedule: Schedule) -> optax.GradientTransformation:
   if section.weight_decay:
     mask = lambda params: decayed(params, biases=section.decay_biases)
     steps.append(optax.add_decayed_weights(section.weight_decay, mask))
-  return optax.chain(*steps, rule(section, schedule))
+  steps.append(rule(section, schedule))
+  if config.model.frozen_stages:
+    frozen = lambda params: jax.tree_util.tree_map_with_path(
+      lambda path, _: is_frozen(path[0].key), params
+    )
+    steps.append(optax.masked(optax.set_to_zero(), frozen))
+  return optax.chain(*steps)
 
 
 def decayed(params, *, biases: bool):

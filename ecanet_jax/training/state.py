@@ -43,7 +43,9 @@ def init_state(model, tx, config, example) -> TrainState:
   """
   init_key, rng = jax.random.split(jax.random.key(config.seed))
   variables = model.init(init_key, example, train=False)
-  variables = {'params': variables['params'], 'batch_stats': variables['batch_stats']}
+  variables = {
+    'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})
+  }
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     variables=variables,

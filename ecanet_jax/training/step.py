@@ -43,7 +43,7 @@ def make_train_step(
         task.inputs(batch), train=True, mutable=['batch_stats'],
         rngs={'dropout': key},
       )
-      return task.loss(outputs, batch), changed['batch_stats']
+      return task.loss(outputs, batch), changed.get('batch_stats', {})
 
     params = state.variables['params']
     (loss, batch_stats), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)

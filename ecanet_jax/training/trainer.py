@@ -58,7 +58,7 @@ class Trainer:
     self.steps_per_epoch = self.info.train.num_examples / config.batch_size
     self.total_steps = max(round(config.epochs * self.steps_per_epoch), 1)
     self.schedule = make_schedule(config, self.steps_per_epoch, self.total_steps)
-    self.tx = make_optimizer(config, self.schedule)
+    self.tx = make_optimizer(config, self.schedule, self.model.is_frozen)
     for key in ('eval_epochs', 'save_epochs'):
       if config[key] < 0:
         raise UserError(f'{key}={config[key]} must be at least 0.')

@@ -67,7 +67,7 @@ def entries(model: nn.Module, dialect: str = 'timm') -> tuple[list[Entry], list[
   for (_, *module, array), shape in shapes.items():
     by_module['/'.join(module)][array] = shape
   for module in names.modules(model, dialect):
-    kind = module.kind or layout.kind_of(by_module[module.ours])
+    kind = layout.kind_of(by_module[module.ours], module.kind)
     for leaf in layout.KINDS.get(kind, ()):
       path = (leaf.collection, *module.ours.split('/'), leaf.ours)
       if path in shapes:

@@ -55,7 +55,7 @@ def hint(model: nn.Module, given: Shapes, dialect: str) -> str:
     given: keys and shapes of the state dict, without prefixes.
     dialect: whose names were expected.
   """
-  like = likely_dialect(model, given)
+  like = likely_dialect(model, given, dialect)
   if not like:
     return ''
   if like != dialect:
@@ -77,13 +77,16 @@ def hint(model: nn.Module, given: Shapes, dialect: str) -> str:
   return ''
 
 
-def likely_dialect(model: nn.Module, given: Shapes) -> str:
-  """The dialect that knows most of the keys, if it knows at least half of them, else ''."""
+def likely_dialect(model: nn.Module, given: Shapes, asked: str = '') -> str:
+  """The dialect that knows most of the keys, if it knows at least half of them, else ''.
+
+  Of several that know as many it is the one that was asked for.
+  """
   counts = {}
   for dialect in names.family(model).dialects:
     known = {module.theirs for module in names.modules(model, dialect)}
     counts[dialect] = sum(key.rpartition('.')[0] in known for key in given)
-  best = max(counts, key=counts.get)
+  best = max(counts, key=lambda dialect: (counts[dialect], dialect == asked))
   return best if 2 * counts[best] >= len(given) > 0 else ''
 
 

@@ -56,8 +56,9 @@ def _kernel(to_torch: Change, from_torch: Change) -> Leaf:
 
 _BIAS = Leaf('params', 'bias', 'bias', _same, _same)
 
-# The kind of a layer by the number of its kernel's axes, where nothing else is said.
-BY_AXES = {1: 'eca', 2: 'pointwise', 3: 'depthwise', 4: 'conv'}
+# How many axes the kernel of a kind has, and the kind by it where nothing else is said.
+AXES = {'eca': 1, 'pointwise': 2, 'dense': 2, 'depthwise': 3, 'conv': 4}
+BY_AXES = {2: 'pointwise', 3: 'depthwise', 4: 'conv'}
 
 KINDS: dict[str, tuple[Leaf, ...]] = {
   'conv': (_kernel(lambda a: a.transpose(3, 2, 0, 1), lambda a: a.transpose(2, 3, 1, 0)), _BIAS),
@@ -76,8 +77,16 @@ KINDS: dict[str, tuple[Leaf, ...]] = {
 }
 
 
-def kind_of(shapes: Mapping[str, tuple[int, ...]]) -> str:
-  """The kind of a layer from the names and shapes of its arrays, '' if it has none of ours."""
+def kind_of(shapes: Mapping[str, tuple[int, ...]], given: str = '') -> str:
+  """The kind of a layer from the names and shapes of its arrays, '' if it has none of ours.
+
+  Args:
+    shapes: of its arrays, by name.
+    given: the kind that a dialect's table says; '' where the arrays tell.
+  """
   if 'scale' in shapes:
     return 'norm'
-  return BY_AXES.get(len(shapes['kernel']), '') if 'kernel' in shapes else ''
+  axes = len(shapes.get('kernel', ()))
+  if given:
+    return given if AXES[given] == axes else ''
+  return BY_AXES.get(axes, '')

@@ -12,8 +12,8 @@ from ecanet_jax.models.record import Network
 # Fields of a network that change neither its arrays nor its logits in evaluation, and the number of
 # classes, which both sides have as an argument.
 FREE_FIELDS = frozenset(
-  ('num_classes', 'dropout', 'drop_path', 'bn_groups', 'bn_decay', 'depthwise', 'dtype', 'parent',
-   'name')
+  ('num_classes', 'dropout', 'drop_path', 'bn_groups', 'bn_decay', 'frozen_stages', 'frozen_bn',
+   'depthwise', 'dtype', 'parent', 'name')
 )
 
 
@@ -41,25 +41,23 @@ def _same(a: nn.Module, b: nn.Module) -> bool:
 
 
 def twin_logits(
-  model: nn.Module, state_dict: Mapping[str, np.ndarray], images: np.ndarray
+  model: nn.Module, record: Network, state_dict: Mapping[str, np.ndarray], images: np.ndarray
 ) -> tuple[np.ndarray, str]:
   """Logits of timm's network.
 
   Args:
     model: our network.
-    state_dict: all of the twin's arrays in the timm dialect, counters included.
+    record: its registered form, which timm has.
+    state_dict: all of the twin's arrays in the record's dialect, counters included.
     images: `[B, H, W, 3]` float32.
 
   Returns:
     `[B, num_classes]` float32, and what computed them, with versions.
 
   Raises:
-    TwinMissing: timm has no such network, or PyTorch or timm cannot be imported.
+    TwinMissing: PyTorch or timm cannot be imported.
     RuntimeError: timm's network does not take the state dict; that is a fault of ours.
   """
-  record = find_record(model)
-  if record is None or not record.timm:
-    raise TwinMissing('timm has no such network')
   try:
     import timm
     import torch

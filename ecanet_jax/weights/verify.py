@@ -12,7 +12,7 @@ import numpy as np
 
 from ecanet_jax.errors import UserError
 from ecanet_jax.weights.convert import from_torch, to_torch
-from ecanet_jax.weights.twin import TwinMissing, twin_logits
+from ecanet_jax.weights.twin import TwinMissing, find_record, twin_logits
 
 TOLERANCE = 1e-4
 IMAGES = 2
@@ -84,11 +84,14 @@ def verify(
   images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
   read = from_torch(model, state_dict, dialect)
   ours = our_logits(model, variables, images)
-  twin_state = to_torch(model, read)  # for other dialects, and for the counters
-  if dialect == 'timm':
-    twin_state |= {key: state_dict[key] for key in twin_state if key in state_dict}
+  record = find_record(model)
   try:
-    theirs, reference = twin_logits(model, twin_state, images)
+    if record is None or not record.timm:
+      raise TwinMissing('timm has no such network')
+    twin_state = to_torch(model, read, record.timm_dialect)  # other dialects, and the counters
+    if dialect == record.timm_dialect:
+      twin_state |= {key: state_dict[key] for key in twin_state if key in state_dict}
+    theirs, reference = twin_logits(model, record, twin_state, images)
     twin = True
   except TwinMissing as reason:
     theirs = our_logits(model, read, images)

@@ -7,6 +7,7 @@ import pytest
 
 from ecanet_jax import create_model
 from ecanet_jax.errors import UserError
+from ecanet_jax.models import network
 from ecanet_jax.weights import to_torch, verify
 from ecanet_jax.weights.twin import TwinMissing, find_record, twin_logits
 from ecanet_jax.weights.verify import compare
@@ -56,7 +57,8 @@ def test_figures():
 def test_absent_package_is_the_reason(monkeypatch, module):
   monkeypatch.setitem(sys.modules, module, None)
   with pytest.raises(TwinMissing, match='PyTorch with timm cannot be imported: .*' + module):
-    twin_logits(create_model('efficientnet_b0'), {}, np.zeros((1, 32, 32, 3), np.float32))
+    model, images = create_model('efficientnet_b0'), np.zeros((1, 32, 32, 3), np.float32)
+    twin_logits(model, network('efficientnet_b0'), {}, images)
 
 
 def test_overrides_can_make_a_network_that_timm_has():

@@ -11,13 +11,25 @@ import flax.linen as nn
 
 from ecanet_jax.errors import UserError, lookup
 from ecanet_jax.models.efficientnet import EfficientNet
+from ecanet_jax.models.inception_resnet_v2 import InceptionResNetV2
+from ecanet_jax.models.mobilenetv2 import MobileNetV2
+from ecanet_jax.models.resnet import ResNet
+from ecanet_jax.models.vgg import VGG
 from ecanet_jax.weights.names.dialect import Dialect, Family
 from ecanet_jax.weights.names.efficientnet import EFFICIENTNET
+from ecanet_jax.weights.names.inception_resnet_v2 import INCEPTION_RESNET_V2
+from ecanet_jax.weights.names.mobilenetv2 import MOBILENETV2
+from ecanet_jax.weights.names.resnet import RESNET
+from ecanet_jax.weights.names.vgg import VGG_16
 
 __all__ = ['FAMILIES', 'Dialect', 'Family', 'Module', 'family', 'modules']
 
 FAMILIES: dict[type[nn.Module], Family] = {
   EfficientNet: EFFICIENTNET,
+  MobileNetV2: MOBILENETV2,
+  ResNet: RESNET,
+  VGG: VGG_16,
+  InceptionResNetV2: INCEPTION_RESNET_V2,
 }
 
 
@@ -63,9 +75,10 @@ def modules(model: nn.Module, dialect: str) -> Iterator[Module]:
   table = lookup(of.dialects, dialect, 'dialect')
   for ours, theirs in table.stem.items():
     yield Module(ours, theirs, table.kinds.get(ours, ''))
+  number = -1
   for number, block in enumerate(model.blocks()):
     prefix = table.prefix(block, number)
     for ours, theirs in table.variants.get(of.variant(block), {}).items():
       yield Module(f'{block.name}/{ours}', prefix + theirs, table.kinds.get(ours, ''))
   for ours, theirs in table.head.items():
-    yield Module(ours, theirs, table.kinds.get(ours, ''))
+    yield Module(ours, theirs.format(after=number + 2), table.kinds.get(ours, ''))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from ecanet_jax.models.convnet import Block
 
-_CLASSIFIER = {'classifier': 'dense'}
+_KINDS = {'classifier': 'dense', 'attention': 'eca'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Dialect:
       format with its {name}, {stage} and {index}, and that {number}; all from 0, and from 1 as
       {stage1}, {index1}, {number1}.
     variants: per variant of a block (see `Family`), the modules in it, without the prefix.
-    head: modules after the blocks.
+    head: modules after the blocks; {after} is the number behind the last block's {number1}.
     kinds: our module name, without the block, -> a name of `layout.KINDS`, where the array's shape
       does not tell.
   """
@@ -27,7 +27,7 @@ class Dialect:
   block: str | Callable[[Block, int], str]
   variants: Mapping[str, Mapping[str, str]]
   head: Mapping[str, str]
-  kinds: Mapping[str, str] = dataclasses.field(default_factory=lambda: _CLASSIFIER)
+  kinds: Mapping[str, str] = dataclasses.field(default_factory=lambda: _KINDS)
 
   def prefix(self, block: Block, number: int) -> str:
     """What stands before the names of a block's modules."""

@@ -1,0 +1,193 @@
+"""BN-Inception (Ioffe and Szegedy, Batch Normalization, ICML 2015, Fig. 5) with an attention slot.
+
+`x` is `[B, H, W, C]`. Parameter names: stem_1, stem_2_reduce, stem_2, then inception_3a to
+inception_5b with branch1, branch3_reduce, branch3, double3_reduce, double3_1, double3_2, pool_proj
+and attention, then classifier; each convolution has a NAME_bn.
+
+The paper makes the first convolution a separable one; here it is a plain one, as in what was
+published of the network since and as the SENet slides' 2.03 GFLOPs have it.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from ecanet_jax import layers
+from ecanet_jax.attention import Attend, Attention, Slot
+from ecanet_jax.errors import UserError
+from ecanet_jax.models.convnet import Block, ConvNet
+from ecanet_jax.models.record import Network, Published
+
+SLOT = Attention(reduction=16.0)
+
+# Max-pools of 3x3 in strides of 2: with an even number of pixels 'same' is what Caffe does (one
+# more after the last), and with an odd one the size is that of the convolutions beside the pool.
+POOLED = 'same'
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """One inception module of the paper's table.
+
+  Attributes:
+    name: such as '3a'.
+    one: channels of the 1x1 branch; 0 = none, in the strided modules.
+    three: channels of the 3x3 branch: of its 1x1 and of its 3x3 convolution.
+    double: channels of the branch of two 3x3 convolutions: of its 1x1 and of both of them.
+    pool: 'mean' or 'max'.
+    projected: channels of the 1x1 convolution after the pool; 0 = none.
+    stride: of the module; with 2 it begins a stage.
+  """
+
+  name: str
+  one: int
+  three: tuple[int, int]
+  double: tuple[int, int]
+  pool: str
+  projected: int
+  stride: int = 1
+
+  def out_channels(self, in_channels: int) -> int:
+    return self.one + self.three[1] + self.double[1] + (self.projected or in_channels)
+
+
+# Ioffe and Szegedy, Fig. 5; the strided modules pass their input through the max-pool.
+TABLE = (
+  Row('3a', 64, (64, 64), (64, 96), 'mean', 32),
+  Row('3b', 64, (64, 96), (64, 96), 'mean', 64),
+  Row('3c', 0, (128, 160), (64, 96), 'max', 0, stride=2),
+  Row('4a', 224, (64, 96), (96, 128), 'mean', 128),
+  Row('4b', 192, (96, 128), (96, 128), 'mean', 128),
+  Row('4c', 160, (128, 160), (128, 160), 'mean', 128),
+  Row('4d', 96, (128, 192), (160, 192), 'mean', 128),
+  Row('4e', 0, (128, 192), (192, 256), 'max', 0, stride=2),
+  Row('5a', 352, (192, 320), (160, 224), 'mean', 128),
+  Row('5b', 352, (192, 320), (192, 224), 'max', 128),
+)
+
+# Every kind of module in little.
+TINY = (
+  Row('3a', 8, (8, 8), (8, 8), 'mean', 8),
+  Row('3b', 0, (8, 16), (8, 16), 'max', 0, stride=2),
+  Row('4a', 16, (8, 16), (8, 16), 'max', 16),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class InceptionBlock(Block):
+  """Facts of an inception module: beside a block's, its row of the table."""
+
+  row: Row | None = None
+
+
+class InceptionModule(nn.Module):
+  """Branches of 1x1, 3x3, double 3x3 and pooling, one after the other in the channels."""
+
+  block: InceptionBlock
+  slot: Slot
+  attention: Attention
+  layers: layers.Layers
+
+  @nn.compact
+  def __call__(self, x, train: bool):
+    row, layer = self.block.row, self.layers
+    attend = Attend(self.attention, self.slot, layer, train)
+    conv = lambda x, name, *sizes: layer.conv_bn(x, name, train, *sizes)
+    x = attend('pre', x)
+    branches = [conv(x, 'branch1', row.one)] if row.one else []
+    y = conv(x, 'branch3_reduce', row.three[0])
+    branches.append(conv(y, 'branch3', row.three[1], 3, row.stride))
+    y = conv(x, 'double3_reduce', row.double[0])
+    y = conv(y, 'double3_1', row.double[1], 3)
+    branches.append(conv(y, 'double3_2', row.double[1], 3, row.stride))
+    y = layer.pool(x, row.pool, 3, row.stride, POOLED)
+    branches.append(conv(y, 'pool_proj', row.projected) if row.projected else y)
+    return attend('end', jnp.concatenate(branches, -1))
+
+
+class BNInception(ConvNet):
+  """BN-Inception: stem, stages of inception modules, classifier.
+
+  The average pools count only the pixels that exist; the paper does not say.
+
+  Attributes (beside ConvNet's):
+    table: the modules.
+    stem_widths: channels of the three convolutions before them.
+  """
+
+  attention: Attention = SLOT
+  table: tuple[Row, ...] = TABLE
+  stem_widths: tuple[int, int, int] = (64, 64, 192)
+
+  positions = ('end', 'pre')
+  standard = 'end'
+  stem_stride = 8
+  classifier_init = staticmethod(layers.dense_fan_in_uniform)
+
+  def check(self) -> None:
+    super().check()
+    if self.drop_path:
+      raise UserError(
+        f'drop_path={self.drop_path} must be 0: BN-Inception has no residual branches to drop.'
+      )
+
+  def blocks(self) -> Iterator[InceptionBlock]:
+    channels, stage, index = self.stem_widths[-1], 0, 0
+    for number, row in enumerate(self.table):
+      if number and row.stride > 1:
+        stage, index = stage + 1, 0
+      following = self.table[number + 1 : number + 2]
+      out = row.out_channels(channels)
+      yield InceptionBlock(
+        name=f'inception_{row.name}', kind='inception', stage=stage, index=index,
+        last=not following or following[0].stride > 1,
+        in_channels=channels, mid_channels=row.three[1], out_channels=out, kernel=3,
+        stride=row.stride, has_skip=False, adds=False, row=row,
+      )
+      channels, index = out, index + 1
+
+  @nn.compact
+  def __call__(self, x, train: bool):
+    """Maps images `[B, H, W, 3]`, normalised, to float32 logits `[B, num_classes]`."""
+    layer = self.make_layers()
+
+    def stem(x, train):
+      x = layer.conv_bn(x, 'stem_1', train, self.stem_widths[0], 7, 2)
+      x = layer.pool(x, 'max', 3, 2, POOLED)
+      x = layer.conv_bn(x, 'stem_2_reduce', train, self.stem_widths[1])
+      x = layer.conv_bn(x, 'stem_2', train, self.stem_widths[2], 3)
+      self.sow('intermediates', 'stride_4', x)
+      return layer.pool(x, 'max', 3, 2, POOLED)
+
+    make = lambda block, rate: InceptionModule(
+      block, self.slot(block), self.attention, layer, name=block.name
+    )
+    x = self.run_stem(x, train, stem)
+    x = self.run_blocks(x, train, make)
+    return self.classify(x, train)
+
+
+_PAPER = 'Ioffe and Szegedy, Batch Normalization, ICML 2015, Fig. 5'
+_SLIDES = 'slides, Squeeze-and-Excitation Networks and Efficient Networks, ImageNet results'
+
+
+def _printed(column: str, multiply_adds: str, top1: str, top5: str) -> Published:
+  return Published(f'{_SLIDES}, {column}', multiply_adds=multiply_adds,
+                   convention='squeeze_and_scale', top1=top1, top5=top5)
+
+
+_ECA = {'attention': dataclasses.replace(SLOT, kind='eca')}
+
+NETWORKS = (
+  Network('bn_inception', BNInception, _PAPER, {},
+          (_printed('re-implementation', '2.03', '74.62', '92.11'),
+           Published(f'{_SLIDES}, original', top1='74.8', top5='92.18'))),
+  Network('se_bn_inception', BNInception, f'{_PAPER}; SE at the end of each module',
+          {'attention': dataclasses.replace(SLOT, kind='se')},
+          (_printed('SENet', '2.04', '75.77', '92.86'),)),
+  Network('eca_bn_inception', BNInception, f'{_PAPER}; ECA in place of SE', _ECA),
+  Network('tiny_bn_inception', BNInception, 'ours: every kind of module in little, for tests',
+          {'table': TINY, 'stem_widths': (8, 8, 16), **_ECA}, image_size=32),
+)

@@ -1,0 +1,272 @@
+"""ResNet and its descendants (ResNeXt, ResNet-D, SENet-154) with an attention slot.
+
+He et al., Deep Residual Learning, CVPR 2016, Fig. 5 and Table 1; Xie et al., ResNeXt, CVPR 2017,
+Table 1; He et al., Bag of Tricks, CVPR 2019, Fig. 2 (ResNet-D); Hu et al., SENet, CVPR 2018.
+
+`x` is `[B, H, W, C]`. Parameter names: stem, stem_bn (a deep stem: stem_1, stem_1_bn, ..., stem_3,
+stem_3_bn), blocks_S_B (stage S and block B from 0) with conv_1, conv_1_bn, conv_2, conv_2_bn, in a
+bottleneck conv_3, conv_3_bn, then attention, shortcut, shortcut_bn; classifier. The registered
+networks are in resnet_networks.py.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import flax.linen as nn
+
+from ecanet_jax import layers
+from ecanet_jax.attention import Attend, Attention, Slot
+from ecanet_jax.errors import UserError, lookup
+from ecanet_jax.models.convnet import Block, ConvNet
+
+POSITIONS = ('end', 'depthwise', 'pre', 'post', 'identity', 'conv')
+
+# ECA-Net, Eq. 2, and the SENet paper: r = 16; ECA-Net's counts are those of layers without bias.
+SLOT = Attention(reduction=16.0, bias=False)
+
+# Channels of the stem's convolutions from its width: one of 7 x 7 or three of 3 x 3.
+STEM: dict[str, Callable[[int], tuple[int, ...]]] = {
+  '7x7': lambda width: (width,),
+  'deep': lambda width: (width, width, 2 * width),
+  'deep_tiered': lambda width: (width // 4 * 3, width, 2 * width),
+}
+
+STEM_POOL = ('symmetric', 'same', 'ceil')  # of `layers.explicit_padding`
+
+# BangguWu/ECANet, README: k per stage of the released weights, by bottleneck and depths.
+RELEASED_K = {
+  (False, (2, 2, 2, 2)): (3, 5, 7, 7),
+  (False, (3, 4, 6, 3)): (3, 3, 5, 7),
+  (True, (3, 4, 6, 3)): (3, 5, 5, 7),
+  (True, (3, 4, 23, 3)): (3, 3, 5, 7),
+  (True, (3, 8, 36, 3)): (3, 3, 5, 7),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ResBlock(Block):
+  """Facts of a block in a ResNet: beside a block's, those of its convolutions and its shortcut.
+
+  Attributes:
+    module: the block.
+    first_channels: of the output of a bottleneck's first 1x1 convolution.
+    groups: of the k x k convolution.
+    stride_1x1: a bottleneck strides in its first 1x1 convolution.
+    pools: the shortcut averages 2 x 2 pixels before its projection.
+    shortcut_kernel: of the projection.
+  """
+
+  module: type[nn.Module] = nn.Module
+  first_channels: int = 0
+  groups: int = 1
+  stride_1x1: bool = False
+  pools: bool = False
+  shortcut_kernel: int = 1
+
+
+class Residual(nn.Module):
+  """activation(branch(x) + shortcut(x)) with attention around; a subclass has the branch."""
+
+  block: ResBlock
+  slot: Slot
+  attention: Attention
+  layers: layers.Layers
+  drop_path: float
+
+  @nn.compact
+  def __call__(self, x, train: bool):
+    attend = Attend(self.attention, self.slot, self.layers, train)
+    y = attend('end', self.branch(attend('pre', x), attend, train))
+    if train and self.drop_path > 0:
+      y = layers.drop_path(y, self.drop_path, self.make_rng('dropout'))
+    x = attend('identity', self.shortcut(x, train))
+    return attend('post', self.layers.act(x + y))
+
+  def branch(self, x, attend: Attend, train: bool):
+    """`[B, H, W, in]` -> `[B, H / stride, W / stride, out]`, the last BatchNorm included."""
+    raise NotImplementedError
+
+  def shortcut(self, x, train: bool):
+    """x in the shape of the output: itself, or projected (ResNet paper, option B)."""
+    block, layer = self.block, self.layers
+    if block.has_skip:
+      return x
+    kernel, stride = block.shortcut_kernel, block.stride
+    if block.pools:
+      if stride > 1:  # a pixel at the edge counts alone, as if the image went no further
+        x = layer.pool(x, 'mean', 2, stride, 'ceil')
+      kernel = stride = 1
+    return layer.conv_bn(x, 'shortcut', train, block.out_channels, kernel, stride, act=False)
+
+  def main_conv(self, x, name: str, stride: int, attend: Attend, train: bool):
+    """The k x k convolution or the attention in its place, BatchNorm, activation, attention."""
+    block, layer = self.block, self.layers
+    ordinary = lambda x: layer.conv(
+      x, name, block.mid_channels, block.kernel, stride, groups=block.groups
+    )
+    y = layer.norm(attend.convolution(x, ordinary), f'{name}_bn', train)
+    return attend('depthwise', layer.act(y))
+
+
+class Basic(Residual):
+  """Two 3x3 convolutions (ResNet paper, Fig. 5 left)."""
+
+  kind = 'basic'
+  expansion = 1
+
+  def branch(self, x, attend, train):
+    block = self.block
+    y = self.main_conv(x, 'conv_1', block.stride, attend, train)
+    return self.layers.conv_bn(
+      y, 'conv_2', train, block.out_channels, block.kernel, act=False
+    )
+
+
+class Bottleneck(Residual):
+  """1x1, 3x3, 1x1 (ResNet paper, Fig. 5 right); in groups: ResNeXt."""
+
+  kind = 'bottleneck'
+  expansion = 4
+
+  def branch(self, x, attend, train):
+    block, layer = self.block, self.layers
+    strides = (block.stride, 1) if block.stride_1x1 else (1, block.stride)
+    y = layer.conv_bn(x, 'conv_1', train, block.first_channels, stride=strides[0])
+    y = self.main_conv(y, 'conv_2', strides[1], attend, train)
+    return layer.conv_bn(y, 'conv_3', train, block.out_channels, act=False)
+
+
+class ResNet(ConvNet):
+  """ResNet: stem, max pooling, stages of residual blocks, classifier.
+
+  Attributes (beside ConvNet's):
+    depths: blocks per stage.
+    bottleneck: blocks of three convolutions, not two.
+    planes: the narrow channels of the first stage; each further stage has twice as many.
+    groups: of the 3x3 convolutions; ResNeXt: its cardinality.
+    base_width: channels per group where the planes are 64.
+    stem: a name of STEM.
+    stem_width: channels of the stem, in a deep one of its second convolution.
+    stem_pool: padding of the max pooling: 'symmetric', 'same', or in Caffe's networks 'ceil'.
+    avg_down: projecting shortcuts average 2 x 2 pixels and do not skip three of them (ResNet-D).
+    down_kernel: of the projections with a stride; 3 in SENet-154.
+    reduce_first: divides the first convolution's channels; 2 in SENet-154.
+    stride_1x1: bottlenecks stride in the first 1x1 (the paper's), not in the 3x3 ('v1.5').
+    last_stride: of the last stage; 1 in GSoP-Net.
+  """
+
+  attention: Attention = SLOT
+  depths: tuple[int, ...] = (3, 4, 6, 3)
+  bottleneck: bool = True
+  planes: int = 64
+  groups: int = 1
+  base_width: int = 64
+  stem: str = '7x7'
+  stem_width: int = 64
+  stem_pool: str = 'symmetric'
+  avg_down: bool = False
+  down_kernel: int = 1
+  reduce_first: int = 1
+  stride_1x1: bool = False
+  last_stride: int = 2
+
+  positions = POSITIONS
+  standard = 'end'
+  stem_stride = 4
+  classifier_init = staticmethod(layers.dense_fan_in_uniform)
+
+  def check(self) -> None:
+    self._check_fields()
+    super().check()
+    replaced = any(self.slot(block).position == 'conv' for block in self.blocks())
+    if replaced and (self.groups > 1 or self.stride_1x1):
+      raise UserError(
+        f'attention {self.attention.kind!r} replaces 3x3 convolutions without groups and with the '
+        f"block's stride: groups={self.groups} must be 1 and stride_1x1={self.stride_1x1} False."
+      )
+
+  def _check_fields(self) -> None:
+    lookup(STEM, self.stem, 'stem')
+    lookup(dict.fromkeys(STEM_POOL), self.stem_pool, 'stem_pool')
+    if not self.depths or min(self.depths) < 1:
+      raise UserError(f'depths={self.depths}: name one or more stages of at least 1 block each.')
+    least = {
+      'planes': 1, 'groups': 1, 'base_width': 1, 'down_kernel': 1, 'reduce_first': 1,
+      'last_stride': 1, 'stem_width': 4 if self.stem == 'deep_tiered' else 1,
+    }
+    for field, value in least.items():
+      if getattr(self, field) < value:
+        raise UserError(f'{field}={getattr(self, field)} must be at least {value}.')
+    if self.down_kernel % 2 == 0:
+      raise UserError(f'down_kernel={self.down_kernel} must be odd, such as 1 or 3.')
+    if not self.bottleneck:
+      for field in ('groups', 'base_width', 'reduce_first', 'stride_1x1'):
+        if getattr(self, field) != getattr(ResNet, field):
+          raise UserError(
+            f'{field}={getattr(self, field)} is for bottlenecks; with bottleneck=False it must be '
+            f'{getattr(ResNet, field)}.'
+          )
+    for stage in range(len(self.depths)):
+      width = self._per_group(stage)
+      if not width:
+        raise UserError(
+          f'base_width={self.base_width} gives groups without channels where planes={self.planes}; '
+          f'it must be at least {-(-64 // self.planes)}.'
+        )
+      if width % self.reduce_first:
+        divisors = (str(d) for d in range(1, width + 1) if width % d == 0)
+        raise UserError(
+          f'reduce_first={self.reduce_first} does not divide the {width} channels per group of '
+          f'stage {stage + 1}; it can be {", ".join(divisors)}.'
+        )
+
+  def _per_group(self, stage: int) -> int:
+    return (self.planes << stage) * self.base_width // 64
+
+  def released_k(self, block: Block) -> int | None:
+    """Of the five networks that the ECA authors trained, and of no variant of them."""
+    own = {field.name for field in dataclasses.fields(ResNet)}
+    own -= {field.name for field in dataclasses.fields(ConvNet)} | {'depths', 'bottleneck'}
+    if any(getattr(self, field) != getattr(ResNet, field) for field in own):
+      return None
+    released = RELEASED_K.get((self.bottleneck, self.depths))
+    return released and released[block.stage]
+
+  def blocks(self) -> Iterator[ResBlock]:
+    module = Bottleneck if self.bottleneck else Basic
+    channels = STEM[self.stem](self.stem_width)[-1]
+    for s, depth in enumerate(self.depths):
+      planes = self.planes << s
+      width, out = self._per_group(s) * self.groups, planes * module.expansion
+      for b in range(depth):
+        stride = 1 if b or not s else self.last_stride if s == len(self.depths) - 1 else 2
+        yield ResBlock(
+          name=f'blocks_{s}_{b}', kind=module.kind, stage=s, index=b, last=b == depth - 1,
+          in_channels=channels, mid_channels=width, out_channels=out, kernel=3, stride=stride,
+          has_skip=stride == 1 and channels == out, adds=True, planes=planes,
+          module=module, first_channels=width // self.reduce_first, groups=self.groups,
+          stride_1x1=self.stride_1x1, pools=self.avg_down,
+          shortcut_kernel=self.down_kernel if stride > 1 else 1,
+        )
+        channels = out
+
+  def stem_layers(self, layer: layers.Layers, x, train: bool):
+    """Images to the first block's input, a quarter as high and wide."""
+    widths = STEM[self.stem](self.stem_width)
+    deep = len(widths) > 1
+    for i, width in enumerate(widths):
+      name = f'stem_{i + 1}' if deep else 'stem'
+      x = layer.conv_bn(x, name, train, width, 3 if deep else 7, 1 if i else 2)
+    return layer.pool(x, 'max', 3, 2, self.stem_pool)
+
+  @nn.compact
+  def __call__(self, x, train: bool):
+    """Maps images `[B, H, W, 3]`, normalised, to float32 logits `[B, num_classes]`."""
+    layer = self.make_layers()
+    stem = lambda x, train: self.stem_layers(layer, x, train)
+    make = lambda block, rate: block.module(
+      block, self.slot(block), self.attention, layer, rate, name=block.name
+    )
+    x = self.run_stem(x, train, stem)
+    x = self.run_blocks(x, train, make)
+    return self.classify(x, train)
