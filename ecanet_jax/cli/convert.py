@@ -60,7 +60,7 @@ def _export(args: argparse.Namespace):
 
 
 def _import(args: argparse.Namespace):
-  from ecanet_jax.models.registry import create_from_config
+  from ecanet_jax.models.registry import create_from_config, network
   from ecanet_jax.training.checkpoint import save_weights
   from ecanet_jax.weights.convert import from_torch, strip_prefixes
   from ecanet_jax.weights.verify import verify
@@ -70,9 +70,11 @@ def _import(args: argparse.Namespace):
   config = _config(section, data)
   model = create_from_config(config['model'])
   state_dict = strip_prefixes(state_dict)
-  variables = from_torch(model, state_dict, args.dialect)
+  folder = pathlib.Path(args.source).is_dir()
+  dialect = network(section['name']).timm_dialect if folder else args.dialect
+  variables = from_torch(model, state_dict, dialect)
   result = verify(
-    model, variables, state_dict, args.dialect, image_size=config['data']['image_size'],
+    model, variables, state_dict, dialect, image_size=config['data']['image_size'],
     tolerance=args.tolerance,
   )
   save_weights(args.target, config, variables)

@@ -65,14 +65,15 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
   arguments = dict(record.arguments)
   fields = {field.name for field in dataclasses.fields(record.family)} - {'parent', 'name'}
   for key, value in overrides.items():
+    if value is None:
+      continue
     if key not in fields:
       raise UserError(
         f'{name} has no field {key!r}.{closest(key, fields)} Known: {", ".join(sorted(fields))}.'
       )
-    if value is None:
-      continue
     if key == 'attention':
-      value = _override_attention(arguments.get('attention', Attention()), value)
+      registered = arguments.get('attention', record.family.attention)
+      value = _override_attention(registered, value)
     arguments[key] = value
   model = record.family(**arguments)
   model.check()

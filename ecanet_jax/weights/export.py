@@ -44,6 +44,8 @@ def export(
     UserError: the target cannot be written or holds something else, a dialect that the network
       does not have, or a difference past the tolerance. Nothing is written then.
   """
+  model = create_from_config(config['model'])
+  record = find_record(model) or _unregistered(config['model']['name'])
   single = str(directory).endswith('.safetensors')
   if not single:
     folder.check_target(directory)
@@ -52,7 +54,7 @@ def export(
         f'dialect {dialect!r}: a folder has the names of timm; give a target that ends in '
         '.safetensors.'
       )
-  model = create_from_config(config['model'])
+    dialect = record.timm_dialect
   data = config['data']
   content = files.to_bytes(to_torch(model, variables, dialect))
   state_dict = files.from_bytes(content)
@@ -64,7 +66,7 @@ def export(
     files.write_bytes(str(directory), content)
     return result
   folder.write_folder(
-    directory, find_record(model) or _unregistered(config['model']['name']), model, state_dict,
+    directory, record, model, state_dict,
     num_classes=model.num_classes, label_names=label_names, model_config=config['model'],
     **{key: data[key] for key in ('mean', 'std', 'interpolation', 'crop_fraction', 'image_size')},
   )

@@ -22,6 +22,7 @@ from ecanet_jax.models import list_models, network
 from ecanet_jax.models.record import Network
 from ecanet_jax.version import __version__
 from ecanet_jax.weights import files
+from ecanet_jax.weights.convert import entries, model_shapes
 
 WEIGHTS = 'model.safetensors'
 CONFIG = 'config.json'
@@ -69,7 +70,7 @@ def folder_config(
     # timm answers 'Unknown model' for a network that it lacks.
     'architecture': record.timm or f'ecanet_jax_{record.name}',
     'num_classes': num_classes,
-    'num_features': model.head,
+    'num_features': _features(model),
     'global_pool': 'avg',
     'model_args': dict(record.timm_arguments),
     'pretrained_cfg': {
@@ -83,8 +84,7 @@ def folder_config(
       'std': list(std),
       'num_classes': num_classes,
       'pool_size': [-(-image_size // 32)] * 2,
-      'first_conv': 'conv_stem',
-      'classifier': 'classifier',
+      **_ends(model, record.timm_dialect),
     },
     'ecanet_jax': {
       'version': __version__,
@@ -220,6 +220,17 @@ def _data(given: Mapping[str, Any]) -> dict[str, Any]:
   if 'input_size' in given:
     data['image_size'] = given['input_size'][-1]
   return data
+
+
+def _features(model: nn.Module) -> int:
+  """How many values the classifier takes."""
+  return model_shapes(model)['params']['classifier']['kernel'].shape[0]
+
+
+def _ends(model: nn.Module, dialect: str) -> dict[str, str]:
+  """timm's names of the first convolution and of the classifier."""
+  keys = [entry.key.rpartition('.')[0] for entry in entries(model, dialect)[0]]
+  return {'first_conv': keys[0], 'classifier': keys[-1]}
 
 
 def _plain(value):

@@ -27,11 +27,20 @@ def test_what_is_not_imported(code, absent):
 
 
 def test_models(capsys):
-  assert cli.main(['models', '*eca*']) == 0
+  assert cli.main(['models', '*eca_efficientnet*']) == 0
   lines = capsys.readouterr().out.splitlines()
   assert [line.split()[:2] for line in lines] == [
-    ['eca_efficientnet_b0', '4,652,084'], ['tf_eca_efficientnet_b0', '4,652,084']
+    ['eca_efficientnet_b0', '4,652,084'], ['tf_eca_efficientnet_b0', '-']
   ]
+
+
+def test_table(capsys):
+  assert cli.main(['models', 'b0_*noskip', '--table']) == 0
+  lines = capsys.readouterr().out.splitlines()
+  assert [line.split()[:2] for line in lines[1:-1]] == [
+    ['b0_nose_noskip', '5.11'], ['b0_seend_noskip', '5.16']
+  ]
+  assert lines[-1] == '2 of 2 published figures met to the printed digits'
 
 
 def test_summary(capsys):
@@ -39,7 +48,7 @@ def test_summary(capsys):
   out = capsys.readouterr().out
   assert 'total: 4,652,084 parameters = 4.65 x 10^6 = 4.44 x 2^20' in out
   assert out.count('eca k=5') == 14 and out.count('eca k=3') == 2
-  assert 'equal to the published count' in out
+  assert 'published parameters: 4,652,084 (hyugen blog): met' in out
   assert cli.main(['summary', 'efficientnet_b0', '--where=skip']) == 0
   assert 'total: 5,110,376 parameters' in capsys.readouterr().out
 
@@ -49,6 +58,8 @@ def test_summary(capsys):
   (['models', 'eca_b0'], "no model matches 'eca_b0'."),
   (['summary', 'efficientnet-b0'], "unknown model 'efficientnet-b0'. Did you mean 'effi"),
   (['summary', 'efficientnet_b0', '--image_size=-1'], '--image_size=-1 must be at least 1'),
+  (['models', '--markdown'], '--markdown writes the table: give --table, too.'),
+  (['models', '--table', '--markdown=none/networks.md'], "no directory 'none' for networks.md"),
   (['summary', 'efficientnet_b0', '--attention=ecca'], "unknown attention.kind 'ecca'"),
 ])
 def test_bad_input(capsys, arguments, text):

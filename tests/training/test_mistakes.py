@@ -32,7 +32,7 @@ BAD = [
   ('model.name', 'tiny_efficientne', "unknown model 'tiny_efficientne'. Did you mean 'tiny_eff"),
   ('model.attention.kind', 'ecca', "unknown attention.kind 'ecca'. Did you mean 'eca'"),
   ('model.attention.where', 'skips', "unknown attention.where 'skips'. Did you mean 'skip'"),
-  ('model.attention.position', 'start', "unknown attention.position 'start'."),
+  ('model.attention.position', 'start', "unknown attention.position of EfficientNet 'start'."),
   ('model.attention.k', (4,), 'attention.k=(4,): 4 is not an odd positive number'),
   ('model.attention.k', (3, 5), 'attention.k=(3, 5) has 2 kernel sizes'),
   ('model.num_classes', 7, 'model.num_classes=7 and the data set '),

@@ -71,7 +71,7 @@ def test_other_dialect(tmp_path):
   (('nowhere', 'out'), 'nowhere: no such file or directory'),
   (('w.safetensors', 'out'), 'does not say which network it is; give --model=NAME'),
   (('w.safetensors', 'out', '--model=tiny_eficientnet'), "Did you mean 'tiny_efficientnet'?"),
-  (('w.safetensors', 'out', '--model=efficientnet_b0_noattention'), 'missing'),
+  (('w.safetensors', 'out', '--model=efficientnet_lite0'), 'missing'),
   (('w.safetensors', 'out', '--model=tiny_efficientnet', '--dialect=lukemelas'), 'no name for'),
   (('w.safetensors', 'w2.safetensors', '--model=tiny_efficientnet'), 'TARGET must be a directory'),
   (('w.safetensors', 'full', '--model=tiny_efficientnet'), 'is not empty'),

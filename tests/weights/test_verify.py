@@ -67,5 +67,7 @@ def test_overrides_can_make_a_network_that_timm_has():
   )
   lite = create_model('efficientnet_lite0', preset='tf')
   assert find_record(lite).timm == 'tf_efficientnet_lite0'
-  assert find_record(create_model('efficientnet_b0', attention={'where': 'skip'})) is None
+  skip = find_record(create_model('efficientnet_b0', attention={'where': 'skip'}))
+  assert skip.name == 'b0_nose_noskip'
+  assert find_record(create_model('efficientnet_b0', attention={'where': 'last'})) is None
   assert find_record(TINY).name == 'tiny_efficientnet'
