@@ -9,13 +9,14 @@ import sys
 ROOT = pathlib.Path(__file__).parent.parent
 CACHE = ''
 TIMEOUT = 300
+QUICK = '--xla_backend_optimization_level=0'  # compilation is most of a test's time
 
 
 def start(*arguments: str, devices: int = 1) -> subprocess.Popen:
   """Starts `python ARGUMENTS` in the repository with so many simulated devices."""
   environment = {
     **os.environ,
-    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices} {QUICK}',
     'JAX_PLATFORMS': 'cpu',
     'TF_CPP_MIN_LOG_LEVEL': '3',
   }

@@ -24,7 +24,7 @@ def test_a_loss_that_is_not_finite_stops(tmp_path):
 def small():
   config = smoke.get_config()
   config.epochs, config.batch_size, config.log_steps = 1.0, 32, 1
-  config.tensorboard = False
+  config.tensorboard, config.data.image_size = False, 16
   return config
 
 

@@ -2,19 +2,23 @@
 
 import jax
 import numpy as np
+from jax.sharding import AxisType
 
 from configs import smoke
+from ecanet_jax.training import sharding
 from ecanet_jax.training.checkpoint import load_weights
 from ecanet_jax.training.metrics import read_metrics
 from ecanet_jax.training.trainer import Trainer
 
 
-def test_bfloat16_trains_near_float32(tmp_path):
+def test_bfloat16_trains_near_float32(tmp_path, monkeypatch):
+  mesh = jax.make_mesh((1,), ('data',), (AxisType.Auto,), devices=jax.devices()[:1])
+  monkeypatch.setattr(sharding, 'make_mesh', lambda: mesh)
   curves = {}
   for dtype in ('float32', 'bfloat16'):
     config = smoke.get_config()
     config.compute_dtype, config.epochs, config.log_steps = dtype, 3.0, 1
-    config.eval_epochs, config.tensorboard = 0.0, False
+    config.eval_epochs, config.tensorboard, config.data.image_size = 0.0, False, 16
     Trainer(config, tmp_path / dtype).run()
     lines = read_metrics(tmp_path / dtype)
     curves[dtype] = np.array([line['train/loss'] for line in lines if 'train/loss' in line])
