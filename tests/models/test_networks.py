@@ -144,16 +144,32 @@ def test_published_figures_are_met_or_the_row_says_why(name):
     assert published.parameters or published.multiply_adds or published.top1
 
 
-def test_parameter_names_are_an_interface():
-  path = golden.FOLDER / 'fingerprints.json'
-  expected = json.loads(path.read_text())
-  ours = {name: golden.fingerprint(table.count_network(name).shapes) for name in list_models()}
-  changed = {name for name in ours.keys() | expected.keys() if ours.get(name) != expected.get(name)}
+COUNTED = sorted({name for name, *_ in CASES} | {n for n in list_models('tiny*')})
+
+
+# The names that the tests above count, and in make test-all every one.
+@pytest.mark.parametrize('names', [COUNTED, pytest.param(list_models(), marks=pytest.mark.slow)])
+def test_parameter_names_are_an_interface(names):
+  expected = json.loads((golden.FOLDER / 'fingerprints.json').read_text())
+  assert set(expected) == set(list_models()), 'stale: python -m tests.models.golden'
+  ours = {name: golden.fingerprint(table.count_network(name).shapes) for name in names}
+  changed = [name for name in names if ours[name] != expected[name]]
   assert not changed, (
-    f'parameter trees changed: {sorted(changed)}; if that is meant: python -m tests.models.golden'
+    f'parameter trees changed: {changed}; if that is meant: python -m tests.models.golden'
   )
 
 
+def test_docs_page_names_every_network():
+  page = pathlib.Path('docs/networks.md').read_text()
+  lines = [line.split(' | ')[0] for line in page.splitlines()]
+  stale = [
+    name for name in list_models()
+    if lines.count(f'| {name}') != len(network(name).published) + 1
+  ]
+  assert not stale, f'{stale}: python -m ecanet_jax models --table --markdown'
+
+
+@pytest.mark.slow
 def test_docs_page_is_the_tables():
   page = pathlib.Path('docs/networks.md').read_text()
   assert page == '\n'.join(table.markdown()) + '\n', (

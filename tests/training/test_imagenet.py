@@ -2,27 +2,35 @@
 
 import json
 
+import jax
+from jax.sharding import AxisType
+
+from configs import eca_b0
+from ecanet_jax import cli
+from ecanet_jax.training import sharding
+from ecanet_jax.training.trainer import Trainer, evaluate_checkpoint
 from tests.data.imagenet_tars import write_ilsvrc2012_tars
 
 
-def test_prepares_trains_and_evaluates(run, tmp_path):
+def test_prepares_trains_and_evaluates(tmp_path, monkeypatch, capsys):
+  mesh = jax.make_mesh((1,), ('data',), (AxisType.Auto,), devices=jax.devices()[:1])
+  monkeypatch.setattr(sharding, 'make_mesh', lambda: mesh)
   write_ilsvrc2012_tars(tmp_path / 'tars', train_per_class=6, val_count=11, seed=0)
-  prepared = run(
-    '-m', 'ecanet_jax', 'prepare', '--dataset=imagenet2012', f'--data_dir={tmp_path}/data',
-    f'--manual_dir={tmp_path}/tars',
-  )
-  assert 'imagenet2012 validation: 11 images' in prepared.stdout
-  sizes = [
-    f'--config.data.data_dir={tmp_path}/data', '--config.data.image_size=32',
-    '--config.batch_size=4', '--config.epochs=1', '--config.schedule.warmup_epochs=0.5',
-    '--config.model.name=tiny_efficientnet', '--config.compute_dtype=float32',
-  ]
-  trained = run('train.py', '--config=configs/eca_b0.py', f'--workdir={tmp_path}/run', *sizes)
-  assert '11 of 11 images of validation' in trained.stdout
-  evaluated = run('eval.py', '--config=configs/eca_b0.py', f'--workdir={tmp_path}/run', *sizes)
-  line, figures = evaluated.stdout.splitlines()
+  arguments = [f'--data_dir={tmp_path}/data', f'--manual_dir={tmp_path}/tars']
+  assert cli.main(['prepare', '--dataset=imagenet2012', *arguments]) == 0
+  assert 'imagenet2012 validation: 11 images' in capsys.readouterr().out
+
+  config = eca_b0.get_config()
+  config.data.data_dir, config.data.image_size = f'{tmp_path}/data', 32
+  config.batch_size, config.epochs, config.schedule.warmup_epochs = 4, 1.0, 0.5
+  config.model.name, config.compute_dtype = 'tiny_efficientnet', 'float32'
+  Trainer(config, tmp_path / 'run').run()
+  trained = capsys.readouterr().out
+  assert '11 of 11 images of validation' in trained
+  evaluate_checkpoint(config, tmp_path / 'run', 'last', 'ema')
+  line, figures = capsys.readouterr().out.splitlines()
   assert json.loads(figures)['seen'] == 11
-  assert line.split(' on ')[0] == trained.stdout.removeprefix('result: ').split(' on ')[0]
+  assert line.split(' on ')[0] == trained.removeprefix('result: ').split(' on ')[0]
 
 
 def test_missing_data_names_the_command(run, tmp_path):
