@@ -168,14 +168,8 @@ def _groups(spec: Attention, slot: Slot) -> int:
   return spec.groups or GROUPS[spec.kind](slot.channels)
 
 
-class ECANS(ChannelAttention):
-  """ECA-NS: every channel has its own k weights for its neighbours, `kernel` `[k, C]` (Eq. 4)."""
-
-  def excite(self, y):
-    k, channels = kernel_size(self.spec, self.slot), y.shape[-1]
-    kernel = self.param('kernel', fan_in_normal, (k, channels))
-    padded = jnp.pad(y, ((0, 0), (0, 0), (0, 0), (k // 2, k // 2)))
-    return sum(padded[..., i : i + channels] * kernel[i][None, None, None] for i in range(k))
+class Neighbours(ChannelAttention):
+  """What ECA and ECA-NS share: k."""
 
   @classmethod
   def check(cls, spec, slot):
@@ -186,7 +180,17 @@ class ECANS(ChannelAttention):
     return f'k={kernel_size(spec, slot)}'
 
 
-class ECA(ChannelAttention):
+class ECANS(Neighbours):
+  """ECA-NS: every channel has its own k weights for its neighbours, `kernel` `[k, C]` (Eq. 4)."""
+
+  def excite(self, y):
+    k, channels = kernel_size(self.spec, self.slot), y.shape[-1]
+    kernel = self.param('kernel', fan_in_normal, (k, channels))
+    padded = jnp.pad(y, ((0, 0), (0, 0), (0, 0), (k // 2, k // 2)))
+    return sum(padded[..., i : i + channels] * kernel[i][None, None, None] for i in range(k))
+
+
+class ECA(Neighbours):
   """Efficient channel attention: a 1-D convolution over the channels (ECA-Net, Eq. 5-6).
 
   `kernel` is `[k]`; zeros beyond the first and last channel; no bias. Eq. 6 has the sigmoid that
@@ -200,14 +204,6 @@ class ECA(ChannelAttention):
     kernel = self.param('kernel', fan_in_normal, (k,))
     padded = jnp.pad(y, ((0, 0), (0, 0), (0, 0), (k // 2, k // 2)), mode=self.edge)
     return sum(padded[..., i : i + channels] * kernel[i] for i in range(k))
-
-  @classmethod
-  def check(cls, spec, slot):
-    kernel_size(spec, slot)
-
-  @classmethod
-  def describe(cls, spec, slot):
-    return f'k={kernel_size(spec, slot)}'
 
 
 class CircularECA(ECA):

@@ -15,9 +15,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from ecanet_jax import layers
-from ecanet_jax.attention import Attend, Attention, Slot
+from ecanet_jax.attention import Attention
 from ecanet_jax.errors import UserError
-from ecanet_jax.models.convnet import Block, ConvNet
+from ecanet_jax.models.convnet import Block, BlockModule, ConvNet
 from ecanet_jax.models.record import Network, Published
 
 SLOT = Attention(reduction=16.0)
@@ -82,18 +82,13 @@ class InceptionBlock(Block):
   row: Row | None = None
 
 
-class InceptionModule(nn.Module):
+class InceptionModule(BlockModule):
   """Branches of 1x1, 3x3, double 3x3 and pooling, one after the other in the channels."""
-
-  block: InceptionBlock
-  slot: Slot
-  attention: Attention
-  layers: layers.Layers
 
   @nn.compact
   def __call__(self, x, train: bool):
     row, layer = self.block.row, self.layers
-    attend = Attend(self.attention, self.slot, layer, train)
+    attend = self.attend(train)
     conv = lambda x, name, *sizes: layer.conv_bn(x, name, train, *sizes)
     x = attend('pre', x)
     branches = [conv(x, 'branch1', row.one)] if row.one else []
@@ -144,7 +139,7 @@ class BNInception(ConvNet):
         name=f'inception_{row.name}', kind='inception', stage=stage, index=index,
         last=not following or following[0].stride > 1,
         in_channels=channels, mid_channels=row.three[1], out_channels=out, kernel=3,
-        stride=row.stride, has_skip=False, adds=False, row=row,
+        stride=row.stride, has_skip=False, adds=False, module=InceptionModule, row=row,
       )
       channels, index = out, index + 1
 
@@ -161,11 +156,8 @@ class BNInception(ConvNet):
       self.sow('intermediates', 'stride_4', x)
       return layer.pool(x, 'max', 3, 2, POOLED)
 
-    make = lambda block, rate: InceptionModule(
-      block, self.slot(block), self.attention, layer, name=block.name
-    )
     x = self.run_stem(x, train, stem)
-    x = self.run_blocks(x, train, make)
+    x = self.run_blocks(x, train, layer)
     return self.classify(x, train)
 
 

@@ -9,33 +9,19 @@ from collections.abc import Iterator
 
 import flax.linen as nn
 
-from ecanet_jax import layers
-from ecanet_jax.attention import Attend, Attention, Slot
-from ecanet_jax.models.efficientnet import B0, EfficientNet, MBBlock, Stage, add_skip
+from ecanet_jax.models.efficientnet import B0, EfficientNet, MBModule, Stage
 from ecanet_jax.models.record import MILLION, Network, Published
 
 
-class PlainConvs(nn.Module):
+class PlainConvs(MBModule):
   """Convolutions of the given kernel sizes in a row, the last without activation, and a skip."""
 
-  block: MBBlock
-  slot: Slot
-  attention: Attention
-  layers: layers.Layers
-  drop_path: float
-
   kernels = ()
-  skips = True
-  base_of = ''
-
-  @staticmethod
-  def mid_channels(expand: float, base_channels: int, out_channels: int) -> int:
-    return out_channels
 
   @nn.compact
   def __call__(self, x, train: bool):
     block, layer = self.block, self.layers
-    attend = Attend(self.attention, self.slot, layer, train)
+    attend = self.attend(train)
     y = attend('pre', x)
     for i, kernel in enumerate(self.kernels):
       act = i < len(self.kernels) - 1
@@ -43,7 +29,7 @@ class PlainConvs(nn.Module):
       y = layer.conv_bn(y, f'conv_{i}', train, block.out_channels, kernel, stride, act=act)
       if kernel > 1:
         y = attend('depthwise', y)
-    return add_skip(self, x, attend('end', y), attend, train)
+    return self.end(x, attend('end', y), attend, train)
 
 
 class Conv31(PlainConvs):
@@ -63,7 +49,7 @@ class SingleConv(PlainConvs):
   @nn.compact
   def __call__(self, x, train: bool):
     block, layer = self.block, self.layers
-    attend = Attend(self.attention, self.slot, layer, train)
+    attend = self.attend(train)
     groups = block.in_channels if self.depthwise else 1
     y = layer.conv_bn(
       attend('pre', x), 'conv_0', train, block.out_channels, self.kernels[0], block.stride,
@@ -84,7 +70,7 @@ class DWConv3x3(SingleConv):
   kind, kernels, depthwise = 'DWConv3x3', (3,), True
 
 
-def _single(module: type[nn.Module], channels: int) -> Stage:
+def _single(module: type[MBModule], channels: int) -> Stage:
   return Stage(expand=1, channels=channels, repeats=1, stride=1, kernel=3, block=module)
 
 

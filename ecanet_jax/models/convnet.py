@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ecanet_jax import layers
-from ecanet_jax.attention import ATTENTION, Attention, Slot, check, placed
+from ecanet_jax.attention import ATTENTION, Attend, Attention, Slot, check, placed
 from ecanet_jax.errors import UserError, lookup
 
 
@@ -33,6 +33,7 @@ class Block:
     stride: in pixels.
     has_skip: the block adds its unchanged input.
     adds: it adds its input, unchanged or projected.
+    module: the block's, made by `ConvNet.run_blocks`.
     planes: the width it is named after (a bottleneck's narrow one); 0 = out_channels.
     base_channels: those that its expansion and SE's reduction count from; 0 = in_channels.
   """
@@ -49,8 +50,37 @@ class Block:
   stride: int
   has_skip: bool
   adds: bool
+  module: 'type[BlockModule]'
   planes: int = 0
   base_channels: int = 0
+
+
+class BlockModule(nn.Module):
+  """What the module of every block has.
+
+  Attributes:
+    block: its facts.
+    slot: what its attention knows of it.
+    attention: the network's.
+    layers: the network's.
+    drop_path: stochastic depth's rate.
+  """
+
+  block: Block
+  slot: Slot
+  attention: Attention
+  layers: layers.Layers
+  drop_path: float
+
+  def attend(self, train: bool) -> Attend:
+    """The block's attention, to be offered each of its places; call it inside `@nn.compact`."""
+    return Attend(self.attention, self.slot, self.layers, train)
+
+  def dropped(self, y, train: bool):
+    """The residual branch, dropped for some images in training."""
+    if train and self.drop_path > 0:
+      return layers.drop_path(y, self.drop_path, self.make_rng('dropout'))
+    return y
 
 
 class ConvNet(nn.Module):
@@ -166,18 +196,22 @@ class ConvNet(nn.Module):
       return stem(x, train)
     return jax.lax.stop_gradient(stem(x, False))
 
-  def run_blocks(self, x, train: bool, make: Callable[[Block, float], nn.Module]):
+  def run_blocks(self, x, train: bool, layer: layers.Layers):
     """All blocks in turn; shows each stage's output on request (see `models.inside`).
 
     Args:
       x: `[B, H, W, C]`, the stem's output.
       train: training, but for the frozen stages.
-      make: the module of a block with its drop-path rate.
+      layer: the network's layers.
     """
     blocks = list(self.blocks())
     for i, block in enumerate(blocks):
       frozen = block.stage < self.frozen_stages
-      x = make(block, self.drop_path * i / len(blocks))(x, train and not frozen)
+      module = block.module(
+        block, self.slot(block), self.attention, layer, self.drop_path * i / len(blocks),
+        name=block.name,
+      )
+      x = module(x, train and not frozen)
       if block.last:
         self.sow('intermediates', f'stage_{block.stage + 1}', x)
         if block.stage + 1 == self.frozen_stages:

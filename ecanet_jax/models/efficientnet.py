@@ -11,10 +11,9 @@ from collections.abc import Iterator
 
 import flax.linen as nn
 
-from ecanet_jax import layers
-from ecanet_jax.attention import Attend, Attention, Slot
+from ecanet_jax.attention import Attend, Attention
 from ecanet_jax.errors import UserError
-from ecanet_jax.models.convnet import Block, ConvNet
+from ecanet_jax.models.convnet import Block, BlockModule, ConvNet
 from ecanet_jax.models.record import Network, Published
 
 POSITIONS = ('depthwise', 'end', 'pre', 'identity', 'post')
@@ -25,27 +24,39 @@ SLOT = Attention(reduction=4.0, reduction_of='block', bias=True)
 
 @dataclasses.dataclass(frozen=True)
 class MBBlock(Block):
-  """Facts of a block in an EfficientNet: beside a block's, its module and its expansion."""
+  """Facts of a block in an EfficientNet: beside a block's, its expansion."""
 
-  module: type[nn.Module] = nn.Module
   expands: bool = True  # it has an expanding 1x1 convolution
 
 
-class MBConv(nn.Module):
+class MBModule(BlockModule):
+  """What all blocks of an EfficientNet have: a kind, their mid channels, how they end.
+
+  `base_of`: 'in' or 'out', where the block leaves the table no choice of its base channels.
+  """
+
+  kind = ''
+  skips = True
+  base_of = ''
+
+  @staticmethod
+  def mid_channels(expand: float, base_channels: int, out_channels: int) -> int:
+    return out_channels
+
+  def end(self, x, y, attend: Attend, train: bool):
+    """Drop-path, the skip where there is one, and the attention at 'identity' and 'post'."""
+    if self.block.has_skip:
+      y = self.dropped(y, train) + attend('identity', x)
+    return attend('post', y)
+
+
+class MBConv(MBModule):
   """Inverted bottleneck: expand, depthwise, attention, project, with a skip where shapes allow.
 
   Sandler et al., MobileNetV2, CVPR 2018, Table 1; the attention: Tan and Le, MnasNet, Fig. 7(d).
   """
 
-  block: MBBlock
-  slot: Slot
-  attention: Attention
-  layers: layers.Layers
-  drop_path: float
-
   kind = 'MBConv{expand:g}'
-  skips = True
-  base_of = ''  # 'in' or 'out', where the block leaves the stage no choice
 
   @staticmethod
   def mid_channels(expand: float, base_channels: int, out_channels: int) -> int:
@@ -54,23 +65,14 @@ class MBConv(nn.Module):
   @nn.compact
   def __call__(self, x, train: bool):
     block, layer = self.block, self.layers
-    attend = Attend(self.attention, self.slot, layer, train)
+    attend = self.attend(train)
     y = attend('pre', x)
     if block.expands:
       y = layer.conv_bn(y, 'expand', train, block.mid_channels)
     y = layer.depthwise_bn(y, 'depthwise', train, block.kernel, block.stride)
     y = attend('depthwise', y)
     y = layer.conv_bn(y, 'project', train, block.out_channels, act=False)
-    return add_skip(self, x, attend('end', y), attend, train)
-
-
-def add_skip(module: nn.Module, x, y, attend: Attend, train: bool):
-  """The end of every block here: drop-path and the skip, where it has one."""
-  if module.block.has_skip:
-    if train and module.drop_path > 0:
-      y = layers.drop_path(y, module.drop_path, module.make_rng('dropout'))
-    y = y + attend('identity', x)
-  return attend('post', y)
+    return self.end(x, attend('end', y), attend, train)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +96,8 @@ class Stage:
   repeats: int
   stride: int
   kernel: int
-  block: type[nn.Module] = MBConv
-  rest: type[nn.Module] | None = None
+  block: type[MBModule] = MBConv
+  rest: type[MBModule] | None = None
   expand_of: str = 'in'
   expand_always: bool = False
 
@@ -199,11 +201,8 @@ class EfficientNet(ConvNet):
     """Maps images `[B, H, W, 3]`, normalised, to float32 logits `[B, num_classes]`."""
     layer = self.make_layers()
     stem = lambda x, train: layer.conv_bn(x, 'stem', train, self.stem_channels(), 3, 2)
-    make = lambda block, rate: block.module(
-      block, self.slot(block), self.attention, layer, rate, name=block.name
-    )
     x = self.run_stem(x, train, stem)
-    x = self.run_blocks(x, train, make)
+    x = self.run_blocks(x, train, layer)
     x = layer.conv_bn(x, 'head', train, self.head_channels())
     return self.classify(x, train)
 

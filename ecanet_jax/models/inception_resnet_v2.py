@@ -14,9 +14,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from ecanet_jax import layers
-from ecanet_jax.attention import Attend, Attention, Slot
+from ecanet_jax.attention import Attention
 from ecanet_jax.errors import UserError
-from ecanet_jax.models.convnet import Block, ConvNet
+from ecanet_jax.models.convnet import Block, BlockModule, ConvNet
 from ecanet_jax.models.efficientnet import round_channels
 from ecanet_jax.models.record import Network, Published
 
@@ -131,14 +131,8 @@ class InceptionResNetBlock(Block):
   activated: bool = True
 
 
-class InceptionResNetModule(nn.Module):
+class InceptionResNetModule(BlockModule):
   """What both kinds of module have: the branches."""
-
-  block: InceptionResNetBlock
-  slot: Slot
-  attention: Attention
-  layers: layers.Layers
-  drop_path: float
 
   def branches(self, x, train: bool) -> list:
     """Their outputs, without the pool's."""
@@ -159,7 +153,7 @@ class Mixed(InceptionResNetModule):
   @nn.compact
   def __call__(self, x, train: bool):
     block, layer = self.block, self.layers
-    attend = Attend(self.attention, self.slot, layer, train)
+    attend = self.attend(train)
     x = attend('pre', x)
     y = layer.pool(x, block.pool, 3, block.stride, 'valid' if block.stride > 1 else 'same')
     if block.projected:
@@ -178,13 +172,10 @@ class Residual(InceptionResNetModule):
   @nn.compact
   def __call__(self, x, train: bool):
     block, layer = self.block, self.layers
-    attend = Attend(self.attention, self.slot, layer, train)
+    attend = self.attend(train)
     y = jnp.concatenate(self.branches(attend('pre', x), train), -1)
     y = layer.conv(y, 'up', block.out_channels, use_bias=True)
-    y = attend('end', y) * block.scale
-    if train and self.drop_path > 0:
-      y = layers.drop_path(y, self.drop_path, self.make_rng('dropout'))
-    y = y + attend('identity', x)
+    y = self.dropped(attend('end', y) * block.scale, train) + attend('identity', x)
     return attend('post', layer.act(y) if block.activated else y)
 
 
@@ -228,7 +219,7 @@ class InceptionResNetV2(ConvNet):
         name=stage.mixed, kind=stage.mixed, stage=s, index=0, last=False,
         in_channels=channels, mid_channels=ends, out_channels=out,
         kernel=max(_kernels(branches)), stride=stage.stride, has_skip=False, adds=False,
-        branches=branches, pool=stage.pool, projected=projected,
+        module=Mixed, branches=branches, pool=stage.pool, projected=projected,
       )
       channels = out
       branches, ends = self._widened(stage.inner)
@@ -238,7 +229,7 @@ class InceptionResNetV2(ConvNet):
         yield InceptionResNetBlock(
           name=f'{stage.block}_{i}', kind=stage.block, stage=s, index=i, last=last,
           in_channels=channels, mid_channels=ends, out_channels=channels,
-          kernel=max(_kernels(branches)), stride=1, has_skip=True, adds=True,
+          kernel=max(_kernels(branches)), stride=1, has_skip=True, adds=True, module=Residual,
           branches=branches, scale=1.0 if final else stage.scale, activated=not final,
         )
 
@@ -278,11 +269,8 @@ class InceptionResNetV2(ConvNet):
       self.sow('intermediates', 'stride_4', x)
       return layer.pool(x, 'max', 3, 2, 'valid')
 
-    make = lambda block, rate: (Residual if block.adds else Mixed)(
-      block, self.slot(block), self.attention, layer, rate, name=block.name
-    )
     x = self.run_stem(x, train, stem)
-    x = self.run_blocks(x, train, make)
+    x = self.run_blocks(x, train, layer)
     x = layer.conv_bn(x, 'head', train, self.widened(1536))
     return self.classify(x, train)
 

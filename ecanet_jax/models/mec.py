@@ -10,33 +10,20 @@ from collections.abc import Iterator
 
 import flax.linen as nn
 
-from ecanet_jax import layers
-from ecanet_jax.attention import Attend, Attention, Slot
-from ecanet_jax.models.efficientnet import SLOT, EfficientNet, MBBlock, MBConv, Stage, add_skip
+from ecanet_jax.models.efficientnet import SLOT, EfficientNet, MBConv, MBModule, Stage
 from ecanet_jax.models.record import Network, Published
 
 
-class MEC(nn.Module):
+class MEC(MBModule):
   """1x1, depthwise, 1x1, depthwise, attention, 1x1, all with the output's channels; stride 1."""
 
-  block: MBBlock
-  slot: Slot
-  attention: Attention
-  layers: layers.Layers
-  drop_path: float
-
   kind = 'MEC'
-  skips = True
   base_of = 'out'
-
-  @staticmethod
-  def mid_channels(expand: float, base_channels: int, out_channels: int) -> int:
-    return out_channels
 
   @nn.compact
   def __call__(self, x, train: bool):
     block, layer = self.block, self.layers
-    attend = Attend(self.attention, self.slot, layer, train)
+    attend = self.attend(train)
     y = attend('pre', x)
     y = layer.conv_bn(y, 'expand', train, block.out_channels)
     y = layer.depthwise_bn(y, 'depthwise', train, block.kernel)
@@ -44,10 +31,10 @@ class MEC(nn.Module):
     y = layer.depthwise_bn(y, 'depthwise_2', train, block.kernel)
     y = attend('depthwise', y)
     y = layer.conv_bn(y, 'project', train, block.out_channels, act=False)
-    return add_skip(self, x, attend('end', y), attend, train)
+    return self.end(x, attend('end', y), attend, train)
 
 
-def _stage(first: type[nn.Module], expand, channels, repeats, stride, kernel, expand_of='in'):
+def _stage(first: type[MBModule], expand, channels, repeats, stride, kernel, expand_of='in'):
   return Stage(
     expand, channels, repeats, stride, kernel, first, MEC, expand_of, expand_always=True
   )

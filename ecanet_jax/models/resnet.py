@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 import flax.linen as nn
 
 from ecanet_jax import layers
-from ecanet_jax.attention import Attend, Attention, Slot
+from ecanet_jax.attention import Attend, Attention
 from ecanet_jax.errors import UserError, lookup
-from ecanet_jax.models.convnet import Block, ConvNet
+from ecanet_jax.models.convnet import Block, BlockModule, ConvNet
 
 POSITIONS = ('end', 'depthwise', 'pre', 'post', 'identity', 'conv')
 
@@ -48,7 +48,6 @@ class ResBlock(Block):
   """Facts of a block in a ResNet: beside a block's, those of its convolutions and its shortcut.
 
   Attributes:
-    module: the block.
     first_channels: of the output of a bottleneck's first 1x1 convolution.
     groups: of the k x k convolution.
     stride_1x1: a bottleneck strides in its first 1x1 convolution.
@@ -56,7 +55,6 @@ class ResBlock(Block):
     shortcut_kernel: of the projection.
   """
 
-  module: type[nn.Module] = nn.Module
   first_channels: int = 0
   groups: int = 1
   stride_1x1: bool = False
@@ -64,21 +62,13 @@ class ResBlock(Block):
   shortcut_kernel: int = 1
 
 
-class Residual(nn.Module):
+class Residual(BlockModule):
   """activation(branch(x) + shortcut(x)) with attention around; a subclass has the branch."""
-
-  block: ResBlock
-  slot: Slot
-  attention: Attention
-  layers: layers.Layers
-  drop_path: float
 
   @nn.compact
   def __call__(self, x, train: bool):
-    attend = Attend(self.attention, self.slot, self.layers, train)
-    y = attend('end', self.branch(attend('pre', x), attend, train))
-    if train and self.drop_path > 0:
-      y = layers.drop_path(y, self.drop_path, self.make_rng('dropout'))
+    attend = self.attend(train)
+    y = self.dropped(attend('end', self.branch(attend('pre', x), attend, train)), train)
     x = attend('identity', self.shortcut(x, train))
     return attend('post', self.layers.act(x + y))
 
@@ -264,9 +254,6 @@ class ResNet(ConvNet):
     """Maps images `[B, H, W, 3]`, normalised, to float32 logits `[B, num_classes]`."""
     layer = self.make_layers()
     stem = lambda x, train: self.stem_layers(layer, x, train)
-    make = lambda block, rate: block.module(
-      block, self.slot(block), self.attention, layer, rate, name=block.name
-    )
     x = self.run_stem(x, train, stem)
-    x = self.run_blocks(x, train, make)
+    x = self.run_blocks(x, train, layer)
     return self.classify(x, train)

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ecanet_jax import layers
-from ecanet_jax.attention import Attend, Attention, Slot
+from ecanet_jax.attention import Attention
 from ecanet_jax.errors import UserError
-from ecanet_jax.models.convnet import Block, ConvNet
+from ecanet_jax.models.convnet import Block, BlockModule, ConvNet
 from ecanet_jax.models.record import Network, Published
 
 SLOT = Attention(reduction=16.0)
@@ -43,18 +43,13 @@ class VGGBlock(Block):
   first_layer: int = 0
 
 
-class VGGStage(nn.Module):
+class VGGStage(BlockModule):
   """3x3 convolutions with bias, attention, 2x2 max-pool."""
-
-  block: VGGBlock
-  slot: Slot
-  attention: Attention
-  layers: layers.Layers
 
   @nn.compact
   def __call__(self, x, train: bool):
     block, layer = self.block, self.layers
-    attend = Attend(self.attention, self.slot, layer, train)
+    attend = self.attend(train)
     x = attend('pre', x)
     for i in range(1, block.convs + 1):
       x = layer.conv(x, f'conv_{i}', block.out_channels, 3, use_bias=True)
@@ -119,7 +114,7 @@ class VGG(ConvNet):
       yield VGGBlock(
         name=f'block_{s + 1}', kind=f'conv x {convs}', stage=s, index=0, last=True,
         in_channels=channels, mid_channels=out, out_channels=out, kernel=3, stride=2,
-        has_skip=False, adds=False,
+        has_skip=False, adds=False, module=VGGStage,
         convs=convs, batch_norm=self.batch_norm, first_layer=layer,
       )
       layer += convs * (3 if self.batch_norm else 2) + 1  # with activations and the max-pool
@@ -139,10 +134,7 @@ class VGG(ConvNet):
         f'{len(self.stages)} stages, which halve them: at least {least} x {least}.'
       )
     layer = self.make_layers()
-    make = lambda block, rate: VGGStage(
-      block, self.slot(block), self.attention, layer, name=block.name
-    )
-    x = self.run_blocks(x, train, make)
+    x = self.run_blocks(x, train, layer)
     if self.mlp:
       # As in timm, a smaller map is enlarged, and of a larger one the results are averaged.
       x = layer.conv(enlarge(x, MAP), 'fc1', self.mlp, MAP, use_bias=True, padding='valid')
