@@ -1,8 +1,8 @@
 """`convert`: weights to PyTorch and back; the logits are compared before anything is written.
 
 A training's workdir (or weights that this command wrote) becomes a timm hub folder, or one file if
-TARGET ends in .safetensors. A .safetensors or PyTorch file, or a timm folder, becomes weights that
-eval.py reads.
+TARGET ends in .safetensors or .npz. Such a file, a PyTorch file or a timm folder becomes weights
+that eval.py reads.
 """
 
 import argparse
@@ -15,15 +15,27 @@ from ecanet_jax.errors import UserError, lookup
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
-    'source', metavar='SOURCE', help='workdir of a training, file (.safetensors, .pth), timm folder'
+    'source', metavar='SOURCE',
+    help='workdir of a training, timm folder, file (.safetensors, .npz, .pth; with --dialect=keras '
+    '.keras or .h5, with --dialect=tf1 the prefix of a checkpoint)',
   )
   parser.add_argument(
-    'target', metavar='TARGET', help='directory to write, or a file that ends in .safetensors'
+    'target', metavar='TARGET',
+    help='directory to write, or a file that ends in .safetensors or .npz',
   )
   parser.add_argument('--model', help='name of the network, for a SOURCE that does not tell')
-  parser.add_argument('--dialect', default='timm', help='whose names: timm (default), lukemelas')
+  parser.add_argument('--dialect', default='timm', help="whose names a file has: timm (default), "
+    "torchvision, lukemelas, ecanet, ... as far as the network's family has them")
   parser.add_argument(
     '--weights', default='ema', help='ema: the averaged weights where there are any; raw: never'
+  )
+  parser.add_argument(
+    '--preset', default='',
+    help='preprocessing of a file, which has none: tf, lite, timm, torchvision, keras, inception '
+    "(default: the network's)",
+  )
+  parser.add_argument(
+    '--num_classes', type=int, help='keep all but the classifier, which is initialised afresh'
   )
   parser.add_argument(
     '--tolerance', type=float, default=1e-4, help='largest relative difference of the logits'
@@ -38,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
   lookup(WRAPPERS, args.weights, '--weights')
   if not args.tolerance > 0:
     raise UserError(f'--tolerance={args.tolerance} must be above 0.')
-  if not os.path.exists(args.source):
-    raise UserError(f'{args.source}: no such file or directory.')
+  if args.num_classes is not None and args.num_classes < 1:
+    raise UserError(f'--num_classes={args.num_classes} must be at least 1.')
   if os.path.realpath(args.source) == os.path.realpath(args.target):
     raise UserError(f'TARGET {args.target} is SOURCE; give another.')
   result = (_export if is_checkpoint(args.source) else _import)(args)
@@ -48,70 +60,57 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace):
-  from ecanet_jax.training.checkpoint import load_weights
+  from ecanet_jax.training.checkpoint import load_evaluation, load_weights
   from ecanet_jax.weights.export import export
 
-  if args.model:
-    raise UserError(f'--model={args.model}: the checkpoint names its network; leave --model out.')
+  for flag in ('model', 'preset'):
+    if given := getattr(args, flag):
+      raise UserError(f'--{flag}={given}: the checkpoint says which; leave --{flag} out.')
   config, variables = load_weights(args.source, ema=args.weights == 'ema')
+  data_name, evaluation = load_evaluation(args.source, ema=args.weights == 'ema')
+  if args.num_classes:
+    config, variables = _replace_classifier(config, variables, args.num_classes)
+    evaluation = ''
   return export(
-    config, variables, args.target, dialect=args.dialect, tolerance=args.tolerance
+    config, variables, args.target, dialect=args.dialect, tolerance=args.tolerance,
+    data_name=data_name, evaluation=evaluation,
   )
 
 
 def _import(args: argparse.Namespace):
-  from ecanet_jax.models.registry import create_from_config, network
+  from ecanet_jax.data.presets import describe
   from ecanet_jax.training.checkpoint import save_weights
-  from ecanet_jax.weights.convert import from_torch, strip_prefixes
+  from ecanet_jax.weights.source import read_source
   from ecanet_jax.weights.verify import verify
 
   _check_target(args.target)
-  section, data, state_dict = _read(args)
-  config = _config(section, data)
-  model = create_from_config(config['model'])
-  state_dict = strip_prefixes(state_dict)
-  folder = pathlib.Path(args.source).is_dir()
-  dialect = network(section['name']).timm_dialect if folder else args.dialect
-  variables = from_torch(model, state_dict, dialect)
-  result = verify(
-    model, variables, state_dict, dialect, image_size=config['data']['image_size'],
-    tolerance=args.tolerance,
+  source = read_source(
+    args.source, model={'name': args.model} if args.model else None, dialect=args.dialect,
+    weights=args.weights, preset=args.preset,
   )
+  result = verify(
+    source.create(), source.variables, source.state_dict, source.dialect,
+    image_size=source.data['image_size'], tolerance=args.tolerance,
+  )
+  config, variables = _config(source.model, source.data), source.variables
+  if args.num_classes:
+    config, variables = _replace_classifier(config, variables, args.num_classes)
   save_weights(args.target, config, variables)
+  print(f'{args.source}: preprocessing {source.preprocessing}: {describe(source.data)}')
   return result
 
 
-def _read(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-  """The `model` section, what is known of the `data` section, and the state dict of SOURCE."""
-  from ecanet_jax.models import create_model, network
-  from ecanet_jax.weights import files, folder
-  from ecanet_jax.weights.convert import count_classes
+def _replace_classifier(config: dict[str, Any], variables: dict[str, Any], num_classes: int):
+  from ecanet_jax.models.registry import create_from_config
+  from ecanet_jax.weights.classifier import replace_classifier
 
-  path = pathlib.Path(args.source)
-  if path.is_dir() and not (path / folder.CONFIG).exists():
-    raise UserError(
-      f'{path} has neither checkpoints of a training nor the {folder.CONFIG} of a timm folder.'
-    )
-  if path.is_dir() and args.dialect != 'timm':
-    raise UserError(f'--dialect={args.dialect}: a folder has the names of timm; leave it out.')
-  if path.is_dir() and not args.model:
-    source = folder.read_folder(path)
-    return source.model, source.data, source.state_dict
-  if not args.model:
-    raise UserError(f'{path} does not say which network it is; give --model=NAME.')
-  record = network(args.model)
-  file = path / folder.WEIGHTS if path.is_dir() else path
-  state_dict = files.read_state_dict(str(file), args.weights)
-  model = create_model(record.name)
-  section = {
-    'name': record.name,
-    'num_classes': count_classes(model, state_dict, args.dialect) or model.num_classes,
-  }
+  former = create_from_config(config['model']).num_classes
+  section, variables = replace_classifier(config['model'], variables, num_classes)
   print(
-    f'{path} has no preprocessing: the weights get the mean, std and crop of configs/base.py, '
-    'which an evaluation can override.'
+    f'the classifier of {former} classes is left out; one of {num_classes} classes is initialised '
+    'afresh and has to be trained'
   )
-  return section, {'image_size': record.image_size}, state_dict
+  return {**config, 'model': section}, variables
 
 
 def _config(section: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
@@ -128,8 +127,10 @@ def _config(section: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_target(target: str) -> None:
+  from ecanet_jax.weights.files import is_file_name
+
   path = pathlib.Path(target)
-  if target.endswith('.safetensors'):
+  if is_file_name(target):
     raise UserError(f'{target}: SOURCE is in PyTorch form already; TARGET must be a directory.')
   if path.exists() and (not path.is_dir() or any(path.iterdir())):
     raise UserError(f'{target} is not empty; give an empty or a new directory.')

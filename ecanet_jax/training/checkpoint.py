@@ -7,6 +7,7 @@ A step has four items: `variables` and `ema` (parameters and BatchNorm statistic
 import contextlib
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -142,30 +143,57 @@ def load_weights(
   Raises:
     UserError: no checkpoint there, no such step, or one that cannot be read.
   """
-  steps = _steps(directory)
-  if not steps:
-    raise UserError(f'no checkpoint in {directory}: give the --workdir of a training.')
-  root = pathlib.Path(directory).absolute() / FOLDER
-  options = ocp.CheckpointManagerOptions(read_only=True, best_fn=_rank, best_mode='max')
-  handlers = {name: handler() for name, handler in ITEMS.items()}
-  with ocp.CheckpointManager(root, options=options, item_handlers=handlers) as manager:
-    if step == 'last':
-      step = max(steps)
-    elif step == 'best':
-      step = manager.best_step()
-    if step not in steps:
-      raise UserError(f'{root} has no step {step}. Known: last, best, {sorted(steps)}.')
-    where = root / str(step)
-    with _readable(where):
-      saved = manager.item_metadata(step)
-      item = 'ema' if ema and saved.get('ema') else 'variables'
-      host = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), _plain(saved[item]))
-      restored = manager.restore(
-        step, args=ocp.args.Composite(
-          **{item: ocp.args.StandardRestore(host)}, meta=ocp.args.JsonRestore()
-        )
+  with _reader(directory, step) as (manager, step, where), _readable(where):
+    saved = manager.item_metadata(step)
+    item = 'ema' if ema and saved.get('ema') else 'variables'
+    host = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), _plain(saved[item]))
+    restored = manager.restore(
+      step, args=ocp.args.Composite(
+        **{item: ocp.args.StandardRestore(host)}, meta=ocp.args.JsonRestore()
       )
+    )
   return restored['meta']['config'], jax.tree.map(np.asarray, restored[item])
+
+
+def load_evaluation(
+  directory: str | os.PathLike, *, ema: bool = True, step: int | str = 'last'
+) -> tuple[str, str]:
+  """What the weights of a step were trained on, and their evaluation, in words.
+
+  Args:
+    directory: a training's workdir, or what `save_weights` wrote.
+    ema: of the averaged weights where the checkpoint has them.
+    step: 'last', 'best' or a number.
+
+  Returns:
+    ('', '') for weights that were not trained here; '' for an evaluation of another step or of
+    other weights.
+
+  Raises:
+    UserError: as `load_weights`.
+  """
+  with _reader(directory, step) as (manager, step, where), _readable(where):
+    meta = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))['meta']
+  if 'last' not in meta:
+    return '', ''
+  config, last = meta['config'], meta['last']
+  theirs = last.get('step') == step and (ema or not config['ema']['decay'])
+  return data_name(config), evaluation_text(config, last) if theirs else ''
+
+
+def data_name(config: Mapping[str, Any]) -> str:
+  """The data set of a recipe in words."""
+  data = config['data']
+  return f'image folder {data["data_dir"]}' if data['source'] == 'folder' else data['name']
+
+
+def evaluation_text(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+  """An evaluation with the images that it was of."""
+  return (
+    f'top-1 {100 * metrics["top1"]:.2f} %, top-5 {100 * metrics["top5"]:.2f} % on all '
+    f'{metrics["seen"]:,} images of {config["data"]["eval_split"]} of {data_name(config)}, '
+    f'step {metrics["step"]}'
+  )
 
 
 def save_weights(directory: str | os.PathLike, config: dict[str, Any], variables: Tree) -> None:
@@ -199,6 +227,25 @@ def check_same(where, item: str, saved: Tree, wanted: Tree) -> None:
       f'{where} is a checkpoint of another network or optimizer ({item}): {"; ".join(parts)}. '
       'Train with its config, or give another --workdir.'
     )
+
+
+@contextlib.contextmanager
+def _reader(directory: str | os.PathLike, step: int | str):
+  """Opens a checkpoint for reading: yields the manager, the number of the step and its path."""
+  steps = _steps(directory)
+  if not steps:
+    raise UserError(f'no checkpoint in {directory}: give the --workdir of a training.')
+  root = pathlib.Path(directory).absolute() / FOLDER
+  options = ocp.CheckpointManagerOptions(read_only=True, best_fn=_rank, best_mode='max')
+  handlers = {name: handler() for name, handler in ITEMS.items()}
+  with ocp.CheckpointManager(root, options=options, item_handlers=handlers) as manager:
+    if step == 'last':
+      step = max(steps)
+    elif step == 'best':
+      step = manager.best_step()
+    if step not in steps:
+      raise UserError(f'{root} has no step {step}. Known: last, best, {sorted(steps)}.')
+    yield manager, step, root / str(step)
 
 
 def _optimizer_item(state: TrainState) -> Tree:

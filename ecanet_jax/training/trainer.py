@@ -15,7 +15,7 @@ from ecanet_jax.errors import UserError, lookup
 from ecanet_jax.models import create_from_config
 from ecanet_jax.ops import depthwise
 from ecanet_jax.training import sharding
-from ecanet_jax.training.checkpoint import Checkpoints, load_weights
+from ecanet_jax.training.checkpoint import Checkpoints, data_name, evaluation_text
 from ecanet_jax.training.evaluate import evaluate, make_eval_step, result_line
 from ecanet_jax.training.metrics import MetricsWriter, read_metrics
 from ecanet_jax.training.optimizer import make_optimizer
@@ -201,7 +201,12 @@ class Trainer:
         from ecanet_jax.weights.export import export
 
         variables = jax.device_get(state.for_evaluation())
-        log.info('%s', export(plain(self.config), variables, self.workdir / 'export'))
+        config = plain(self.config)
+        result = export(
+          config, variables, self.workdir / 'export', data_name=data_name(config),
+          evaluation=evaluation_text(config, self.last) if self.last else '',
+        )
+        log.info('%s', result)
     self._announce(f'result: {self._result()}, step {self.total_steps}')
 
   def _result(self) -> str:
@@ -228,43 +233,6 @@ class Trainer:
 def train_and_evaluate(config, workdir: str | os.PathLike) -> dict[str, Any]:
   """Trains `config` in `workdir`, from its newest checkpoint on, and returns the evaluation."""
   return Trainer(config, workdir).run()
-
-
-def evaluate_checkpoint(
-  config, workdir: str | os.PathLike, checkpoint: str, weights: str
-) -> dict[str, Any]:
-  """Evaluates a checkpoint on the config's evaluation split and prints the result twice.
-
-  Args:
-    config: data set and batch size; the network is the checkpoint's.
-    workdir: of the training.
-    checkpoint: 'last', 'best' or a step.
-    weights: 'ema' or 'raw'.
-
-  Raises:
-    UserError: no such checkpoint, or the data set does not fit the network.
-  """
-  mesh = sharding.make_mesh()
-  sharding.check_batch('batch_size', config.batch_size, mesh)
-  info, task = data.describe(config), Classification(config)
-  step = int(checkpoint) if checkpoint.isdigit() else checkpoint
-  trained, variables = load_weights(workdir, ema=weights == 'ema', step=step)
-  with config.unlocked():
-    config.model = trained['model']
-  model = make_model(config, info.num_classes)
-  variables = jax.device_put(variables, sharding.replicated(mesh))
-  batches, steps = data.eval_batches(
-    config, host=jax.process_index(), num_hosts=jax.process_count()
-  )
-  metrics = evaluate(
-    make_eval_step(model, task, mesh), variables, batches, steps, info.eval.num_examples, task,
-    mesh,
-  )
-  if jax.process_index() == 0:
-    name = f'{weights} weights, checkpoint {checkpoint} of {workdir}'
-    print(result_line(metrics, info.eval.name, info.eval.num_examples, name))
-    print(json.dumps({'model': config.model.name, 'data': info.eval.name, **metrics}), flush=True)
-  return metrics
 
 
 def plain(config) -> dict[str, Any]:

@@ -3,12 +3,16 @@
 from ecanet_jax.weights.convert import from_torch, to_torch
 from ecanet_jax.weights.files import read_state_dict, write_state_dict
 from ecanet_jax.weights.folder import read_folder, write_folder
+from ecanet_jax.weights.source import Source, load_pretrained, read_source
 from ecanet_jax.weights.verify import Verification, verify
 
 __all__ = [
+  'Source',
   'Verification',
   'from_torch',
+  'load_pretrained',
   'read_folder',
+  'read_source',
   'read_state_dict',
   'to_torch',
   'verify',

@@ -1,6 +1,7 @@
 """Weights of a network to and from a PyTorch state dict, in any dialect, with nothing skipped.
 
-A state dict is a plain mapping of names to numpy arrays; this file needs no PyTorch.
+A state dict is a plain mapping of names to numpy arrays; this file needs no PyTorch. Variables of
+TensorFlow, in a dialect with its names and layouts, are read as one (see tensorflow.py).
 """
 
 import collections
@@ -41,8 +42,8 @@ class Entry:
   shape: tuple[int, ...]
 
   @property
-  def torch_shape(self) -> tuple[int, ...]:
-    return self.leaf.torch_shape(self.shape)
+  def their_shape(self) -> tuple[int, ...]:
+    return self.leaf.their_shape(self.shape)
 
 
 @functools.lru_cache(maxsize=16)
@@ -62,18 +63,19 @@ def entries(model: nn.Module, dialect: str = 'timm') -> tuple[list[Entry], list[
     UserError: an unknown family or dialect, or a module that the dialect has no name for.
   """
   shapes = {path: leaf.shape for path, leaf in _flat(model_shapes(model)).items()}
+  table = names.dialect_of(model, dialect)
   found, counters = [], []
   by_module = collections.defaultdict(dict)
   for (_, *module, array), shape in shapes.items():
     by_module['/'.join(module)][array] = shape
   for module in names.modules(model, dialect):
     kind = layout.kind_of(by_module[module.ours], module.kind)
-    for leaf in layout.KINDS.get(kind, ()):
+    for leaf in table.layouts.get(kind, ()):
       path = (leaf.collection, *module.ours.split('/'), leaf.ours)
       if path in shapes:
-        key = f'{module.theirs}.{leaf.torch}'
+        key = table.key(module.theirs, leaf.theirs)
         found.append(Entry(key, path, leaf, shapes.pop(path)))
-        if leaf.torch == 'running_var':
+        if leaf.theirs == 'running_var':
           counters.append(f'{module.theirs}.{layout.COUNTER}')
   if shapes:
     first = '/'.join(min(shapes))
@@ -100,8 +102,15 @@ def to_torch(
     `num_batches_tracked`.
 
   Raises:
-    UserError: an unknown dialect; an array that the model lacks, has more, or has in another shape.
+    UserError: an unknown dialect, or one that is for import only; an array that the model lacks,
+      has more, or has in another shape.
   """
+  if names.dialect_of(model, dialect).import_only:
+    known = (name for name, table in names.family(model).dialects.items() if not table.import_only)
+    raise UserError(
+      f'the dialect {dialect!r} is for import only: it is no naming of PyTorch. For export: '
+      f'{", ".join(sorted(known))}.'
+    )
   found, counters = entries(model, dialect)
   arrays = _flat(variables)
   difference.check(
@@ -113,8 +122,8 @@ def to_torch(
   counters = iter(counters)
   for entry in found:
     array = np.asarray(arrays[entry.path], np.float32)
-    state[entry.key] = np.ascontiguousarray(entry.leaf.to_torch(array))
-    if entry.leaf.torch == 'running_var':
+    state[entry.key] = np.ascontiguousarray(entry.leaf.to_theirs(array))
+    if entry.leaf.theirs == 'running_var':
       state[next(counters)] = np.zeros((), np.int64)
   return state
 
@@ -143,7 +152,7 @@ def from_torch(
   state = strip_prefixes(state_dict)
   shapes = {key: np.shape(array) for key, array in state.items()}
   difference.check(
-    {entry.key: entry.torch_shape for entry in found},
+    {entry.key: entry.their_shape for entry in found},
     {key: shape for key, shape in shapes.items() if key not in set(counters)},
     what='the state dict does not fit',
     hint=lambda: difference.hint(model, shapes, dialect),
@@ -151,7 +160,7 @@ def from_torch(
   variables = {}
   for entry in found:
     array = np.asarray(state[entry.key]).astype(np.float32)
-    variables[entry.path] = np.ascontiguousarray(entry.leaf.from_torch(array))
+    variables[entry.path] = np.ascontiguousarray(entry.leaf.to_ours(array))
   tree = traverse_util.unflatten_dict(variables)
   return {'params': tree['params'], 'batch_stats': tree.get('batch_stats', {})}
 
@@ -173,7 +182,8 @@ def count_classes(
 ) -> int | None:
   """The number of classes in a state dict, from its classifier's bias; None where it has none."""
   theirs = [m.theirs for m in names.modules(model, dialect) if m.ours == 'classifier']
-  bias = strip_prefixes(state_dict).get(f'{theirs[0]}.bias') if theirs else None
+  key = names.dialect_of(model, dialect).key(theirs[0], 'bias') if theirs else ''
+  bias = strip_prefixes(state_dict).get(key)
   return None if bias is None or np.ndim(bias) != 1 else len(bias)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import flax.linen as nn
 
 from ecanet_jax.errors import UserError
-from ecanet_jax.weights import names
+from ecanet_jax.weights import kernels, names
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -61,20 +61,22 @@ def hint(model: nn.Module, given: Shapes, dialect: str) -> str:
   if like != dialect:
     return f'Its keys look like the dialect {like!r}, not {dialect!r}.'
   theirs = {module.ours: module.theirs for module in names.modules(model, dialect)}
-  kinds = _attention_kinds(theirs, given)
+  table = names.dialect_of(model, dialect)
+  kinds = _attention_kinds(theirs, {table.module(key) for key in given})
   kind = model.attention.kind
+  kind = 'eca' if kind in kernels.KINDS else kind
   if kinds != {kind} and (kinds or kind != 'none'):
     return (
       f'Its attention is {" and ".join(sorted(kinds)) or "none"}, the network has {kind}; '
       'choose the network with the same attention.'
     )
-  bias = given.get(f'{theirs.get("classifier")}.bias')
+  bias = given.get(table.key(theirs.get('classifier', ''), 'bias'))
   if bias and bias != (model.num_classes,):
     return (
       f'It has {bias[0]} classes, the network {model.num_classes}; '
       f'make the network with num_classes={bias[0]}.'
     )
-  return ''
+  return kernels.hint(model, given, dialect)
 
 
 def likely_dialect(model: nn.Module, given: Shapes, asked: str = '') -> str:
@@ -83,15 +85,14 @@ def likely_dialect(model: nn.Module, given: Shapes, asked: str = '') -> str:
   Of several that know as many it is the one that was asked for.
   """
   counts = {}
-  for dialect in names.family(model).dialects:
+  for dialect, table in names.family(model).dialects.items():
     known = {module.theirs for module in names.modules(model, dialect)}
-    counts[dialect] = sum(key.rpartition('.')[0] in known for key in given)
+    counts[dialect] = sum(table.module(key) in known for key in given)
   best = max(counts, key=lambda dialect: (counts[dialect], dialect == asked))
   return best if 2 * counts[best] >= len(given) > 0 else ''
 
 
-def _attention_kinds(theirs: Mapping[str, str], given: Shapes) -> set[str]:
-  modules = {key.rpartition('.')[0] for key in given}
+def _attention_kinds(theirs: Mapping[str, str], modules: set[str]) -> set[str]:
   tails = {'attention': 'eca', 'attention/reduce': 'se'}
   return {
     tails[tail]

@@ -23,8 +23,12 @@ def export(
   dialect: str = 'timm',
   tolerance: float = TOLERANCE,
   label_names: Sequence[str] | None = None,
+  data_name: str = '',
+  evaluation: str = '',
 ) -> Verification:
-  """Writes weights as a timm hub folder, or as one file if `directory` ends in .safetensors.
+  """Writes weights as a timm hub folder, or as one file if `directory` ends as one.
+
+  A file ends in .safetensors or .npz.
 
   The logits are compared first, on the weights read back from the very bytes that are written;
   see `verify`.
@@ -36,6 +40,8 @@ def export(
     dialect: whose names; a folder has timm's.
     tolerance: largest allowed relative difference of the logits.
     label_names: of the classes, in order.
+    data_name: what the network was trained on, for the folder's README.md; '' = not known.
+    evaluation: of these weights, for the same; '' = not measured.
 
   Returns:
     How far the logits are apart.
@@ -46,28 +52,29 @@ def export(
   """
   model = create_from_config(config['model'])
   record = find_record(model) or _unregistered(config['model']['name'])
-  single = str(directory).endswith('.safetensors')
+  single = files.is_file_name(directory)
   if not single:
     folder.check_target(directory)
     if dialect != 'timm':
       raise UserError(
         f'dialect {dialect!r}: a folder has the names of timm; give a target that ends in '
-        '.safetensors.'
+        f'{files.WRITTEN}.'
       )
     dialect = record.timm_dialect
   data = config['data']
-  content = files.to_bytes(to_torch(model, variables, dialect))
-  state_dict = files.from_bytes(content)
+  write, read = files.FORMATS[os.path.splitext(directory)[1] if single else '.safetensors']
+  state_dict = read(write(to_torch(model, variables, dialect)))
   result = verify(
     model, variables, state_dict, dialect, image_size=data['image_size'], tolerance=tolerance
   )
   if single:
     pathlib.Path(directory).absolute().parent.mkdir(parents=True, exist_ok=True)
-    files.write_bytes(str(directory), content)
+    files.write_state_dict(str(directory), state_dict)
     return result
   folder.write_folder(
     directory, record, model, state_dict,
     num_classes=model.num_classes, label_names=label_names, model_config=config['model'],
+    data_name=data_name, evaluation=evaluation,
     **{key: data[key] for key in ('mean', 'std', 'interpolation', 'crop_fraction', 'image_size')},
   )
   return result

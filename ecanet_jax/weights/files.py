@@ -1,11 +1,17 @@
-"""State dicts in files: safetensors both ways, PyTorch's own files for reading only.
+"""State dicts in files: safetensors and .npz both ways, PyTorch's own files for reading only.
 
-Nothing here runs code from a file: PyTorch files are read with `weights_only=True`.
+Nothing here runs code from a file: PyTorch files are read with `weights_only=True`, .npz files with
+`allow_pickle=False`. What is written has its checksums beside it, and reading compares them.
 """
 
+import contextlib
+import io
+import json
 import os
 import re
-from collections.abc import Mapping
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import safetensors
@@ -13,6 +19,7 @@ import safetensors.numpy
 from absl import logging
 
 from ecanet_jax.errors import UserError, lookup
+from ecanet_jax.weights import checksum
 
 TORCH_SUFFIXES = ('.pth', '.pt', '.bin', '.tar')
 TORCH_MINIMUM = (2, 10)  # weights_only=True runs no code from here on (GHSA-63cw-57p8-fm3p)
@@ -34,64 +41,131 @@ def from_bytes(data: bytes) -> dict[str, np.ndarray]:
   return safetensors.numpy.load(data)
 
 
-def write_bytes(path: str, data: bytes) -> None:
-  """Writes a file so that it is either there in full or not there.
+def _to_npz(state_dict: Mapping[str, np.ndarray]) -> bytes:
+  file = io.BytesIO()
+  with zipfile.ZipFile(file, 'w') as archive:  # np.savez cannot take a key that is called 'file'
+    for key, array in state_dict.items():
+      with archive.open(zipfile.ZipInfo(f'{key}.npy'), 'w', force_zip64=True) as entry:
+        np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
+  return file.getvalue()
+
+
+def _from_npz(data: bytes) -> dict[str, np.ndarray]:
+  content = np.load(io.BytesIO(data), allow_pickle=False)
+  if not isinstance(content, np.lib.npyio.NpzFile):
+    raise ValueError('it is a single array')
+  with content:
+    return {key: content[key] for key in content.files}
+
+
+# Suffix -> the two directions of a format that is read and written.
+FORMATS: dict[str, tuple[Callable, Callable]] = {
+  '.safetensors': (to_bytes, from_bytes),
+  '.npz': (_to_npz, _from_npz),
+}
+WRITTEN = ' or '.join(FORMATS)
+
+# What the parsers make of damaged or hostile content.
+UNREADABLE = (
+  safetensors.SafetensorError, zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError,
+  KeyError, MemoryError, NotImplementedError, RuntimeError, SyntaxError, TypeError,
+)
+
+
+def is_file_name(path: str | os.PathLike) -> bool:
+  """The name is that of a single file which `write_state_dict` would write."""
+  return str(path).endswith(tuple(FORMATS))
+
+
+def write_bytes(path: str, data: bytes, record: bytes | None = None) -> None:
+  """Writes a file, and its record beside it, so that each is there in full or not there.
+
+  A former record goes before the file is replaced: a file without a record can be read, a file with
+  another file's cannot.
 
   Raises:
     UserError: the directory is not there, or the file cannot be written.
   """
-  temporary = f'{path}.{os.getpid()}.partial'
+  contents = {path: data} | ({} if record is None else {checksum.beside(path): record})
+  temporary = {name: f'{name}.{os.getpid()}.partial' for name in contents}
   try:
-    with open(temporary, 'wb') as file:
-      file.write(data)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(temporary, path)
+    for name, content in contents.items():
+      with open(temporary[name], 'wb') as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    if record is not None:
+      with contextlib.suppress(FileNotFoundError):
+        os.unlink(checksum.beside(path))
+    for name in contents:
+      os.replace(temporary[name], name)
   except OSError as error:
-    if os.path.exists(temporary):
-      os.unlink(temporary)
+    for name in temporary.values():
+      with contextlib.suppress(FileNotFoundError):
+        os.unlink(name)
     raise UserError(f'cannot write {path}: {error.strerror or error}.') from error
 
 
 def write_state_dict(path: str, state_dict: Mapping[str, np.ndarray]) -> None:
-  """Writes a .safetensors file, atomically.
+  """Writes a .safetensors or .npz file, atomically, and its checksums as FILE.json.
 
   Raises:
-    UserError: the name does not end in .safetensors, or the file cannot be written.
+    UserError: another suffix, or the file cannot be written.
   """
-  if not path.endswith('.safetensors'):
-    raise UserError(f'{path} must end in .safetensors, the one format that is written.')
-  write_bytes(path, to_bytes(state_dict))
+  if not is_file_name(path):
+    raise UserError(f'{path} must end in {WRITTEN}, the formats that are written.')
+  content = FORMATS[os.path.splitext(path)[1]][0](state_dict)
+  record = json.dumps(checksum.record(content, state_dict), indent=2) + '\n'
+  write_bytes(path, content, record.encode())
 
 
-def read_state_dict(path: str, weights: str = 'ema') -> dict[str, np.ndarray]:
-  """Reads a state dict from a .safetensors file or, with PyTorch, a .pth, .pt, .bin or .tar.
+def read_state_dict(
+  path: str, weights: str = 'ema', record: checksum.Record | None = None
+) -> dict[str, np.ndarray]:
+  """Reads a state dict from a .safetensors or .npz file or, with PyTorch, .pth, .pt, .bin or .tar.
 
   Args:
     path: the file.
     weights: 'ema' or 'raw': which to take from a training checkpoint that has both
       `state_dict_ema` and `state_dict`. Where only `state_dict` is there it is taken, and the log
       says so.
+    record: checksums to compare a .safetensors or .npz file with; None: those of FILE.json, where
+      there are any.
 
   Returns:
     Names to arrays; floating ones of a PyTorch file as float32.
 
   Raises:
-    UserError: no such file, another kind of file, a truncated or unreadable one, objects in it
-      that are not tensors, or a PyTorch that is absent or too old.
+    UserError: no such file, another kind of file, a truncated or unreadable one, one that is not
+      what its checksums say, objects in it that are not tensors, or a PyTorch that is absent or
+      too old.
   """
   if not os.path.isfile(path):
     raise UserError(f'{path}: no such file.')
-  if path.endswith('.safetensors'):
-    try:
-      return safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
-      raise UserError(
-        f'{path} is not a complete safetensors file ({_line(error)}); copy or download it again.'
-      ) from error
+  suffix = os.path.splitext(path)[1]
+  if suffix in FORMATS:
+    return _read(path, suffix, record or checksum.read_record(path))
   if path.endswith(TORCH_SUFFIXES):
     return _read_torch(path, lookup(WRAPPERS, weights, 'weights'))
-  raise UserError(f'{path} must end in .safetensors or one of {", ".join(TORCH_SUFFIXES)}.')
+  known = ', '.join((*FORMATS, *TORCH_SUFFIXES))
+  raise UserError(f'{path} must end in one of {known}.')
+
+
+def _read(path: str, suffix: str, record: checksum.Record | None) -> dict[str, np.ndarray]:
+  parse = FORMATS[suffix][1]
+  try:
+    with open(path, 'rb') as file:
+      content = file.read()
+  except OSError as error:
+    raise UserError(f'{path} cannot be read: {error.strerror or error}.') from error
+  checksum.check(path, content, lambda: parse(content), record)
+  try:
+    return parse(content)
+  except UNREADABLE as error:
+    raise UserError(
+      f'{path} is not a complete {suffix.removeprefix(".")} file of arrays alone ({_line(error)}); '
+      'copy or download it again.'
+    ) from error
 
 
 def _read_torch(path: str, wrappers: tuple[str, ...]) -> dict[str, np.ndarray]:

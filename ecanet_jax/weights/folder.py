@@ -1,8 +1,9 @@
 """A network as a folder that timm and the Hugging Face hub read.
 
-`model.safetensors` and `config.json`; in PyTorch:
+`model.safetensors`, `config.json` and `README.md`; in PyTorch:
 `timm.create_model('local-dir:DIRECTORY', pretrained=True)`. Format: timm/models/_hub.py. A section
-`ecanet_jax` of config.json, which timm does not read, names our own network.
+`ecanet_jax` of config.json, which timm does not read, names our own network and has the checksums
+of the weights.
 """
 
 import dataclasses
@@ -18,15 +19,17 @@ import flax.linen as nn
 import numpy as np
 
 from ecanet_jax.errors import UserError
-from ecanet_jax.models import list_models, network
+from ecanet_jax.models import create_model, list_models, network
 from ecanet_jax.models.record import Network
 from ecanet_jax.version import __version__
-from ecanet_jax.weights import files
-from ecanet_jax.weights.convert import entries, model_shapes
+from ecanet_jax.weights import checksum, files
+from ecanet_jax.weights.card import card
+from ecanet_jax.weights.convert import count_classes, entries, model_shapes
 
 WEIGHTS = 'model.safetensors'
 CONFIG = 'config.json'
-FILES = frozenset((WEIGHTS, CONFIG, 'README.md', '.gitattributes'))  # what a former export may hold
+CARD = 'README.md'
+FILES = frozenset((WEIGHTS, CONFIG, CARD, '.gitattributes'))  # what a former export may hold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +114,8 @@ def write_folder(
   image_size: int,
   label_names: Sequence[str] | None = None,
   model_config: Mapping[str, Any] | None = None,
+  data_name: str = '',
+  evaluation: str = '',
 ) -> None:
   """Writes the folder, in full or not at all; a former export there is replaced.
 
@@ -127,6 +132,8 @@ def write_folder(
     image_size: pixels, height = width, of the evaluation.
     label_names: of the classes, in order.
     model_config: the recipe's `model` section, for reading the folder back here.
+    data_name: what the network was trained on, for README.md; '' = not known.
+    evaluation: of these weights, for README.md; '' = not measured.
 
   Raises:
     UserError: the directory holds other files than a former export's, is a remote path, or cannot
@@ -137,13 +144,20 @@ def write_folder(
     crop_fraction=crop_fraction, image_size=image_size, label_names=label_names,
     model_config=model_config,
   )
+  content = files.to_bytes(state_dict)
+  config['ecanet_jax']['checksums'] = checksum.record(content, state_dict)
+  text = card(
+    config, model_shapes(model), in_timm=bool(record.timm), data_name=data_name,
+    evaluation=evaluation,
+  )
   target = check_target(directory)
   fresh = target.with_name(f'.{target.name}.{uuid.uuid4().hex[:8]}.partial')
   try:
     fresh.mkdir(parents=True)
-    files.write_bytes(str(fresh / WEIGHTS), files.to_bytes(state_dict))
-    text = json.dumps(config, indent=2, ensure_ascii=False) + '\n'
-    files.write_bytes(str(fresh / CONFIG), text.encode())
+    files.write_bytes(str(fresh / WEIGHTS), content)
+    config_text = json.dumps(config, indent=2, ensure_ascii=False) + '\n'
+    files.write_bytes(str(fresh / CONFIG), config_text.encode())
+    files.write_bytes(str(fresh / CARD), text.encode())
     _swap(fresh, target)
   except OSError as error:
     raise UserError(f'cannot write {target}: {error.strerror or error}.') from error
@@ -170,29 +184,37 @@ def check_target(directory: str | os.PathLike) -> pathlib.Path:
   return target
 
 
-def read_folder(directory: str | os.PathLike) -> Folder:
+def read_folder(directory: str | os.PathLike, name: str = '') -> Folder:
   """Reads a folder of ours or timm's.
 
+  Args:
+    directory: with config.json and model.safetensors.
+    name: our network for the weights; '' = the one that config.json says.
+
   Raises:
-    UserError: a file is missing or damaged, or the network is not one of ours.
+    UserError: a file is missing, damaged or not what its checksums say, or the network is not one
+      of ours.
   """
   path = pathlib.Path(directory)
   try:
     config = json.loads((path / CONFIG).read_text(encoding='utf-8'))
     architecture, given = config['architecture'], config.get('pretrained_cfg', {})
+    ours = config.get('ecanet_jax') or {}
+    data, model, sums = _data(given), ours.get('model'), ours.get('checksums')
+    arguments = dict(config.get('model_args') or {})
+    labels = tuple(config.get('label_names') or ())
+    classes = config.get('num_classes', given.get('num_classes', 1000))
   except OSError as error:
     raise UserError(f'{path / CONFIG}: {error.strerror or error}.') from error
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
+  except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
     raise UserError(f'{path / CONFIG} is not the config.json of a timm folder.') from error
-  model = (config.get('ecanet_jax') or {}).get('model')
-  if not model:
-    classes = config.get('num_classes', given.get('num_classes', 1000))
-    name = _our_name(architecture, config.get('model_args') or {}, path)
-    model = {'name': name, 'num_classes': classes}
-  return Folder(
-    model, _data(given), files.read_state_dict(str(path / WEIGHTS)),
-    tuple(config.get('label_names') or ()),
-  )
+  if not name and not model:
+    model = {'name': _our_name(architecture, arguments, path), 'num_classes': classes}
+  state_dict = files.read_state_dict(str(path / WEIGHTS), record=sums)
+  if name:
+    found = count_classes(create_model(name), state_dict, network(name).timm_dialect)
+    model = {'name': name, 'num_classes': found or classes}
+  return Folder(model, data, state_dict, labels)
 
 
 def _our_name(architecture: str, arguments: Mapping[str, Any], path: pathlib.Path) -> str:

@@ -1,8 +1,9 @@
-"""How a layer's arrays lie in PyTorch: plain transposes both ways, by the kind of layer.
+"""How a layer's arrays lie in PyTorch and TensorFlow: plain transposes, by the kind of layer.
 
 Ours on the left, PyTorch's on the right:
 
   conv       kernel `[kh, kw, I, O]`, bias `[O]`     weight `(O, I, kh, kw)`, bias `(O,)`
+  flattened  kernel `[7, 7, I, O]`, bias `[O]`       weight `(O, I * 7 * 7)`, bias `(O,)`
   pointwise  kernel `[I, O]`, bias `[O]`             weight `(O, I, 1, 1)`, bias `(O,)`
   depthwise  kernel `[kh, kw, C]`                    weight `(C, 1, kh, kw)`
   dense      kernel `[I, O]`, bias `[O]`             weight `(O, I)`, bias `(O,)`
@@ -11,12 +12,18 @@ Ours on the left, PyTorch's on the right:
 
 PyTorch's BatchNorm also counts batches (`num_batches_tracked`, int64, no shape). The count has no
 use in inference and none in our training: it is dropped on import and 0 on export.
+
+TensorFlow's, in TF1 checkpoints and in Keras: kernels of `conv` and `dense` are ours as they are,
+those of `pointwise` are `[1, 1, I, O]` and those of `depthwise` `[kh, kw, C, 1]`, called
+`depthwise_kernel`; BatchNorm has gamma, beta, moving_mean and moving_variance, and no counter.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping
 
 import numpy as np
+
+from ecanet_jax.models.vgg import MAP
 
 Change = Callable[[np.ndarray], np.ndarray]
 
@@ -30,49 +37,81 @@ class Leaf:
   Attributes:
     collection: 'params' or 'batch_stats'.
     ours: the array's name in our tree.
-    torch: the array's name in PyTorch.
-    to_torch: our array -> PyTorch's.
-    from_torch: PyTorch's array -> ours.
+    theirs: the array's name in the other code.
+    to_theirs: our array -> theirs.
+    to_ours: their array -> ours.
   """
 
   collection: str
   ours: str
-  torch: str
-  to_torch: Change
-  from_torch: Change
+  theirs: str
+  to_theirs: Change
+  to_ours: Change
 
-  def torch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """PyTorch's shape of our array of this shape; touches no data."""
-    return self.to_torch(np.broadcast_to(np.float32(0), shape)).shape
+  def their_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Their shape of our array of this shape; touches no data."""
+    return _shape(self.to_theirs, shape)
+
+  def our_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Our shape of their array of this shape; touches no data."""
+    return _shape(self.to_ours, shape)
+
+
+Kinds = Mapping[str, tuple[Leaf, ...]]
+
+
+def _shape(change: Change, shape: tuple[int, ...]) -> tuple[int, ...]:
+  return change(np.broadcast_to(np.float32(0), shape)).shape
 
 
 def _same(a: np.ndarray) -> np.ndarray:
   return a
 
 
-def _kernel(to_torch: Change, from_torch: Change) -> Leaf:
-  return Leaf('params', 'kernel', 'weight', to_torch, from_torch)
+def _kernel(to_theirs: Change, to_ours: Change, theirs: str = 'weight') -> Leaf:
+  return Leaf('params', 'kernel', theirs, to_theirs, to_ours)
 
 
 _BIAS = Leaf('params', 'bias', 'bias', _same, _same)
 
 # How many axes the kernel of a kind has, and the kind by it where nothing else is said.
-AXES = {'eca': 1, 'pointwise': 2, 'dense': 2, 'depthwise': 3, 'conv': 4}
+AXES = {'eca': 1, 'pointwise': 2, 'dense': 2, 'depthwise': 3, 'conv': 4, 'flattened': 4}
 BY_AXES = {2: 'pointwise', 3: 'depthwise', 4: 'conv'}
 
-KINDS: dict[str, tuple[Leaf, ...]] = {
+KINDS: Kinds = {
   'conv': (_kernel(lambda a: a.transpose(3, 2, 0, 1), lambda a: a.transpose(2, 3, 1, 0)), _BIAS),
   'pointwise': (_kernel(lambda a: a.T[:, :, None, None], lambda a: a[:, :, 0, 0].T), _BIAS),
   'depthwise': (
     _kernel(lambda a: a.transpose(2, 0, 1)[:, None], lambda a: a[:, 0].transpose(1, 2, 0)),
   ),
   'dense': (_kernel(lambda a: a.T, lambda a: a.T), _BIAS),
+  # A convolution over all of a map, as a layer on its pixels: all of the first channel come first.
+  'flattened': (
+    _kernel(
+      lambda a: a.transpose(3, 2, 0, 1).reshape(a.shape[3], -1),
+      lambda a: a.reshape(len(a), -1, MAP, MAP).transpose(2, 3, 1, 0),
+    ),
+    _BIAS,
+  ),
   'eca': (_kernel(lambda a: a[None, None], lambda a: a[0, 0]),),
   'norm': (
     Leaf('params', 'scale', 'weight', _same, _same),
     _BIAS,
     Leaf('batch_stats', 'mean', 'running_mean', _same, _same),
     Leaf('batch_stats', 'var', 'running_var', _same, _same),
+  ),
+}
+
+TENSORFLOW: Kinds = {
+  'conv': (_kernel(_same, _same, 'kernel'), _BIAS),
+  'pointwise': (_kernel(lambda a: a[None, None], lambda a: a[0, 0], 'kernel'), _BIAS),
+  'depthwise': (_kernel(lambda a: a[..., None], lambda a: a[..., 0], 'depthwise_kernel'),),
+  'dense': (_kernel(_same, _same, 'kernel'), _BIAS),
+  'norm': (
+    Leaf('params', 'scale', 'gamma', _same, _same),
+    Leaf('params', 'bias', 'beta', _same, _same),
+    Leaf('batch_stats', 'mean', 'moving_mean', _same, _same),
+    Leaf('batch_stats', 'var', 'moving_variance', _same, _same),
   ),
 }
 

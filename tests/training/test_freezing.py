@@ -67,6 +67,7 @@ def test_frozen_batch_norm_keeps_its_statistics_and_trains_its_scale():
   assert what['params'] == set(before['params'])
 
 
+@pytest.mark.slow
 def test_nothing_is_frozen_unless_asked():
   before, after = train()
   assert changed(before, after) == {key: set(before[key]) for key in before}

@@ -8,7 +8,8 @@ from jax.sharding import AxisType
 from configs import eca_b0
 from ecanet_jax import cli
 from ecanet_jax.training import sharding
-from ecanet_jax.training.trainer import Trainer, evaluate_checkpoint
+from ecanet_jax.training.evaluate_weights import evaluate_weights
+from ecanet_jax.training.trainer import Trainer
 from tests.data.imagenet_tars import write_ilsvrc2012_tars
 
 
@@ -27,7 +28,7 @@ def test_prepares_trains_and_evaluates(tmp_path, monkeypatch, capsys):
   Trainer(config, tmp_path / 'run').run()
   trained = capsys.readouterr().out
   assert '11 of 11 images of validation' in trained
-  evaluate_checkpoint(config, tmp_path / 'run', 'last', 'ema')
+  evaluate_weights(config, tmp_path / 'run')
   line, figures = capsys.readouterr().out.splitlines()
   assert json.loads(figures)['seen'] == 11
   assert line.split(' on ')[0] == trained.removeprefix('result: ').split(' on ')[0]

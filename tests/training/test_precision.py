@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 from jax.sharding import AxisType
 
 from configs import smoke
@@ -11,6 +12,7 @@ from ecanet_jax.training.metrics import read_metrics
 from ecanet_jax.training.trainer import Trainer
 
 
+@pytest.mark.slow
 def test_bfloat16_trains_near_float32(tmp_path, monkeypatch):
   mesh = jax.make_mesh((1,), ('data',), (AxisType.Auto,), devices=jax.devices()[:1])
   monkeypatch.setattr(sharding, 'make_mesh', lambda: mesh)

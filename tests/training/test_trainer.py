@@ -12,7 +12,7 @@ import pytest
 
 from configs import smoke
 from ecanet_jax.errors import UserError
-from ecanet_jax.training.checkpoint import load_weights
+from ecanet_jax.training.checkpoint import load_evaluation, load_weights
 from ecanet_jax.training.metrics import read_metrics
 from ecanet_jax.training.trainer import Trainer
 from tests import programs
@@ -144,6 +144,10 @@ def test_weights_of_a_checkpoint(uninterrupted):
   config, variables = load_weights(uninterrupted[0])
   assert config['model']['name'] == 'tiny_efficientnet'
   assert variables['params']['classifier']['kernel'].shape == (32, 10)
+  name, text = load_evaluation(uninterrupted[0])
+  assert name == 'synthetic' and text.startswith('top-1 ')
+  assert text.endswith(' on all 200 images of test of synthetic, step 32')
+  assert load_evaluation(uninterrupted[0], ema=False) == ('synthetic', '')
 
 
 def test_checkpoint_of_another_network(uninterrupted):
@@ -169,4 +173,4 @@ def test_checkpoint_that_cannot_be_read(uninterrupted, run, tmp_path):
   assert len(lines) == 1 and 'checkpoints/32 cannot be read' in lines[0]
   assert 'Traceback' not in done.stderr
   missing = run('eval.py', '--config=configs/smoke.py', f'--workdir={tmp_path}/none', code=2)
-  assert 'no checkpoint in' in missing.stderr
+  assert 'none: no such file or directory' in missing.stderr

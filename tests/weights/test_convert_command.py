@@ -3,11 +3,13 @@
 import jax
 import numpy as np
 import pytest
+from flax import traverse_util
 
 from configs.base import get_config
-from ecanet_jax import cli, create_model
+from ecanet_jax import cli, create_model, load_pretrained
+from ecanet_jax.data.presets import preset
 from ecanet_jax.training.checkpoint import is_checkpoint, load_weights, save_weights
-from ecanet_jax.weights import read_state_dict, to_torch, write_state_dict
+from ecanet_jax.weights import read_folder, read_state_dict, to_torch, write_state_dict
 from tests.weights.random_variables import random_variables
 
 
@@ -36,8 +38,10 @@ def test_folder_and_back(workdir, tmp_path, capsys):
   assert convert(source, tmp_path / 'folder') == 0
   assert convert(tmp_path / 'folder', tmp_path / 'back') == 0
   lines = capsys.readouterr().out.splitlines()
-  assert len(lines) == 2
-  assert 'max rel 0.00e+00' in lines[0] and 'not with PyTorch: timm has no such' in lines[0]
+  assert len(lines) == 3
+  assert 'max abs difference 0.00e+00, max rel 0.00e+00, same top-1 for 100%' in lines[0]
+  assert 'not with PyTorch: timm has no such' in lines[0]
+  assert 'preprocessing as config.json says: mean (0.5, 0.5, 0.5)' in lines[1]
   config, back = load_weights(str(tmp_path / 'back'))
   assert_same(back, variables)
   assert config['model']['name'] == 'tiny_efficientnet' and config['model']['num_classes'] == 10
@@ -45,16 +49,72 @@ def test_folder_and_back(workdir, tmp_path, capsys):
   assert config['data']['interpolation'] == 'bilinear'
 
 
-def test_single_file_and_back(workdir, tmp_path, capsys):
+@pytest.mark.parametrize('name', ['w.safetensors', 'w.npz'])
+def test_single_file_and_back(workdir, tmp_path, capsys, name):
   source, variables = workdir
-  file = tmp_path / 'w.safetensors'
+  file = tmp_path / name
   assert convert(source, file) == 0
   assert len(read_state_dict(str(file))) == 84
   assert convert(file, tmp_path / 'back', '--model=tiny_efficientnet') == 0
-  assert 'has no preprocessing' in capsys.readouterr().out
+  assert 'the preset timm, the default for tiny_efficientnet: mean (0.485' in (
+    capsys.readouterr().out
+  )
   config, back = load_weights(str(tmp_path / 'back'))
   assert config['model']['num_classes'] == 10  # as in the file
   assert_same(back, variables)
+
+
+def test_preset_travels(workdir, tmp_path, capsys):
+  model = create_model('tiny_efficientnet', num_classes=10)
+  write_state_dict(str(tmp_path / 'w.npz'), to_torch(model, workdir[1]))
+  arguments = ['--model=tiny_efficientnet', '--preset=lite']
+  assert convert(tmp_path / 'w.npz', tmp_path / 'ours', *arguments) == 0
+  assert 'preprocessing the preset lite: mean (0.498' in capsys.readouterr().out
+  assert convert(tmp_path / 'ours', tmp_path / 'folder') == 0
+  assert read_folder(tmp_path / 'folder').data == preset('lite').data(224)
+  assert convert(tmp_path / 'folder', tmp_path / 'again', '--preset=tf') == 2
+  assert '--preset=tf: ' in capsys.readouterr().err and not (tmp_path / 'again').exists()
+  assert convert(tmp_path / 'folder', tmp_path / 'again') == 0
+  assert load_weights(tmp_path / 'again')[0]['data']['std'] == [128 / 255] * 3
+
+
+def changed_arrays(a, b):
+  a, b = traverse_util.flatten_dict(a, sep='/'), traverse_util.flatten_dict(b, sep='/')
+  assert set(a) == set(b)
+  return {key for key in a if a[key].shape != b[key].shape or (a[key] != b[key]).any()}
+
+
+@pytest.mark.parametrize('through', ['checkpoint', 'folder'])
+def test_new_classifier(workdir, tmp_path, capsys, through):
+  source, variables = workdir
+  if through == 'folder':
+    assert convert(source, tmp_path / 'folder') == 0
+    source = tmp_path / 'folder'
+  assert convert(source, tmp_path / 'new', '--num_classes=7') == 0
+  assert 'the classifier of 10 classes is left out; one of 7 classes' in capsys.readouterr().out
+  model, found = load_pretrained(tmp_path / 'new')
+  assert model.num_classes == 7
+  classifier = {'params/classifier/kernel', 'params/classifier/bias'}
+  assert changed_arrays(variables, found) == classifier
+  kernel = found['params']['classifier']['kernel']
+  assert kernel.shape == (32, 7) and kernel.std() > 0
+
+
+def test_without_pytorch(workdir, tmp_path, run):
+  """Both directions in a process where torch and timm cannot be imported."""
+  code = (
+    "import sys; sys.modules['torch'] = sys.modules['timm'] = None\n"
+    'from ecanet_jax import cli\n'
+    "for source, target in zip(sys.argv[1:], sys.argv[2:]):\n"
+    "  more = ['--model=tiny_efficientnet'] if source.endswith('.safetensors') else []\n"
+    "  assert cli.main(['convert', source, target, *more]) == 0\n"
+  )
+  names = ['folder', 'ours', 'w.safetensors', 'again']
+  paths = [str(workdir[0]), *(str(tmp_path / name) for name in names)]
+  assert run('-c', code, *paths).stdout.count('not with PyTorch') == 4
+  assert_same(load_weights(str(tmp_path / 'again'))[1], workdir[1])
+  folder, file = (tmp_path / name for name in ('folder/model.safetensors', 'w.safetensors'))
+  assert folder.read_bytes() == file.read_bytes()
 
 
 def test_other_dialect(tmp_path):
@@ -82,6 +142,10 @@ def test_other_dialect(tmp_path):
   (('w.safetensors', 'out', '--tolerance=0'), '--tolerance=0.0 must be above 0'),
   (('WORKDIR', 'out', '--model=tiny_efficientnet'), 'leave --model out'),
   (('WORKDIR', 'full'), "holds 'note.txt'"),
+  (('WORKDIR', 'out', '--preset=tf'), 'leave --preset out'),
+  (('WORKDIR', 'out', '--num_classes=0'), '--num_classes=0 must be at least 1'),
+  (('w.safetensors', 'out', '--model=tiny_efficientnet', '--preset=tff'), "Did you mean 'tf'?"),
+  (('bad.npz', 'out', '--model=tiny_efficientnet'), 'bad.npz is not a complete npz file'),
 ])
 def test_mistakes_are_one_line_and_write_nothing(
   arguments, message, workdir, tmp_path, monkeypatch, capsys
@@ -91,6 +155,7 @@ def test_mistakes_are_one_line_and_write_nothing(
   write_state_dict('w.safetensors', to_torch(model, workdir[1]))
   content = (tmp_path / 'w.safetensors').read_bytes()
   (tmp_path / 'cut.safetensors').write_bytes(content[:-100])
+  np.savez(tmp_path / 'bad.npz', a=np.array([{}], dtype=object))
   (tmp_path / 'full').mkdir()
   (tmp_path / 'full' / 'note.txt').touch()
   arguments = [str(workdir[0]) if argument == 'WORKDIR' else argument for argument in arguments]
@@ -99,5 +164,5 @@ def test_mistakes_are_one_line_and_write_nothing(
   assert message in error and len(error.splitlines()) == 1
   assert not (tmp_path / 'out').exists() and not is_checkpoint('full')
   assert sorted(path.name for path in tmp_path.iterdir()) == [
-    'cut.safetensors', 'full', 'w.safetensors'
+    'bad.npz', 'cut.safetensors', 'full', 'w.safetensors', 'w.safetensors.json'
   ]

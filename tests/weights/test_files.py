@@ -1,13 +1,17 @@
 """Files: whole, safe, or a clear answer."""
 
+import json
+import logging
 import os
 import pickle
 
 import numpy as np
 import pytest
 
+from ecanet_jax import create_model
 from ecanet_jax.errors import UserError
-from ecanet_jax.weights import read_state_dict, write_state_dict
+from ecanet_jax.weights import read_state_dict, to_torch, write_state_dict
+from tests.weights.random_variables import random_variables
 
 STATE = {
   'b.weight': np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -22,11 +26,15 @@ def assert_same(a, b):
     np.testing.assert_array_equal(a[key], b[key])
 
 
-def test_safetensors_round_trip(tmp_path):
-  path = str(tmp_path / 'w.safetensors')
+@pytest.mark.parametrize('name', ['w.safetensors', 'w.npz'])
+def test_round_trip(tmp_path, name):
+  path = str(tmp_path / name)
   write_state_dict(path, STATE)
+  first = (tmp_path / name).read_bytes()
   assert_same(read_state_dict(path), STATE)
-  assert os.listdir(tmp_path) == ['w.safetensors']
+  assert sorted(os.listdir(tmp_path)) == [name, f'{name}.json']
+  write_state_dict(path, STATE)
+  assert (tmp_path / name).read_bytes() == first
 
 
 def test_pytorch_reads_it(tmp_path):
@@ -46,7 +54,7 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
   def fail(*_):
     raise OSError(28, 'No space left on device')
 
-  monkeypatch.setattr(os, 'replace', fail)
+  monkeypatch.setattr(os, 'replace', fail)  # not even the record comes back, which may be absent
   with pytest.raises(UserError, match=r'cannot write .*No space left'):
     write_state_dict(path, {})
   assert os.listdir(tmp_path) == ['w.safetensors']
@@ -58,13 +66,81 @@ def test_other_suffixes_are_not_written(tmp_path):
     write_state_dict(str(tmp_path / 'w.pth'), STATE)
 
 
+@pytest.mark.parametrize('name', ['w.safetensors', 'w.npz'])
 @pytest.mark.parametrize('keep', [0, 4, 60, -1])
-def test_truncated_safetensors(tmp_path, keep):
-  path = tmp_path / 'w.safetensors'
+def test_truncated(tmp_path, name, keep):
+  path = tmp_path / name
   write_state_dict(str(path), STATE)
   path.write_bytes(path.read_bytes()[:keep])
-  with pytest.raises(UserError, match=r'w\.safetensors is not a complete safetensors file'):
+  with pytest.raises(UserError, match=f'{name} is damaged: it cannot be read to its end'):
     read_state_dict(str(path))
+  os.unlink(f'{path}.json')
+  kind = name.partition('.')[2]
+  with pytest.raises(UserError, match=f'{name} is not a complete {kind} file'):
+    read_state_dict(str(path))
+
+
+@pytest.mark.parametrize('name', ['w.safetensors', 'w.npz'])
+def test_no_corruption_is_read(tmp_path, name):
+  """200 random ones: flipped bits, cuts, zeroed ranges and replaced bytes, headers included."""
+  model = create_model('tiny_efficientnet', num_classes=10)
+  path = tmp_path / name
+  write_state_dict(str(path), to_torch(model, random_variables(model)))
+  whole, random, told = path.read_bytes(), np.random.default_rng(0), 0
+  header = 8 + int.from_bytes(whole[:8], 'little') if name == 'w.safetensors' else 2000
+  for number in range(200):
+    content = bytearray(whole)
+    start = int(random.integers(header if number % 2 else len(whole)))
+    if number % 4 < 2:
+      content[start] ^= 1 << int(random.integers(8))
+    elif number % 8 < 4:
+      content = content[:start]
+    else:
+      end = min(start + int(random.integers(1, 64)), len(content))
+      content[start:end] = bytes(end - start) if number % 16 < 12 else random.bytes(end - start)
+    if bytes(content) == whole:
+      content[start] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match='is damaged') as error:
+      read_state_dict(str(path))
+    assert '\n' not in str(error.value)
+    told += 'the sha256 of the array' in str(error.value)
+  # An .npz has a checksum of its own for every array, and is not read past the first wrong one.
+  assert told > 50 or name == 'w.npz'
+
+
+def test_first_damaged_array_is_named(tmp_path):
+  path = tmp_path / 'w.safetensors'
+  state = {**STATE, 'c': np.ones(4, np.float32)}
+  write_state_dict(str(path), state)
+  changed = {**state, 'b.weight': state['b.weight'] + 1, 'c': state['c'] * 2}
+  write_state_dict(str(tmp_path / 'other.safetensors'), changed)
+  path.write_bytes((tmp_path / 'other.safetensors').read_bytes())
+  with pytest.raises(UserError, match=r"damaged: the sha256 of the array 'b\.weight' is not the"):
+    read_state_dict(str(path))
+  del changed['b.weight']
+  write_state_dict(str(tmp_path / 'other.safetensors'), changed)
+  path.write_bytes((tmp_path / 'other.safetensors').read_bytes())
+  with pytest.raises(UserError, match=r"damaged: the array 'b\.weight' is missing"):
+    read_state_dict(str(path))
+
+
+def test_record_that_is_absent_or_damaged(tmp_path, caplog, monkeypatch):
+  path = str(tmp_path / 'w.safetensors')
+  write_state_dict(path, STATE)
+  with open(f'{path}.json', 'w') as file:
+    file.write('{"sha256"')
+  with pytest.raises(UserError, match=r'w\.safetensors\.json is not a record of checksums'):
+    read_state_dict(path)
+  with open(f'{path}.json', 'w') as file:
+    json.dump({'sha256': 3}, file)
+  with pytest.raises(UserError, match='the record of its checksums has no'):
+    read_state_dict(path)
+  os.unlink(f'{path}.json')
+  monkeypatch.setattr(logging.getLogger('ecanet_jax'), 'propagate', True)
+  with caplog.at_level('INFO', 'ecanet_jax'):
+    assert_same(read_state_dict(path), STATE)
+  assert 'w.safetensors has no checksums beside it' in caplog.text
 
 
 def test_not_a_safetensors_file(tmp_path):
@@ -77,9 +153,9 @@ def test_not_a_safetensors_file(tmp_path):
 def test_missing_file_and_unknown_suffix(tmp_path):
   with pytest.raises(UserError, match='no such file'):
     read_state_dict(str(tmp_path / 'w.safetensors'))
-  (tmp_path / 'w.npz').touch()
-  with pytest.raises(UserError, match=r'must end in \.safetensors or one of \.pth'):
-    read_state_dict(str(tmp_path / 'w.npz'))
+  (tmp_path / 'w.h5x').touch()
+  with pytest.raises(UserError, match=r'must end in one of \.safetensors, \.npz, \.pth'):
+    read_state_dict(str(tmp_path / 'w.h5x'))
 
 
 @pytest.fixture
@@ -131,6 +207,21 @@ def test_code_in_a_pth_does_not_run(tmp_path, torch):
   (tmp_path / 'w.pth').write_bytes(pickle.dumps({'a': Evil(str(tmp_path / 'made'))}, protocol=2))
   with pytest.raises(UserError, match='PyTorch file of tensors alone'):
     read_state_dict(str(tmp_path / 'w.pth'))
+  assert not (tmp_path / 'made').exists()
+
+
+def test_code_in_an_npz_does_not_run(tmp_path):
+  evil = np.array([Evil(str(tmp_path / 'made'))], dtype=object)
+  np.savez(tmp_path / 'w.npz', a=evil)
+  with pytest.raises(UserError, match=r'not a complete npz file of arrays alone .*[Oo]bject'):
+    read_state_dict(str(tmp_path / 'w.npz'))
+  (tmp_path / 'w.npz').write_bytes(pickle.dumps({'a': Evil(str(tmp_path / 'made'))}))
+  with pytest.raises(UserError, match='not a complete npz file of arrays alone'):
+    read_state_dict(str(tmp_path / 'w.npz'))
+  with open(tmp_path / 'w.npz', 'wb') as file:
+    np.save(file, np.zeros(3))
+  with pytest.raises(UserError, match='it is a single array'):
+    read_state_dict(str(tmp_path / 'w.npz'))
   assert not (tmp_path / 'made').exists()
 
 

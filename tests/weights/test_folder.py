@@ -4,14 +4,15 @@ import json
 import os
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 
 from configs.base import get_config
-from ecanet_jax import create_model
+from ecanet_jax import create_model, load_pretrained
 from ecanet_jax.errors import UserError
 from ecanet_jax.models import network
-from ecanet_jax.weights import from_torch, read_folder, to_torch, write_folder
+from ecanet_jax.weights import files, from_torch, read_folder, to_torch, write_folder
 from ecanet_jax.weights.export import export
 from tests.weights.random_variables import random_variables
 
@@ -51,7 +52,7 @@ def test_comes_back(tmp_path):
   assert folder.label_names == tuple(labels)
   assert all(folder.state_dict[key].tobytes() == state[key].tobytes() for key in state)
   assert listing(tmp_path / 'a') == ['b'] and listing(tmp_path / 'a' / 'b') == [
-    'config.json', 'model.safetensors'
+    'README.md', 'config.json', 'model.safetensors'
   ]
 
 
@@ -61,6 +62,58 @@ def test_former_export_is_replaced(tmp_path):
   state = write(tmp_path / 'x', seed=1)
   assert (read_folder(tmp_path / 'x').state_dict['bn1.bias'] == state['bn1.bias']).all()
   assert listing(tmp_path) == ['x']
+
+
+def test_readme_says_what_is_known(tmp_path):
+  write(tmp_path / 'a')
+  text = (tmp_path / 'a' / 'README.md').read_text()
+  assert '| evaluation | not measured |' in text and '| training data | not known |' in text
+  assert '| parameters | 8,430 |' in text and 'mean (0.5, 0.4, 0.3)' in text
+  assert 'timm has no such network' in text and 'load_pretrained' in text
+  write(tmp_path / 'b', data_name='digits', evaluation='top-1 99.44 % of 360 images')
+  text = (tmp_path / 'b' / 'README.md').read_text()
+  assert '| evaluation | top-1 99.44 % of 360 images |' in text
+  assert '| training data | digits |' in text
+
+
+@pytest.mark.parametrize('offset', [20, -20])
+def test_damaged_weights(tmp_path, offset):
+  write(tmp_path)
+  content = bytearray((tmp_path / 'model.safetensors').read_bytes())
+  content[offset] ^= 4
+  (tmp_path / 'model.safetensors').write_bytes(content)
+  with pytest.raises(UserError, match=r'model\.safetensors is damaged'):
+    read_folder(tmp_path)
+  config = json.loads((tmp_path / 'config.json').read_text())
+  del config['ecanet_jax']['checksums']  # as timm writes it: the payload cannot be compared
+  (tmp_path / 'config.json').write_text(json.dumps(config))
+  if offset < 0:
+    assert read_folder(tmp_path).model['name'] == 'tiny_efficientnet'
+
+
+def test_load_pretrained(tmp_path):
+  state = write(tmp_path)
+  model, variables = load_pretrained(tmp_path)
+  assert model == MODEL
+  back = to_torch(model, variables)
+  assert all(back[key].tobytes() == state[key].tobytes() for key in state)
+  with pytest.raises(UserError, match='is not a directory'):
+    load_pretrained(tmp_path / 'model.safetensors')
+
+
+def test_load_pretrained_of_a_folder_of_timm(tmp_path):
+  model = create_model('mobilenetv2_050', num_classes=3)
+  variables = random_variables(model)
+  files.write_bytes(str(tmp_path / 'model.safetensors'), files.to_bytes(to_torch(model, variables)))
+  config = {
+    'architecture': 'mobilenetv2_050', 'num_classes': 3, 'num_features': 1280,
+    'pretrained_cfg': {'tag': 'lamb_in1k', 'crop_pct': 0.875, 'mean': [0.5] * 3, 'std': [0.5] * 3,
+                       'interpolation': 'bicubic', 'input_size': [3, 224, 224]},
+  }
+  (tmp_path / 'config.json').write_text(json.dumps(config))
+  loaded, found = load_pretrained(tmp_path)
+  assert loaded == model
+  jax.tree.map(np.testing.assert_array_equal, found, variables)
 
 
 def test_other_files_are_never_replaced(tmp_path):

@@ -64,3 +64,4 @@ def test_given_kinds_are_layouts():
   for family in names.FAMILIES.values():
     for dialect in family.dialects.values():
       assert set(dialect.kinds.values()) <= set(layout.KINDS)
+      assert set(dialect.layouts) <= set(layout.KINDS)

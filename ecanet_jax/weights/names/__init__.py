@@ -22,7 +22,7 @@ from ecanet_jax.weights.names.mobilenetv2 import MOBILENETV2
 from ecanet_jax.weights.names.resnet import RESNET
 from ecanet_jax.weights.names.vgg import VGG_16
 
-__all__ = ['FAMILIES', 'Dialect', 'Family', 'Module', 'family', 'modules']
+__all__ = ['FAMILIES', 'Dialect', 'Family', 'Module', 'dialect_of', 'family', 'modules']
 
 FAMILIES: dict[type[nn.Module], Family] = {
   EfficientNet: EFFICIENTNET,
@@ -37,7 +37,7 @@ FAMILIES: dict[type[nn.Module], Family] = {
 class Module:
   """A module by both names: `ours` is 'blocks_1_0/expand', `theirs` 'blocks.1.0.conv_pw'.
 
-  `kind` is a name of `layout.KINDS`, '' where the shape of its arrays tells.
+  `kind` is a name of the dialect's layouts, '' where the shape of its arrays tells.
   """
 
   ours: str
@@ -58,6 +58,15 @@ def family(model: nn.Module) -> Family:
   raise UserError(f'{type(model).__name__} has no names in other code. Known families: {known}.')
 
 
+def dialect_of(model: nn.Module, dialect: str) -> Dialect:
+  """The table of one of the dialects of the model's family.
+
+  Raises:
+    UserError: an unknown family or dialect.
+  """
+  return lookup(family(model).dialects, dialect, 'dialect')
+
+
 def modules(model: nn.Module, dialect: str) -> Iterator[Module]:
   """Every module that a network with the model's blocks can have, in the dialect's order.
 
@@ -72,13 +81,15 @@ def modules(model: nn.Module, dialect: str) -> Iterator[Module]:
     UserError: an unknown family or dialect.
   """
   of = family(model)
-  table = lookup(of.dialects, dialect, 'dialect')
+  table = dialect_of(model, dialect)
   for ours, theirs in table.stem.items():
     yield Module(ours, theirs, table.kinds.get(ours, ''))
-  number = -1
+  number = stage = -1
   for number, block in enumerate(model.blocks()):
+    stage = block.stage
     prefix = table.prefix(block, number)
     for ours, theirs in table.variants.get(of.variant(block), {}).items():
       yield Module(f'{block.name}/{ours}', prefix + theirs, table.kinds.get(ours, ''))
   for ours, theirs in table.head.items():
-    yield Module(ours, theirs.format(after=number + 2), table.kinds.get(ours, ''))
+    theirs = theirs.format(after=number + 2, after_stage=stage + 2)
+    yield Module(ours, theirs, table.kinds.get(ours, ''))

@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from ecanet_jax.models.convnet import Block
+from ecanet_jax.weights import layout
 
-_KINDS = {'classifier': 'dense', 'attention': 'eca'}
+KINDS = {'classifier': 'dense', 'attention': 'eca'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,16 +19,23 @@ class Dialect:
       format with its {name}, {stage} and {index}, and that {number}; all from 0, and from 1 as
       {stage1}, {index1}, {number1}.
     variants: per variant of a block (see `Family`), the modules in it, without the prefix.
-    head: modules after the blocks; {after} is the number behind the last block's {number1}.
-    kinds: our module name, without the block, -> a name of `layout.KINDS`, where the array's shape
-      does not tell.
+    head: modules after the blocks; {after} is the number behind the last block's {number1},
+      {after_stage} that behind its {stage1}.
+    kinds: our module name, without the block, -> a name of `layouts`, where the array's shape does
+      not tell.
+    layouts: how the arrays of each kind of layer lie and what they are called.
+    separator: between the parts of a name.
+    import_only: nobody reads what we would write.
   """
 
   stem: Mapping[str, str]
   block: str | Callable[[Block, int], str]
   variants: Mapping[str, Mapping[str, str]]
   head: Mapping[str, str]
-  kinds: Mapping[str, str] = dataclasses.field(default_factory=lambda: _KINDS)
+  kinds: Mapping[str, str] = dataclasses.field(default_factory=lambda: KINDS)
+  layouts: layout.Kinds = dataclasses.field(default_factory=lambda: layout.KINDS)
+  separator: str = '.'
+  import_only: bool = False
 
   def prefix(self, block: Block, number: int) -> str:
     """What stands before the names of a block's modules."""
@@ -37,6 +45,14 @@ class Dialect:
       name=block.name, stage=block.stage, index=block.index, number=number,
       stage1=block.stage + 1, index1=block.index + 1, number1=number + 1,
     )
+
+  def key(self, module: str, array: str) -> str:
+    """The name of a module's array."""
+    return f'{module}{self.separator}{array}'
+
+  def module(self, key: str) -> str:
+    """The module of an array's name."""
+    return key.rpartition(self.separator)[0]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,10 @@
-"""EfficientNet's and MobileNetV2's names in timm and in lukemelas/EfficientNet-PyTorch."""
+"""EfficientNet's names in PyTorch code, in the original TF1 checkpoints and in Keras.
 
+timm's are MobileNetV2's too.
+"""
+
+from ecanet_jax.models.convnet import Block
+from ecanet_jax.weights import layout
 from ecanet_jax.weights.names.dialect import Dialect, Family
 
 # huggingface/pytorch-image-models, timm/models/efficientnet.py and _efficientnet_blocks.py: a block
@@ -50,7 +55,108 @@ _LUKEMELAS = Dialect(
   head={'head': '_conv_head', 'head_bn': '_bn1', 'classifier': '_fc'},
 )
 
+
+def _torchvision(expanded: bool) -> dict[str, str]:
+  """Numbered modules of a block, each a convolution with its BatchNorm, or SE."""
+  names = {}
+  if expanded:
+    names |= {'expand': 'block.0.0', 'expand_bn': 'block.0.1'}
+  depthwise = int(expanded)
+  return {
+    **names,
+    'depthwise': f'block.{depthwise}.0',
+    'depthwise_bn': f'block.{depthwise}.1',
+    'attention/reduce': f'block.{depthwise + 1}.fc1',
+    'attention/expand': f'block.{depthwise + 1}.fc2',
+    'project': f'block.{depthwise + 2}.0',
+    'project_bn': f'block.{depthwise + 2}.1',
+  }
+
+
+# pytorch/vision, torchvision/models/efficientnet.py. It has SE in every block and nothing else; a
+# network without SE keeps these numbers, which is then a naming of ours. Its B5 to B7 are a port of
+# TensorFlow's: there BatchNorm has eps 1e-3 and momentum 0.01, with the same symmetric padding,
+# which is our network with bn_eps=1e-3, bn_decay=0.99.
+_TORCHVISION = Dialect(
+  stem={'stem': 'features.0.0', 'stem_bn': 'features.0.1'},
+  block='features.{stage1}.{index}.',
+  variants={'plain': _torchvision(False), 'expanded': _torchvision(True)},
+  head={
+    'head': 'features.{after_stage}.0',
+    'head_bn': 'features.{after_stage}.1',
+    'classifier': 'classifier.1',
+  },
+)
+
+# tensorflow/tpu, models/official/efficientnet: variables of a block are counted by their class, in
+# the order in which the block makes them. The scope before all of them ('efficientnet-b0/') and
+# '/ExponentialMovingAverage' behind them are `tensorflow.read_tf1`'s to remove.
+_TF1_BN = 'tpu_batch_normalization'
+_TF1_SE = {
+  'attention/reduce': 'se/conv2d',
+  'attention/expand': 'se/conv2d_1',
+}
+_TF1 = Dialect(
+  stem={'stem': 'stem/conv2d', 'stem_bn': f'stem/{_TF1_BN}'},
+  block='blocks_{number}/',
+  variants={
+    'plain': {
+      'depthwise': 'depthwise_conv2d',
+      'depthwise_bn': _TF1_BN,
+      **_TF1_SE,
+      'project': 'conv2d',
+      'project_bn': f'{_TF1_BN}_1',
+    },
+    'expanded': {
+      'expand': 'conv2d',
+      'expand_bn': _TF1_BN,
+      'depthwise': 'depthwise_conv2d',
+      'depthwise_bn': f'{_TF1_BN}_1',
+      **_TF1_SE,
+      'project': 'conv2d_1',
+      'project_bn': f'{_TF1_BN}_2',
+    },
+  },
+  head={'head': 'head/conv2d', 'head_bn': f'head/{_TF1_BN}', 'classifier': 'head/dense'},
+  layouts=layout.TENSORFLOW,
+  separator='/',
+  import_only=True,
+)
+
+
+def _keras_prefix(block: Block, number: int) -> str:
+  return f'block{block.stage + 1}{chr(ord("a") + block.index)}_'
+
+
+# keras-team/keras, applications/efficientnet.py: stages are numbered from 1, their blocks lettered.
+# Its `Normalization` of the images is no part of the network, see `tensorflow.read_keras`.
+_KERAS_BLOCK = {
+  'expand': 'expand_conv',
+  'expand_bn': 'expand_bn',
+  'depthwise': 'dwconv',
+  'depthwise_bn': 'bn',
+  'attention/reduce': 'se_reduce',
+  'attention/expand': 'se_expand',
+  'project': 'project_conv',
+  'project_bn': 'project_bn',
+}
+_KERAS = Dialect(
+  stem={'stem': 'stem_conv', 'stem_bn': 'stem_bn'},
+  block=_keras_prefix,
+  variants={'plain': _KERAS_BLOCK, 'expanded': _KERAS_BLOCK},
+  head={'head': 'top_conv', 'head_bn': 'top_bn', 'classifier': 'predictions'},
+  layouts=layout.TENSORFLOW,
+  separator='/',
+  import_only=True,
+)
+
 EFFICIENTNET = Family(
   variant=lambda block: 'expanded' if block.expands else 'plain',
-  dialects={'timm': _TIMM, 'lukemelas': _LUKEMELAS},
+  dialects={
+    'timm': _TIMM,
+    'lukemelas': _LUKEMELAS,
+    'torchvision': _TORCHVISION,
+    'tf1': _TF1,
+    'keras': _KERAS,
+  },
 )

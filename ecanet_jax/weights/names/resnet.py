@@ -1,8 +1,8 @@
-"""ResNet's names in timm, torchvision, the ECA authors' code and Cadene's port of the SENets."""
+"""ResNet's names in timm, torchvision, the ECA authors' and moskomule's code, Cadene's SENets."""
 
 from collections.abc import Mapping
 
-from ecanet_jax.weights.names.dialect import Dialect, Family
+from ecanet_jax.weights.names.dialect import KINDS, Dialect, Family
 
 # A model has one of the two stems, of one convolution or of three; its other names stay unused.
 _STEM = {
@@ -28,7 +28,8 @@ _CADENE_STEM = {
 
 
 def _dialect(
-  attention: Mapping[str, str], stem: Mapping[str, str] = _STEM, classifier: str = 'fc'
+  attention: Mapping[str, str], stem: Mapping[str, str] = _STEM, classifier: str = 'fc',
+  kinds: Mapping[str, str] = KINDS,
 ) -> Dialect:
   """A dialect in which the convolutions of a block are numbered and attention follows them.
 
@@ -36,6 +37,7 @@ def _dialect(
     attention: its modules.
     stem: modules before the blocks.
     classifier: the last module.
+    kinds: as in `Dialect`.
   """
   variants = {}
   for kind, convolutions in (('basic', 2), ('bottleneck', 3)):
@@ -49,7 +51,7 @@ def _dialect(
         'shortcut': f'downsample.{first}',
         'shortcut_bn': f'downsample.{first + 1}',
       }
-  return Dialect(stem, 'layer{stage1}.{index}.', variants, {'classifier': classifier})
+  return Dialect(stem, 'layer{stage1}.{index}.', variants, {'classifier': classifier}, kinds)
 
 
 RESNET = Family(
@@ -69,6 +71,11 @@ RESNET = Family(
     'cadene': _dialect(
       {'attention/reduce': 'se_module.fc1', 'attention/expand': 'se_module.fc2'},
       _CADENE_STEM, 'last_linear',
+    ),
+    # moskomule/senet.pytorch, senet/se_module.py: SE's two layers are linear, without bias.
+    'moskomule': _dialect(
+      {'attention/reduce': 'se.fc.0', 'attention/expand': 'se.fc.2'},
+      kinds={**KINDS, 'attention/reduce': 'dense', 'attention/expand': 'dense'},
     ),
   },
 )

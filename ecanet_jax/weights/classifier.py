@@ -1,0 +1,41 @@
+"""A new classifier on trained weights, for another number of classes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ecanet_jax.errors import UserError
+from ecanet_jax.models.registry import create_from_config
+
+
+def replace_classifier(
+  section: Mapping[str, Any], variables: Mapping[str, Any], num_classes: int, *, seed: int = 0
+) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Initialises the classifier afresh and keeps every other array.
+
+  Args:
+    section: a recipe's `model` section.
+    variables: {'params', 'batch_stats'} of that network.
+    num_classes: of the new classifier.
+    seed: of its initial values.
+
+  Returns:
+    The `model` section with the new number of classes, and the variables.
+
+  Raises:
+    UserError: fewer than 1 class.
+  """
+  if num_classes < 1:
+    raise UserError(f'--num_classes={num_classes} must be at least 1.')
+  section = {**section, 'num_classes': num_classes}
+  model = create_from_config(section)
+
+  def fresh():  # what is not returned is not computed
+    images = jnp.zeros((1, 64, 64, 3))
+    return model.init(jax.random.key(seed), images, train=False)['params']['classifier']
+
+  params = {**variables['params'], 'classifier': jax.tree.map(np.asarray, jax.jit(fresh)())}
+  return section, {**variables, 'params': params}
