@@ -15,10 +15,10 @@ from ecanet_jax.models.resnet import ResNet
 from ecanet_jax.weights.convert import entries
 from tests.models import twins
 
-FAST = ('resnet18', 'resnet50', 'seresnet50', 'ecaresnet50d', 'ecaresnet26t')
+FAST = ('resnet18', 'ecaresnet50d')
 SLOW = (
-  'resnet101', 'ecaresnet50t', 'ecaresnetlight', 'resnext50_32x4d', 'seresnext50_32x4d',
-  'legacy_senet154', 'seresnet18', 'legacy_seresnet50',
+  'resnet50', 'seresnet50', 'ecaresnet26t', 'resnet101', 'ecaresnet50t', 'ecaresnetlight',
+  'resnext50_32x4d', 'seresnext50_32x4d', 'legacy_senet154', 'seresnet18', 'legacy_seresnet50',
 )
 
 
