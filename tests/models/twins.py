@@ -45,6 +45,9 @@ def relative(a, b):
 def randomise_statistics(twin):
   generator = torch.Generator().manual_seed(2)
   for module in twin.modules():
+    if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):  # keeps deep logits near 1
+      fan_in = module.weight[0].numel()
+      module.weight.data.normal_(0, (1.5 / fan_in) ** 0.5, generator=generator)
     if isinstance(module, torch.nn.BatchNorm2d):
       module.running_mean.normal_(0, 0.2, generator=generator)
       module.running_var.uniform_(0.5, 2, generator=generator)
