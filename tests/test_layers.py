@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ecanet_jax import layers
+from ecanet_jax import initializers, layers
 from ecanet_jax.errors import UserError
 from ecanet_jax.training import sharding
 
@@ -110,11 +110,11 @@ def test_drop_path_keeps_the_mean():
 
 
 @pytest.mark.parametrize(('initialise', 'shape', 'std'), [
-  (layers.fan_out_normal, (3, 3, 16, 64), (2 / (9 * 64)) ** 0.5),
-  (layers.fan_out_normal, (64, 256), (2 / 256) ** 0.5),
-  (layers.fan_out_normal, (5, 5, 256), (2 / 25) ** 0.5),
-  (layers.dense_uniform, (64, 1600), 1600**-0.5 / 3**0.5),
-  (layers.dense_uniform, (640, 10), 1000**-0.5 / 3**0.5),
+  (initializers.fan_out_normal, (3, 3, 16, 64), (2 / (9 * 64)) ** 0.5),
+  (initializers.fan_out_normal, (64, 256), (2 / 256) ** 0.5),
+  (initializers.fan_out_normal, (5, 5, 256), (2 / 25) ** 0.5),
+  (initializers.dense_uniform, (64, 1600), 1600**-0.5 / 3**0.5),
+  (initializers.dense_uniform, (640, 10), 1000**-0.5 / 3**0.5),
 ])
 def test_moments_of_initialisers(initialise, shape, std):
   draw = jax.jit(lambda key: initialise(key, shape))

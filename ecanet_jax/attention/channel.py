@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from ecanet_jax.attention.kernel_size import kernel_size
 from ecanet_jax.attention.slot import Attention, Slot
 from ecanet_jax.errors import UserError
-from ecanet_jax.layers import Activation, Layers, PointwiseConv, fan_in_normal, fan_out_normal
+from ecanet_jax.initializers import fan_in_normal, fan_out_normal
+from ecanet_jax.layers import Activation, Layers, PointwiseConv
 
 
 def _mean(x: jax.Array) -> jax.Array:

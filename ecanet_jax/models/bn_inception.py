@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import flax.linen as nn
 import jax.numpy as jnp
 
-from ecanet_jax import layers
+from ecanet_jax import initializers
 from ecanet_jax.attention import Attention
 from ecanet_jax.errors import UserError
 from ecanet_jax.models.convnet import Block, BlockModule, ConvNet
@@ -119,7 +119,7 @@ class BNInception(ConvNet):
   positions = ('end', 'pre')
   standard = 'end'
   stem_stride = 8
-  classifier_init = staticmethod(layers.dense_fan_in_uniform)
+  classifier_init = staticmethod(initializers.dense_fan_in_uniform)
 
   def check(self) -> None:
     super().check()

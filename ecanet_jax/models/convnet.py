@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ecanet_jax import layers
+from ecanet_jax import initializers, layers
 from ecanet_jax.attention import ATTENTION, Attend, Attention, Slot, check, placed
 from ecanet_jax.errors import UserError, lookup
 
@@ -119,7 +119,7 @@ class ConvNet(nn.Module):
   positions = ()  # the places for attention in this family's blocks
   standard = ''  # the one that its papers use
   stem_stride = 2  # pixels of the image per pixel of the first block's input
-  classifier_init = staticmethod(layers.dense_uniform)
+  classifier_init = staticmethod(initializers.dense_uniform)
 
   def blocks(self) -> Iterator[Block]:
     """The blocks from stem to head."""

@@ -5,7 +5,7 @@ ECA-Net puts SE and ECA behind the linear projection of all 17 blocks, before th
 
 import dataclasses
 
-from ecanet_jax import layers
+from ecanet_jax import initializers
 from ecanet_jax.attention import Attention
 from ecanet_jax.models.convnet import Block
 from ecanet_jax.models.efficientnet import EfficientNet, Stage
@@ -35,7 +35,7 @@ class MobileNetV2(EfficientNet):
   stages: tuple[Stage, ...] = TABLE
 
   standard = 'end'
-  classifier_init = staticmethod(layers.dense_normal)
+  classifier_init = staticmethod(initializers.dense_normal)
 
   def head_channels(self) -> int:
     return max(self.head_width, super().head_channels())

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 import flax.linen as nn
 
-from ecanet_jax import layers
+from ecanet_jax import initializers, layers
 from ecanet_jax.attention import Attend, Attention
 from ecanet_jax.errors import UserError, lookup
 from ecanet_jax.models.convnet import Block, BlockModule, ConvNet
@@ -163,7 +163,7 @@ class ResNet(ConvNet):
   positions = POSITIONS
   standard = 'end'
   stem_stride = 4
-  classifier_init = staticmethod(layers.dense_fan_in_uniform)
+  classifier_init = staticmethod(initializers.dense_fan_in_uniform)
 
   def check(self) -> None:
     self._check_fields()

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from ecanet_jax import layers
+from ecanet_jax import initializers
 from ecanet_jax.attention import Attention
 from ecanet_jax.errors import UserError
 from ecanet_jax.models.convnet import Block, BlockModule, ConvNet
@@ -97,7 +97,7 @@ class VGG(ConvNet):
   positions = ('end', 'pre')
   standard = 'end'
   stem_stride = 1
-  classifier_init = staticmethod(layers.dense_normal)
+  classifier_init = staticmethod(initializers.dense_normal)
 
   def check(self) -> None:
     super().check()

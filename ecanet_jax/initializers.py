@@ -1,0 +1,66 @@
+"""What parameters are at the start: the published rules, drawn on the host with NumPy."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def _drawn_on_host(draw: Callable[[np.random.Generator, tuple], np.ndarray]):
+  """An initialiser `(key, shape, dtype)` that draws with NumPy from the key.
+
+  Parameters are the same on every backend, and a network is initialised without compiling a
+  random generator for each of its parameters, which takes minutes on a CPU.
+  """
+
+  def initialise(key, shape, dtype=jnp.float32):
+    def host(words):
+      generator = np.random.Generator(np.random.Philox(np.asarray(words).tolist()))
+      return draw(generator, shape).astype(dtype)
+
+    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+      key = jax.random.key_data(key)
+    return jax.pure_callback(host, jax.ShapeDtypeStruct(shape, dtype), key)
+
+  return initialise
+
+
+@_drawn_on_host
+def fan_out_normal(generator, shape):
+  """TF EfficientNet's convolution initialiser: normal, variance 2 / (kh * kw * out).
+
+  `[kh, kw, in, out]`, a 1x1's `[in, out]`, or a depthwise `[kh, kw, C]`, which counts as one
+  output channel (tensorflow/tpu, efficientnet_model.py, conv_kernel_initializer).
+  """
+  fan_out = {2: shape[-1], 3: shape[0] * shape[1]}.get(len(shape), math.prod(shape) / shape[-2])
+  return generator.standard_normal(shape) * (2.0 / fan_out) ** 0.5
+
+
+@_drawn_on_host
+def dense_uniform(generator, shape):
+  """TF EfficientNet's classifier initialiser: uniform in +-1 / sqrt(out), out at least 1000.
+
+  The published rule is for 1000 classes. At 10 it would start with logits of several units and a
+  loss of 7 instead of 2.3, from which training recovers slowly.
+  """
+  return generator.uniform(-1, 1, shape) * max(shape[-1], 1000) ** -0.5
+
+
+@_drawn_on_host
+def dense_normal(generator, shape):
+  """MobileNetV2's and VGG's classifier initialiser in torchvision: normal, deviation 0.01."""
+  return generator.standard_normal(shape) * 0.01
+
+
+@_drawn_on_host
+def dense_fan_in_uniform(generator, shape):
+  """PyTorch's own linear layer, and so ResNet's classifier: uniform in +-1 / sqrt(in)."""
+  return generator.uniform(-1, 1, shape) * shape[0] ** -0.5
+
+
+@_drawn_on_host
+def fan_in_normal(generator, shape):
+  """Normal with variance 1 / k for a 1-D kernel `[k]` or one per channel, `[k, C]`."""
+  return generator.standard_normal(shape) * shape[0] ** -0.5
