@@ -1,8 +1,9 @@
-"""Opens the quick start's export in PyTorch and counts its right answers on the test images.
+"""Opens the quick start's export in PyTorch and compares its answers with ours, image by image.
 
   python -m tests.check_export runs/digits
 
-Exits with 1 unless they are as many as the training counted.
+Exits with 1 unless the logits are within 1e-4 of the largest, every image has the same answer, and
+as many are right as the training counted.
 """
 
 import pathlib
@@ -13,7 +14,10 @@ import torch
 
 from configs import digits
 from ecanet_jax import data
+from ecanet_jax.models.registry import create_from_config
+from ecanet_jax.training.checkpoint import load_weights
 from ecanet_jax.training.metrics import read_metrics
+from ecanet_jax.weights.verify import compare, our_logits
 from tests import torchvision_shim  # noqa: F401  before timm
 
 import timm  # isort: skip
@@ -21,18 +25,35 @@ import timm  # isort: skip
 
 def main(workdir: pathlib.Path) -> int:
   config = digits.get_config()
-  model = timm.create_model(f'local-dir:{workdir / "export"}', pretrained=True).eval()
-  right = 0
+  recipe, variables = load_weights(workdir)
+  model = create_from_config(recipe['model'])
+  exported = timm.create_model(f'local-dir:{workdir / "export"}', pretrained=True).eval()
+  ours, theirs, labels = [], [], []
   batches, steps = data.eval_batches(config)
   for _ in range(steps):
     batch = next(batches)
     images = (batch['image'] / 255.0 - config.data.mean) / np.array(config.data.std)
+    images = images.astype(np.float32)
     with torch.no_grad():
-      logits = model(torch.tensor(images.transpose(0, 3, 1, 2), dtype=torch.float32)).numpy()
-    right += int((batch['mask'] & (logits.argmax(-1) == batch['label'])).sum())
+      logits = exported(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
+    real = batch['mask'].astype(bool)
+    ours.append(our_logits(model, variables, images, quick=False)[real])
+    theirs.append(logits[real])
+    labels.append(batch['label'][real])
+  ours, theirs, labels = map(np.concatenate, (ours, theirs, labels))
+  result = compare(ours, theirs, 'PyTorch', config.data.image_size, twin=True)
+  right = int((theirs.argmax(-1) == labels).sum())
   counted = [line for line in read_metrics(workdir) if 'eval/top1_count' in line][-1]
-  print(f'PyTorch: {right} of {counted["eval/seen"]} right; JAX: {counted["eval/top1_count"]}')
-  return int(right != counted['eval/top1_count'])
+  same = int((ours.argmax(-1) == theirs.argmax(-1)).sum())
+  print(
+    f'PyTorch: {right} of {len(labels)} right; JAX: {counted["eval/top1_count"]} of '
+    f'{counted["eval/seen"]}; the same answer for {same} of {len(labels)} images, logits within '
+    f'{result.max_rel:.1e}'
+  )
+  return int(not (
+    right == counted['eval/top1_count'] and len(labels) == counted['eval/seen']
+    and same == len(labels) and result.max_rel < 1e-4
+  ))
 
 
 if __name__ == '__main__':

@@ -1,8 +1,8 @@
 """`convert`: weights to PyTorch and back; the logits are compared before anything is written.
 
 A training's workdir (or weights that this command wrote) becomes a timm hub folder, or one file if
-TARGET ends in .safetensors or .npz. Such a file, a PyTorch file or a timm folder becomes weights
-that eval.py reads.
+TARGET ends in .safetensors or .npz. Such a file, a PyTorch file, a timm folder or a name of the hub
+(hf-hub:OWNER/NAME) becomes weights that eval.py reads.
 """
 
 import argparse
@@ -16,8 +16,8 @@ from ecanet_jax.errors import UserError, lookup
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     'source', metavar='SOURCE',
-    help='workdir of a training, timm folder, file (.safetensors, .npz, .pth; with --dialect=keras '
-    '.keras or .h5, with --dialect=tf1 the prefix of a checkpoint)',
+    help='workdir of a training, timm folder, hf-hub:OWNER/NAME, file (.safetensors, .npz, .pth; '
+    'with --dialect=keras .keras or .h5, with --dialect=tf1 the prefix of a checkpoint)',
   )
   parser.add_argument(
     'target', metavar='TARGET',
@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument('--model', help='name of the network, for a SOURCE that does not tell')
   parser.add_argument('--dialect', default='timm', help="whose names a file has: timm (default), "
-    "torchvision, lukemelas, ecanet, ... as far as the network's family has them")
+    "torchvision, lukemelas, ecanet, cadene, moskomule, and for import alone tf1 and keras, as far "
+    "as the network's family has them")
   parser.add_argument(
     '--weights', default='ema', help='ema: the averaged weights where there are any; raw: never'
   )
@@ -36,6 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument(
     '--num_classes', type=int, help='keep all but the classifier, which is initialised afresh'
+  )
+  parser.add_argument(
+    '--widen', action='store_true',
+    help="put zeros beside ECA kernels that are smaller than the network's; it computes the same",
+  )
+  parser.add_argument(
+    '--push', metavar='OWNER/NAME', default='',
+    help='upload the written folder to the Hugging Face hub too',
   )
   parser.add_argument(
     '--tolerance', type=float, default=1e-4, help='largest relative difference of the logits'
@@ -54,20 +63,28 @@ def run(args: argparse.Namespace) -> int:
     raise UserError(f'--num_classes={args.num_classes} must be at least 1.')
   if os.path.realpath(args.source) == os.path.realpath(args.target):
     raise UserError(f'TARGET {args.target} is SOURCE; give another.')
-  result = (_export if is_checkpoint(args.source) else _import)(args)
+  exports = is_checkpoint(args.source)
+  if args.push:
+    _check_push(args, exports)
+  result = (_export if exports else _import)(args)
   print(f'{args.source} -> {args.target}: {result}')
+  if args.push:
+    from ecanet_jax.weights.hub import push_folder
+
+    print(f'{args.target} -> {push_folder(args.target, args.push)}')
   return 0
 
 
 def _export(args: argparse.Namespace):
-  from ecanet_jax.training.checkpoint import load_evaluation, load_weights
+  from ecanet_jax.training.checkpoint import load_evaluated
   from ecanet_jax.weights.export import export
 
-  for flag in ('model', 'preset'):
+  for flag in ('model', 'preset', 'widen'):
     if given := getattr(args, flag):
       raise UserError(f'--{flag}={given}: the checkpoint says which; leave --{flag} out.')
-  config, variables = load_weights(args.source, ema=args.weights == 'ema')
-  data_name, evaluation = load_evaluation(args.source, ema=args.weights == 'ema')
+  config, variables, (data_name, evaluation) = load_evaluated(
+    args.source, ema=args.weights == 'ema'
+  )
   if args.num_classes:
     config, variables = _replace_classifier(config, variables, args.num_classes)
     evaluation = ''
@@ -86,18 +103,28 @@ def _import(args: argparse.Namespace):
   _check_target(args.target)
   source = read_source(
     args.source, model={'name': args.model} if args.model else None, dialect=args.dialect,
-    weights=args.weights, preset=args.preset,
+    weights=args.weights, preset=args.preset, widen=args.widen,
   )
   result = verify(
     source.create(), source.variables, source.state_dict, source.dialect,
     image_size=source.data['image_size'], tolerance=args.tolerance,
   )
   config, variables = _config(source.model, source.data), source.variables
+  source.state_dict.clear()  # a copy of all weights less while they are written
   if args.num_classes:
     config, variables = _replace_classifier(config, variables, args.num_classes)
   save_weights(args.target, config, variables)
   print(f'{args.source}: preprocessing {source.preprocessing}: {describe(source.data)}')
   return result
+
+
+def _check_push(args: argparse.Namespace, exports: bool) -> None:
+  from ecanet_jax.weights.files import is_file_name
+  from ecanet_jax.weights.hub import check_repository
+
+  if not exports or is_file_name(args.target):
+    raise UserError(f'--push={args.push}: only a folder that is made of a checkpoint is pushed.')
+  check_repository(args.push)
 
 
 def _replace_classifier(config: dict[str, Any], variables: dict[str, Any], num_classes: int):

@@ -12,7 +12,7 @@ from ecanet_jax.errors import UserError, closest, lookup
 from ecanet_jax.models import (
   bn_inception,
   compact,
-  efficientnet,
+  efficientnet_networks,
   inception_resnet_v2,
   mec,
   mobilenetv2,
@@ -24,7 +24,7 @@ from ecanet_jax.models.record import Network
 NETWORKS: dict[str, Network] = {
   record.name: record
   for family in (
-    efficientnet, mobilenetv2, mec, compact, resnet_networks,
+    efficientnet_networks, mobilenetv2, mec, compact, resnet_networks,
     vgg, bn_inception, inception_resnet_v2,
   )
   for record in family.NETWORKS

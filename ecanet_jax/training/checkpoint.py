@@ -143,6 +143,18 @@ def load_weights(
   Raises:
     UserError: no checkpoint there, no such step, or one that cannot be read.
   """
+  config, variables, _ = load_evaluated(directory, ema=ema, step=step)
+  return config, variables
+
+
+def load_evaluated(
+  directory: str | os.PathLike, *, ema: bool = True, step: int | str = 'last'
+) -> tuple[dict[str, Any], Tree, tuple[str, str]]:
+  """`load_weights`, and in words what the weights were trained on and their evaluation.
+
+  Both are '' for weights that were not trained here; the evaluation is '' if it was of another step
+  or of other weights.
+  """
   with _reader(directory, step) as (manager, step, where), _readable(where):
     saved = manager.item_metadata(step)
     item = 'ema' if ema and saved.get('ema') else 'variables'
@@ -152,33 +164,12 @@ def load_weights(
         **{item: ocp.args.StandardRestore(host)}, meta=ocp.args.JsonRestore()
       )
     )
-  return restored['meta']['config'], jax.tree.map(np.asarray, restored[item])
-
-
-def load_evaluation(
-  directory: str | os.PathLike, *, ema: bool = True, step: int | str = 'last'
-) -> tuple[str, str]:
-  """What the weights of a step were trained on, and their evaluation, in words.
-
-  Args:
-    directory: a training's workdir, or what `save_weights` wrote.
-    ema: of the averaged weights where the checkpoint has them.
-    step: 'last', 'best' or a number.
-
-  Returns:
-    ('', '') for weights that were not trained here; '' for an evaluation of another step or of
-    other weights.
-
-  Raises:
-    UserError: as `load_weights`.
-  """
-  with _reader(directory, step) as (manager, step, where), _readable(where):
-    meta = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))['meta']
-  if 'last' not in meta:
-    return '', ''
-  config, last = meta['config'], meta['last']
-  theirs = last.get('step') == step and (ema or not config['ema']['decay'])
-  return data_name(config), evaluation_text(config, last) if theirs else ''
+  meta = restored['meta']
+  config, last, words = meta['config'], meta.get('last'), ('', '')
+  if last is not None:
+    theirs = last.get('step') == step and (ema or not config['ema']['decay'])
+    words = data_name(config), evaluation_text(config, last) if theirs else ''
+  return config, jax.tree.map(np.asarray, restored[item]), words
 
 
 def data_name(config: Mapping[str, Any]) -> str:

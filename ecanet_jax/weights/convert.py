@@ -102,7 +102,8 @@ def to_torch(
     `num_batches_tracked`.
 
   Raises:
-    UserError: an unknown dialect, or one that is for import only; an array that the model lacks,
+    UserError: an unknown dialect, one that is for import only, or one whose code computes something
+      else from these arrays; an array that the model lacks,
       has more, or has in another shape.
   """
   if names.dialect_of(model, dialect).import_only:
@@ -112,6 +113,7 @@ def to_torch(
       f'{", ".join(sorted(known))}.'
     )
   found, counters = entries(model, dialect)
+  names.check_fit(model, dialect)
   arrays = _flat(variables)
   difference.check(
     {'/'.join(entry.path): entry.shape for entry in found},
@@ -145,10 +147,12 @@ def from_torch(
     {'params', 'batch_stats'}: nested dicts of contiguous float32 arrays.
 
   Raises:
-    UserError: an unknown dialect; a key that is missing, unexpected or of another shape. The text
-      has the counts, the first keys, and the reason where it is plain to see.
+    UserError: an unknown dialect, or one whose code computes something else; a key that is missing,
+      unexpected or of another shape. The text has the counts, the first keys, and the reason where
+      it is plain to see.
   """
   found, counters = entries(model, dialect)
+  names.check_fit(model, dialect)
   state = strip_prefixes(state_dict)
   shapes = {key: np.shape(array) for key, array in state.items()}
   difference.check(

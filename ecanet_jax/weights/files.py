@@ -25,7 +25,10 @@ TORCH_SUFFIXES = ('.pth', '.pt', '.bin', '.tar')
 TORCH_MINIMUM = (2, 10)  # weights_only=True runs no code from here on (GHSA-63cw-57p8-fm3p)
 
 # --weights -> the wrappers of a training checkpoint, in the order of preference.
-WRAPPERS = {'ema': ('state_dict_ema', 'state_dict'), 'raw': ('state_dict',)}
+# timm's and the ECA authors' call the weights state_dict, torchvision's model.
+WRAPPERS = {
+  'ema': ('state_dict_ema', 'model_ema', 'state_dict', 'model'), 'raw': ('state_dict', 'model'),
+}
 
 
 def to_bytes(state_dict: Mapping[str, np.ndarray]) -> bytes:
@@ -126,9 +129,9 @@ def read_state_dict(
 
   Args:
     path: the file.
-    weights: 'ema' or 'raw': which to take from a training checkpoint that has both
-      `state_dict_ema` and `state_dict`. Where only `state_dict` is there it is taken, and the log
-      says so.
+    weights: 'ema' or 'raw': which to take from a training checkpoint that has both averaged
+      weights (`state_dict_ema`, `model_ema`) and `state_dict` or `model`. Where only these are
+      there they are taken, and the log says so.
     record: checksums to compare a .safetensors or .npz file with; None: those of FILE.json, where
       there are any.
 

@@ -198,7 +198,7 @@ def read_folder(directory: str | os.PathLike, name: str = '') -> Folder:
   path = pathlib.Path(directory)
   try:
     config = json.loads((path / CONFIG).read_text(encoding='utf-8'))
-    architecture, given = config['architecture'], config.get('pretrained_cfg', {})
+    architecture, given = config['architecture'], config.get('pretrained_cfg', config)
     ours = config.get('ecanet_jax') or {}
     data, model, sums = _data(given), ours.get('model'), ours.get('checksums')
     arguments = dict(config.get('model_args') or {})
@@ -208,7 +208,9 @@ def read_folder(directory: str | os.PathLike, name: str = '') -> Folder:
     raise UserError(f'{path / CONFIG}: {error.strerror or error}.') from error
   except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
     raise UserError(f'{path / CONFIG} is not the config.json of a timm folder.') from error
-  if not name and not model:
+  if name:
+    _check_preset(name, (model or {}).get('name') or _known(architecture, arguments), path)
+  elif not model:
     model = {'name': _our_name(architecture, arguments, path), 'num_classes': classes}
   state_dict = files.read_state_dict(str(path / WEIGHTS), record=sums)
   if name:
@@ -217,12 +219,29 @@ def read_folder(directory: str | os.PathLike, name: str = '') -> Folder:
   return Folder(model, data, state_dict, labels)
 
 
-def _our_name(architecture: str, arguments: Mapping[str, Any], path: pathlib.Path) -> str:
+def _check_preset(name: str, theirs: str, path: pathlib.Path) -> None:
+  """Refuses weights of one padding and BatchNorm in a network of another; no key would tell."""
+  presets = [create_model(of).preset for of in (name, theirs or name) if of in list_models()]
+  if len(set(presets)) > 1:
+    raise UserError(
+      f'{path} holds {theirs}, whose padding and BatchNorm are those of preset={presets[1]}; '
+      f'{name} has preset={presets[0]}. Give --model={theirs}, or leave --model out.'
+    )
+
+
+def _known(architecture: str, arguments: Mapping[str, Any]) -> str:
+  """Our name of a network of timm, '' for one that is not ours."""
   arguments = {key: value for key, value in arguments.items() if key != 'num_classes'}
   for name in list_models():
     record = network(name)
     if (record.timm, dict(record.timm_arguments)) == (architecture, arguments):
       return name
+  return ''
+
+
+def _our_name(architecture: str, arguments: Mapping[str, Any], path: pathlib.Path) -> str:
+  if name := _known(architecture, arguments):
+    return name
   known = sorted({network(name).timm for name in list_models()} - {''})
   raise UserError(
     f'{path}: {architecture!r} with {arguments} is not a network of ours; name one with --model. '

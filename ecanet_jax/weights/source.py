@@ -8,13 +8,22 @@ from typing import Any
 
 import flax.linen as nn
 import numpy as np
+from absl import logging
+from flax import traverse_util
 
 from ecanet_jax.data import presets
 from ecanet_jax.errors import UserError
 from ecanet_jax.models import create_model, network
 from ecanet_jax.models.registry import create_from_config
-from ecanet_jax.weights import files, folder
-from ecanet_jax.weights.convert import count_classes, from_torch, strip_prefixes
+from ecanet_jax.weights import difference, files, folder, hub
+from ecanet_jax.weights.classifier import replace_classifier
+from ecanet_jax.weights.convert import (
+  count_classes,
+  from_torch,
+  model_shapes,
+  strip_prefixes,
+)
+from ecanet_jax.weights.kernels import widen_kernels
 from ecanet_jax.weights.tensorflow import READERS
 
 
@@ -51,12 +60,14 @@ def read_source(
   weights: str = 'ema',
   step: int | str = 'last',
   preset: str = '',
+  widen: bool = False,
 ) -> Source:
   """Reads weights of any form.
 
   Args:
-    path: workdir of a training, directory of converted weights, timm folder (ours or timm's own),
-      or a .safetensors, .npz or PyTorch file; TensorFlow's as `tensorflow.READERS` has them.
+    path: workdir of a training, directory of converted weights, timm folder (ours or timm's own,
+      or 'hf-hub:OWNER/NAME', see hub.py), or a .safetensors, .npz or PyTorch file; TensorFlow's as
+      `tensorflow.READERS` has them.
     model: a recipe's `model` section, needed for a file; its `name` alone can stand for a folder
       whose architecture is not known. Without `num_classes` the file says how many.
     dialect: whose names a file has.
@@ -64,13 +75,14 @@ def read_source(
     step: of a training: 'last', 'best' or a number.
     preset: a name of `presets.PRESETS` for weights without preprocessing of their own; '' = the
       network's.
+    widen: zeros are put beside ECA kernels that are smaller than the network's (`widen_kernels`).
 
   Raises:
     UserError: nothing there to read, a damaged file, or one of another network.
   """
   from ecanet_jax.training.checkpoint import is_checkpoint
 
-  path = pathlib.Path(path)
+  path = pathlib.Path(hub.fetch_folder(str(path)) if hub.is_hub_name(path) else path)
   if preset:
     presets.preset(preset)  # a wrong name is known before anything is read
   if not path.exists() and dialect not in READERS:  # a TF1 checkpoint is the prefix of its files
@@ -80,8 +92,8 @@ def read_source(
   if is_checkpoint(path):
     return _checkpoint(path, weights, step, preset)
   if path.is_dir():
-    return _folder(path, model, preset)
-  return _file(path, model, dialect, weights, preset)
+    return _folder(path, model, preset, widen)
+  return _file(path, model, dialect, weights, preset, widen)
 
 
 def _checkpoint(path: pathlib.Path, weights: str, step: int | str, preset: str) -> Source:
@@ -93,7 +105,9 @@ def _checkpoint(path: pathlib.Path, weights: str, step: int | str, preset: str) 
   return Source(config['model'], data, 'as the checkpoint says', variables, {}, 'timm')
 
 
-def _folder(path: pathlib.Path, model: Mapping[str, Any] | None, preset: str) -> Source:
+def _folder(
+  path: pathlib.Path, model: Mapping[str, Any] | None, preset: str, widen: bool
+) -> Source:
   if not (path / folder.CONFIG).exists():
     raise UserError(
       f'{path} has neither checkpoints of a training nor the {folder.CONFIG} of a timm folder.'
@@ -107,12 +121,13 @@ def _folder(path: pathlib.Path, model: Mapping[str, Any] | None, preset: str) ->
     data, said = _preset(preset, record.name, record.timm_dialect, record.image_size)
     data |= found.data
     said = f'{said}, but for {", ".join(found.data)} of {folder.CONFIG}' if found.data else said
-  state_dict = strip_prefixes(found.state_dict)
-  variables = from_torch(create_from_config(found.model), state_dict, record.timm_dialect)
+  state_dict, variables = _read(found.model, found.state_dict, record.timm_dialect, widen)
   return Source(found.model, data, said, variables, state_dict, record.timm_dialect)
 
 
-def _file(path: pathlib.Path, model, dialect: str, weights: str, preset: str) -> Source:
+def _file(
+  path: pathlib.Path, model, dialect: str, weights: str, preset: str, widen: bool
+) -> Source:
   if not model:
     raise UserError(f'{path} does not say which network it is; give --model=NAME.')
   record = network(model['name'])
@@ -124,9 +139,17 @@ def _file(path: pathlib.Path, model, dialect: str, weights: str, preset: str) ->
     section['num_classes'] = (
       count_classes(registered, state_dict, dialect) or registered.num_classes
     )
-  variables = from_torch(create_from_config(section), state_dict, dialect)
+  state_dict, variables = _read(section, state_dict, dialect, widen)
   data, said = _preset(preset, record.name, dialect, record.image_size)
   return Source(section, data, said, variables, state_dict, dialect)
+
+
+def _read(section: Mapping[str, Any], state_dict, dialect: str, widen: bool):
+  """The state dict as it fits the network, and the network's variables."""
+  model, state_dict = create_from_config(section), strip_prefixes(state_dict)
+  if widen:
+    state_dict = widen_kernels(state_dict, model, dialect)
+  return state_dict, from_torch(model, state_dict, dialect)
 
 
 def _preset(name: str, model: str, dialect: str, image_size: int) -> tuple[dict[str, Any], str]:
@@ -141,13 +164,18 @@ def _refuse(preset: str, path: pathlib.Path) -> None:
 
 
 def load_pretrained(
-  directory: str | os.PathLike, *, weights: str = 'ema'
+  directory: str | os.PathLike, *, weights: str = 'ema', name: str = '', **overrides: Any
 ) -> tuple[nn.Module, dict[str, Any]]:
   """A network with its weights.
 
   Args:
-    directory: a timm folder, whoever wrote it; the workdir of a training; or converted weights.
+    directory: a timm folder, whoever wrote it, also as 'hf-hub:OWNER/NAME'; the workdir of a
+      training; or converted weights.
     weights: 'ema' or 'raw': of a training, averaged where there are any, or as trained.
+    name: of the network, which the directory then must hold; '' = the directory's.
+    **overrides: fields of the network that leave its arrays as they are, such as drop_path. Where
+      `num_classes` is not the directory's, the classifier is initialised afresh, with a line in the
+      log.
 
   Returns:
     The flax module, and {'params', 'batch_stats'} as numpy arrays: `model.apply(variables, images,
@@ -155,9 +183,27 @@ def load_pretrained(
     config.json.
 
   Raises:
-    UserError: nothing there to read, a damaged file, or a network that is not one of ours.
+    UserError: nothing there to read, a damaged file, or a network that is not one of ours or not
+      the one that was asked for.
   """
-  if not os.path.isdir(directory):
+  if not os.path.isdir(directory) and not hub.is_hub_name(directory):
     raise UserError(f'{directory} is not a directory; ecanet_jax.weights.read_source reads files.')
-  source = read_source(directory, weights=weights)
-  return source.create(), source.variables
+  source = read_source(directory, weights=weights, model={'name': name} if name else None)
+  section, variables = source.model, source.variables
+  if name and section['name'] != name:
+    raise UserError(f'{directory} holds {section["name"]}, not {name}.')
+  found, wanted = source.create().num_classes, overrides.pop('num_classes', None)
+  if wanted and wanted != found:
+    logging.warning(
+      '%s: the classifier of %d classes is left out; one of %d is initialised afresh and has to be '
+      'trained.', directory, found, wanted,
+    )
+    section, variables = replace_classifier(section, variables, wanted)
+  model = create_from_config({**section, **overrides})
+  difference.check(_shapes(model_shapes(model)), _shapes(variables), 'the weights do not fit')
+  return model, variables
+
+
+def _shapes(variables: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+  flat = traverse_util.flatten_dict(dict(variables), sep='/')
+  return {path: leaf.shape for path, leaf in flat.items()}

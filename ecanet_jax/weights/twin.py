@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import flax.linen as nn
 import numpy as np
 
-from ecanet_jax.models import create_model, list_models, network
+from ecanet_jax.models import list_models, network
 from ecanet_jax.models.record import Network
 
 # Fields of a network that change neither its arrays nor its logits in evaluation, and the number of
@@ -30,7 +30,7 @@ def find_record(model: nn.Module) -> Network | None:
   records = [network(name) for name in list_models()]
   same = [
     record for record in records
-    if record.family is type(model) and _same(create_model(record.name), model)
+    if record.family is type(model) and _same(record.family(**record.arguments), model)
   ]
   return next((record for record in same if record.timm), same[0] if same else None)
 

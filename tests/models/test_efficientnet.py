@@ -9,7 +9,8 @@ from ecanet_jax import create_model, list_models
 from ecanet_jax.errors import UserError
 from ecanet_jax.models import create_from_config
 from ecanet_jax.models.count import count
-from ecanet_jax.models.efficientnet import SCALE, compound_scaling, round_channels
+from ecanet_jax.models.efficientnet import compound_scaling, round_channels
+from ecanet_jax.models.efficientnet_networks import SCALE
 
 
 def attention(name, **overrides):

@@ -55,15 +55,23 @@ def randomise_statistics(twin):
       module.bias.data.normal_(0, 0.2, generator=generator)
 
 
-def check_logits(name, size, classes, dialect='timm', change=lambda variables: None, **arguments):
-  """Asserts that both networks give the same logits with timm's random weights and with ours.
+def check_bytes(model, state, dialect):
+  """Asserts that what is imported is exported again to the bit, in the same order."""
+  back = to_torch(model, from_torch(model, state, dialect), dialect)
+  assert list(back) == list(state)
+  for key, array in back.items():
+    assert array.dtype == state[key].dtype and array.tobytes() == state[key].tobytes(), key
+
+
+def check_logits(name, size, classes, dialect='timm', branch=1.0, **arguments):
+  """Asserts equal logits with timm's weights, imported, and with ours, exported; and equal bytes.
 
   Args:
     name: of the network.
     size: of the image, in pixels.
     classes: how many.
     dialect: of timm's keys.
-    change: applied to our random weights, in place.
+    branch: what the last BatchNorm of every bottleneck is multiplied with.
     **arguments: fields of our model.
   """
   model = create_model(name, num_classes=classes, **arguments)
@@ -72,14 +80,22 @@ def check_logits(name, size, classes, dialect='timm', change=lambda variables: N
   ours = compiled(model)
 
   randomise_statistics(twin)  # timm's weights here
+  for module_name, module in twin.named_modules():
+    if module_name.startswith('layer') and module_name.endswith('.bn3'):
+      module.weight.data *= branch
+      module.bias.data *= branch
   state = {key: tensor.numpy().copy() for key, tensor in twin.state_dict().items()}
   variables = from_torch(model, state, dialect)
   difference = relative(np.asarray(ours(variables, images)), twin_logits(twin, images))
   print(f'{name}: {difference:.1e} with the weights of timm')
   assert difference < 1e-5
+  check_bytes(model, state, dialect)
 
   variables = random_variables(model)  # our weights there
-  change(variables)
+  for module_name, module in variables['params'].items():
+    if module_name.startswith('blocks') and 'conv_3_bn' in module:
+      for array in ('scale', 'bias'):
+        module['conv_3_bn'][array] *= branch
   state = to_torch(model, variables, dialect)
   twin.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
   logits = np.asarray(ours(variables, images))

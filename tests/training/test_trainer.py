@@ -12,7 +12,7 @@ import pytest
 
 from configs import smoke
 from ecanet_jax.errors import UserError
-from ecanet_jax.training.checkpoint import load_evaluation, load_weights
+from ecanet_jax.training.checkpoint import load_evaluated, load_weights
 from ecanet_jax.training.metrics import read_metrics
 from ecanet_jax.training.trainer import Trainer
 from tests import programs
@@ -144,10 +144,10 @@ def test_weights_of_a_checkpoint(uninterrupted):
   config, variables = load_weights(uninterrupted[0])
   assert config['model']['name'] == 'tiny_efficientnet'
   assert variables['params']['classifier']['kernel'].shape == (32, 10)
-  name, text = load_evaluation(uninterrupted[0])
+  name, text = load_evaluated(uninterrupted[0])[2]
   assert name == 'synthetic' and text.startswith('top-1 ')
   assert text.endswith(' on all 200 images of test of synthetic, step 32')
-  assert load_evaluation(uninterrupted[0], ema=False) == ('synthetic', '')
+  assert load_evaluated(uninterrupted[0], ema=False)[2] == ('synthetic', '')
 
 
 def test_checkpoint_of_another_network(uninterrupted):

@@ -26,7 +26,8 @@ def assert_same_bytes(a, b):
 
 
 @pytest.mark.parametrize(('name', 'dialects'), [
-  ('efficientnet_b0', ['timm', 'lukemelas']),
+  ('efficientnet_b0', ['timm', 'torchvision']),
+  ('tf_efficientnet_b0', ['timm', 'lukemelas']),
   ('eca_efficientnet_b0', ['timm']),
   ('tf_efficientnet_lite0', ['timm', 'lukemelas']),
   ('mobilenetv2_100', ['timm']),
@@ -100,7 +101,7 @@ def test_other_attention_has_a_hint(file, network):
 
 
 def test_other_dialect_has_a_hint():
-  model = create_model('tiny_efficientnet', attention='se')
+  model = create_model('tiny_efficientnet', attention='se', preset='tf')
   state = to_torch(model, random_variables(model), 'lukemelas')
   with pytest.raises(UserError, match="keys look like the dialect 'lukemelas', not 'timm'"):
     from_torch(model, state, 'timm')

@@ -117,10 +117,38 @@ def test_without_pytorch(workdir, tmp_path, run):
   assert folder.read_bytes() == file.read_bytes()
 
 
+def test_widened_kernels(workdir, tmp_path, capsys):
+  from ecanet_jax.weights.kernels import kernel_sizes
+
+  model = create_model('tiny_efficientnet', num_classes=10)
+  state = to_torch(model, workdir[1])
+  for key in [key for key in state if key.endswith('se.conv.weight')]:
+    middle = state[key].shape[-1] // 2
+    state[key] = state[key][..., middle:middle + 1]
+  write_state_dict(str(tmp_path / 'w.safetensors'), state)
+  arguments = (tmp_path / 'w.safetensors', tmp_path / 'ours', '--model=tiny_efficientnet')
+  assert convert(*arguments) == 2
+  assert 'or widen the kernels with --widen' in capsys.readouterr().err
+  assert convert(*arguments, '--widen') == 0
+  wide = to_torch(model, load_weights(tmp_path / 'ours')[1])
+  assert kernel_sizes(model, wide) == kernel_sizes(model, to_torch(model, workdir[1]))
+
+
+def test_push(workdir, tmp_path, monkeypatch, capsys):
+  from ecanet_jax.weights import hub
+
+  pushed = []
+  monkeypatch.setattr(hub, 'check_repository', lambda name: None)
+  monkeypatch.setattr(hub, 'push_folder', lambda *what: pushed.append(what) or 'https://there')
+  assert convert(workdir[0], tmp_path / 'folder', '--push=someone/tiny') == 0
+  assert pushed == [(str(tmp_path / 'folder'), 'someone/tiny')]
+  assert 'folder -> https://there' in capsys.readouterr().out
+
+
 def test_other_dialect(tmp_path):
-  model = create_model('tiny_efficientnet', attention='se')
+  model = create_model('tiny_efficientnet', attention='se', preset='tf')
   config = get_config().to_dict()
-  config['model'] |= {'name': 'tiny_efficientnet', 'attention': {'kind': 'se'}}
+  config['model'] |= {'name': 'tiny_efficientnet', 'attention': {'kind': 'se'}, 'preset': 'tf'}
   config['data']['image_size'] = 32
   save_weights(tmp_path / 'w', config, random_variables(model))
   assert convert(tmp_path / 'w', tmp_path / 'w.safetensors', '--dialect=lukemelas') == 0
@@ -143,6 +171,10 @@ def test_other_dialect(tmp_path):
   (('WORKDIR', 'out', '--model=tiny_efficientnet'), 'leave --model out'),
   (('WORKDIR', 'full'), "holds 'note.txt'"),
   (('WORKDIR', 'out', '--preset=tf'), 'leave --preset out'),
+  (('WORKDIR', 'out', '--widen'), 'leave --widen out'),
+  (('WORKDIR', 'out', '--push=me'), "'me' is not a name of the hub; it must be OWNER/NAME"),
+  (('WORKDIR', 'out.npz', '--push=a/b'), 'only a folder that is made of a checkpoint is pushed'),
+  (('w.safetensors', 'out', '--push=a/b'), 'only a folder that is made of a checkpoint is pushed'),
   (('WORKDIR', 'out', '--num_classes=0'), '--num_classes=0 must be at least 1'),
   (('w.safetensors', 'out', '--model=tiny_efficientnet', '--preset=tff'), "Did you mean 'tf'?"),
   (('bad.npz', 'out', '--model=tiny_efficientnet'), 'bad.npz is not a complete npz file'),

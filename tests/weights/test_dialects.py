@@ -17,6 +17,7 @@ torch = pytest.importorskip('torch', reason='the other networks are in PyTorch')
 from tests.models import twins  # noqa: E402  after the check for PyTorch
 
 NARROW_VGG = {'stages': ((8, 1), (16, 2), (24, 1)), 'mlp': 32, 'num_classes': 5}
+TF_SE = {'attention': 'se', 'preset': 'tf'}
 NARROW_RESNET = {'depths': (1, 1, 1, 2), 'planes': 8, 'stem_width': 8, 'num_classes': 5}
 
 
@@ -30,7 +31,8 @@ def their_arrays(model, variables, dialect):
 
 
 @pytest.mark.parametrize(('name', 'arguments', 'dialects'), [
-  ('tiny_efficientnet', {'attention': 'se'}, ['timm', 'lukemelas', 'torchvision', 'tf1', 'keras']),
+  ('tiny_efficientnet', {'attention': 'se'}, ['timm', 'torchvision']),
+  ('tiny_efficientnet', TF_SE, ['timm', 'lukemelas', 'tf1', 'keras']),
   ('tiny_efficientnet', {'attention': 'eca'}, ['timm']),
   ('tiny_mobilenetv2', {}, ['timm', 'ecanet']),
   ('tiny_mobilenetv2', {'attention': 'none'}, ['timm', 'torchvision', 'ecanet']),
@@ -63,6 +65,7 @@ def check_twin(model, twin, dialect, size):
   difference = twins.relative(logits, twins.twin_logits(twin, images))
   print(f'{dialect}: {difference:.1e} with their weights')
   assert difference < 1e-5
+  twins.check_bytes(model, state, dialect)
 
   variables = random_variables(model)
   state = to_torch(model, variables, dialect)
@@ -74,17 +77,23 @@ def check_twin(model, twin, dialect, size):
   assert difference < 1e-5
 
 
-@pytest.mark.parametrize(('name', 'theirs', 'arguments'), [
-  ('efficientnet_b0', 'efficientnet_b0', {}),
-  ('resnet18', 'resnet18', {}),
-  ('mobilenetv2_100', 'mobilenet_v2', {}),
-  pytest.param('efficientnet_b5', 'efficientnet_b5', {'bn_eps': 1e-3}, marks=pytest.mark.slow),
+@pytest.mark.parametrize(('name', 'theirs'), [
+  ('efficientnet_b0', 'efficientnet_b0'),
+  ('resnet18', 'resnet18'),
+  ('mobilenetv2_100', 'mobilenet_v2'),
+  *(pytest.param(*names, marks=pytest.mark.slow) for names in (
+    ('efficientnet_b3', 'efficientnet_b3'),
+    ('tv_efficientnet_b5', 'efficientnet_b5'),
+    ('resnet50', 'resnet50'),
+    ('resnet152', 'resnet152'),
+    ('resnext50_32x4d', 'resnext50_32x4d'),
+  )),
 ])
-def test_logits_equal_torchvisions(name, theirs, arguments):
+def test_logits_equal_torchvisions(name, theirs):
   import torchvision
 
   twin = getattr(torchvision.models, theirs)(weights=None, num_classes=20)
-  check_twin(create_model(name, num_classes=20, **arguments), twin, 'torchvision', 64)
+  check_twin(create_model(name, num_classes=20), twin, 'torchvision', 64)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +107,9 @@ def test_every_efficientnet_has_torchvisions_arrays(i):
   norms = [module for module in twin.modules() if isinstance(module, torch.nn.BatchNorm2d)]
   expected = (1e-5, 0.1) if i < 5 else (1e-3, 0.01)
   assert {(norm.eps, norm.momentum) for norm in norms} == {expected}
-  assert_arrays(create_model(f'efficientnet_b{i}'), twin)
+  model = create_model(f'{"" if i < 5 else "tv_"}efficientnet_b{i}')
+  assert model.make_layers().preset.bn_eps == expected[0]
+  assert_arrays(model, twin)
 
 
 @pytest.mark.parametrize('name', ['vgg16', 'vgg16_bn'])
@@ -191,7 +202,8 @@ def test_logits_equal_moskomules():
 
 @pytest.mark.parametrize('dialect', ['torchvision', 'tf1', 'keras'])
 def test_imports_are_verified(dialect):
-  model = create_model('tiny_efficientnet', attention='se')
+  preset = 'torch' if dialect == 'torchvision' else 'tf'
+  model = create_model('tiny_efficientnet', attention='se', preset=preset)
   variables = random_variables(model)
   state = their_arrays(model, variables, dialect)
   assert verify(model, variables, state, dialect, image_size=32).max_abs == 0
@@ -208,6 +220,22 @@ def test_export_to_tensorflow_is_refused(dialect):
   model = create_model('tiny_efficientnet', attention='se')
   with pytest.raises(UserError, match=f'{dialect!r} is for import only.*lukemelas, timm, torchv'):
     to_torch(model, {}, dialect)
+
+
+@pytest.mark.parametrize(('name', 'dialect', 'reason'), [
+  ('efficientnet_b0', 'lukemelas', "TensorFlow's padding .* choose tf_efficientnet_"),
+  ('efficientnet_b0', 'keras', 'this one has preset=torch'),
+  ('efficientnet_b0', 'tf1', 'this one has preset=torch'),
+  ('tf_efficientnet_b0', 'torchvision', 'symmetric padding .* efficientnet_..., without tf_'),
+  ('efficientnet_b5', 'torchvision', 'eps 0.001 at this width; choose .* as tv_efficientnet_b5'),
+  ('tv_efficientnet_b5', 'lukemelas', 'choose tf_efficientnet_'),
+])
+def test_code_with_other_constants_is_refused(name, dialect, reason):
+  with pytest.raises(UserError, match=reason):
+    from_torch(create_model(name), {}, dialect)
+  if dialect not in ('keras', 'tf1'):
+    with pytest.raises(UserError, match=reason):
+      to_torch(create_model(name), {}, dialect)
 
 
 @pytest.mark.parametrize(('name', 'attention', 'dialect'), [
@@ -231,12 +259,12 @@ def test_other_dialect_has_a_hint(dialect):
 
 @pytest.mark.parametrize('dialect', ['tf1', 'keras'])
 def test_hints_know_tensorflows_names(dialect):
-  model = create_model('tiny_efficientnet', attention='se', num_classes=10)
+  model = create_model('tiny_efficientnet', **TF_SE, num_classes=10)
   state = their_arrays(model, random_variables(model), dialect)
   with pytest.raises(UserError, match='10 classes, the network 7'):
-    from_torch(create_model('tiny_efficientnet', attention='se', num_classes=7), state, dialect)
+    from_torch(create_model('tiny_efficientnet', **TF_SE, num_classes=7), state, dialect)
   with pytest.raises(UserError, match='Its attention is se, the network has none'):
-    bare = create_model('tiny_efficientnet', attention='none', num_classes=10)
+    bare = create_model('tiny_efficientnet', attention='none', preset='tf', num_classes=10)
     from_torch(bare, state, dialect)
 
 

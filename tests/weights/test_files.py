@@ -11,6 +11,7 @@ import pytest
 from ecanet_jax import create_model
 from ecanet_jax.errors import UserError
 from ecanet_jax.weights import read_state_dict, to_torch, write_state_dict
+from ecanet_jax.weights.convert import strip_prefixes
 from tests.weights.random_variables import random_variables
 
 STATE = {
@@ -180,6 +181,15 @@ def test_training_checkpoint(tmp_path, torch, tensors, weights, added, caplog):
   read = read_state_dict(str(tmp_path / 'w.pth.tar'), weights)
   assert_same(read, {key: array + added for key, array in STATE.items()})
   assert f'took {"state_dict_ema" if added else "state_dict"!r} out of' in caplog.text
+
+
+@pytest.mark.parametrize(('weights', 'added'), [('ema', 1), ('raw', 0)])
+def test_training_checkpoint_of_torchvision(tmp_path, torch, tensors, weights, added):
+  ema = {f'module.{key}': tensor + 1 for key, tensor in tensors.items()}
+  content = {'model': tensors, 'model_ema': ema, 'args': [1], 'optimizer': {'state': {}}}
+  torch.save(content, tmp_path / 'w.pth')
+  read = strip_prefixes(read_state_dict(str(tmp_path / 'w.pth'), weights))
+  assert_same(read, {key: array + added for key, array in STATE.items()})
 
 
 def test_bfloat16_is_read(tmp_path, torch):

@@ -1,5 +1,6 @@
 """Folders: timm reads ours, we read timm's, and none is ever half there."""
 
+import functools
 import json
 import os
 import pathlib
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+import ecanet_jax
 from configs.base import get_config
 from ecanet_jax import create_model, load_pretrained
 from ecanet_jax.errors import UserError
@@ -99,6 +101,40 @@ def test_load_pretrained(tmp_path):
   assert all(back[key].tobytes() == state[key].tobytes() for key in state)
   with pytest.raises(UserError, match='is not a directory'):
     load_pretrained(tmp_path / 'model.safetensors')
+
+
+def test_create_model_with_weights(tmp_path, caplog):
+  state = write(tmp_path)
+  create = functools.partial(ecanet_jax.create_model, 'tiny_efficientnet', pretrained=tmp_path)
+  model, variables = create(drop_path=0.1)
+  assert model == create_model('tiny_efficientnet', num_classes=10, drop_path=0.1)
+  assert to_torch(model, variables)['conv_stem.weight'].tobytes() == (
+    state['conv_stem.weight'].tobytes()
+  )
+  model, other = create(num_classes=3)
+  assert model.num_classes == 3 and other['params']['classifier']['bias'].shape == (3,)
+  assert 'the classifier of 10 classes is left out; one of 3 is initialised' in caplog.text
+  np.testing.assert_array_equal(
+    other['params']['stem']['kernel'], variables['params']['stem']['kernel']
+  )
+  with pytest.raises(UserError, match='does not fit the network'):
+    ecanet_jax.create_model('efficientnet_b0', pretrained=tmp_path)
+  with pytest.raises(UserError, match=r'weights do not fit .* missing \(params/.*attention/red'):
+    create(attention='se')
+
+
+def test_weights_of_another_padding_are_refused(tmp_path):
+  name = 'tf_efficientnet_lite0'
+  model = create_model(name, num_classes=3)
+  content = files.to_bytes(to_torch(model, random_variables(model)))
+  files.write_bytes(str(tmp_path / 'model.safetensors'), content)
+  (tmp_path / 'config.json').write_text(json.dumps({'architecture': name, 'num_classes': 3}))
+  assert read_folder(tmp_path).model['name'] == name
+  with pytest.raises(UserError, match=(
+    f'holds {name}, whose padding and BatchNorm are those of preset=tf; efficientnet_lite0 has '
+    f'preset=torch. Give --model={name}, or leave --model out'
+  )):
+    read_folder(tmp_path, 'efficientnet_lite0')
 
 
 def test_load_pretrained_of_a_folder_of_timm(tmp_path):

@@ -22,7 +22,9 @@ from ecanet_jax.weights.names.mobilenetv2 import MOBILENETV2
 from ecanet_jax.weights.names.resnet import RESNET
 from ecanet_jax.weights.names.vgg import VGG_16
 
-__all__ = ['FAMILIES', 'Dialect', 'Family', 'Module', 'dialect_of', 'family', 'modules']
+__all__ = [
+  'FAMILIES', 'Dialect', 'Family', 'Module', 'check_fit', 'dialect_of', 'family', 'modules',
+]
 
 FAMILIES: dict[type[nn.Module], Family] = {
   EfficientNet: EFFICIENTNET,
@@ -65,6 +67,16 @@ def dialect_of(model: nn.Module, dialect: str) -> Dialect:
     UserError: an unknown family or dialect.
   """
   return lookup(family(model).dialects, dialect, 'dialect')
+
+
+def check_fit(model: nn.Module, dialect: str) -> None:
+  """Returns where the dialect's code computes what the model does on the same arrays.
+
+  Raises:
+    UserError: it has another padding or another BatchNorm; the text says what to choose.
+  """
+  if reason := dialect_of(model, dialect).misfit(model):
+    raise UserError(f'dialect {dialect!r}: {reason}')
 
 
 def modules(model: nn.Module, dialect: str) -> Iterator[Module]:

@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 
+import flax.linen as nn
+
 from ecanet_jax.models.convnet import Block
 from ecanet_jax.weights import layout
 
@@ -26,6 +28,8 @@ class Dialect:
     layouts: how the arrays of each kind of layer lie and what they are called.
     separator: between the parts of a name.
     import_only: nobody reads what we would write.
+    misfit: what of a network with the same arrays is otherwise in their code, such as the padding,
+      and what to choose; '' where the network is theirs. No key tells such a mistake.
   """
 
   stem: Mapping[str, str]
@@ -36,6 +40,7 @@ class Dialect:
   layouts: layout.Kinds = dataclasses.field(default_factory=lambda: layout.KINDS)
   separator: str = '.'
   import_only: bool = False
+  misfit: Callable[[nn.Module], str] = lambda model: ''
 
   def prefix(self, block: Block, number: int) -> str:
     """What stands before the names of a block's modules."""

@@ -3,9 +3,36 @@
 timm's are MobileNetV2's too.
 """
 
+import flax.linen as nn
+
+from ecanet_jax.layers import PRESET
 from ecanet_jax.models.convnet import Block
 from ecanet_jax.weights import layout
 from ecanet_jax.weights.names.dialect import Dialect, Family
+
+
+def _not_tensorflows(model: nn.Module) -> str:
+  if model.preset == 'tf':
+    return ''
+  return (
+    "its networks have TensorFlow's padding and BatchNorm (preset tf), this one has preset="
+    f'{model.preset}; choose tf_efficientnet_..., or preset=tf.'
+  )
+
+
+def _not_torchvisions(model: nn.Module) -> str:
+  eps = 1e-5 if model.width < 1.6 else 1e-3  # B5 to B7 are a port of TensorFlow's weights
+  if model.preset != 'torch':
+    return (
+      f'its networks have symmetric padding (preset torch), this one has preset={model.preset}; '
+      'choose efficientnet_..., without tf_.'
+    )
+  if (model.bn_eps or PRESET[model.preset].bn_eps) != eps:
+    return f'its BatchNorm has eps {eps:g} at this width; choose bn_eps={eps:g}' + (
+      ' and bn_decay=0.99, as tv_efficientnet_b5, _b6 and _b7 have.' if eps == 1e-3 else '.'
+    )
+  return ''
+
 
 # huggingface/pytorch-image-models, timm/models/efficientnet.py and _efficientnet_blocks.py: a block
 # without expansion is a DepthwiseSeparableConv and counts its BatchNorms from the depthwise one.
@@ -53,6 +80,7 @@ _LUKEMELAS = Dialect(
   block='_blocks.{number}.',
   variants={'plain': _LUKEMELAS_BLOCK, 'expanded': _LUKEMELAS_BLOCK},
   head={'head': '_conv_head', 'head_bn': '_bn1', 'classifier': '_fc'},
+  misfit=_not_tensorflows,
 )
 
 
@@ -76,7 +104,7 @@ def _torchvision(expanded: bool) -> dict[str, str]:
 # pytorch/vision, torchvision/models/efficientnet.py. It has SE in every block and nothing else; a
 # network without SE keeps these numbers, which is then a naming of ours. Its B5 to B7 are a port of
 # TensorFlow's: there BatchNorm has eps 1e-3 and momentum 0.01, with the same symmetric padding,
-# which is our network with bn_eps=1e-3, bn_decay=0.99.
+# which are our tv_efficientnet_b5 to _b7.
 _TORCHVISION = Dialect(
   stem={'stem': 'features.0.0', 'stem_bn': 'features.0.1'},
   block='features.{stage1}.{index}.',
@@ -86,6 +114,7 @@ _TORCHVISION = Dialect(
     'head_bn': 'features.{after_stage}.1',
     'classifier': 'classifier.1',
   },
+  misfit=_not_torchvisions,
 )
 
 # tensorflow/tpu, models/official/efficientnet: variables of a block are counted by their class, in
@@ -121,6 +150,7 @@ _TF1 = Dialect(
   layouts=layout.TENSORFLOW,
   separator='/',
   import_only=True,
+  misfit=_not_tensorflows,
 )
 
 
@@ -148,6 +178,7 @@ _KERAS = Dialect(
   layouts=layout.TENSORFLOW,
   separator='/',
   import_only=True,
+  misfit=_not_tensorflows,
 )
 
 EFFICIENTNET = Family(
