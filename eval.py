@@ -39,11 +39,13 @@ flags.mark_flags_as_required(['config'])
 
 def main() -> None:
   keep_freed_memory()
+  from ecanet_jax.compilation import keep_compiled_programs
   from ecanet_jax.training import sharding
   from ecanet_jax.training.evaluate_weights import evaluate_weights
 
   if bool(WORKDIR.value) == bool(WEIGHTS_FILE.value):
     raise UserError('give either --workdir=DIR or --weights_file=PATH.')
+  keep_compiled_programs()
   sharding.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
   evaluate_weights(
     CONFIG.value, WORKDIR.value or WEIGHTS_FILE.value, checkpoint=CHECKPOINT.value,

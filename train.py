@@ -24,9 +24,11 @@ flags.mark_flags_as_required(['config', 'workdir'])
 
 def main() -> None:
   keep_freed_memory()
+  from ecanet_jax.compilation import keep_compiled_programs
   from ecanet_jax.training import sharding
   from ecanet_jax.training.trainer import train_and_evaluate
 
+  keep_compiled_programs()
   sharding.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
   train_and_evaluate(CONFIG.value, WORKDIR.value)
 

@@ -78,6 +78,7 @@ def get_config() -> config_dict.ConfigDict:
   config.data.data_dir = ''  # TFDS directory or image folder; '' = TFDS's own default
   config.data.train_split = 'train'
   config.data.eval_split = 'validation'
+  config.data.resident = False  # small sets: images stay on the device; augmented as in memory
   config.data.image_size = 224  # pixels, height = width, training and evaluation
   config.data.crop = 'inception'  # training: inception (random area and aspect) | center
   config.data.area = (0.08, 1.0)  # inception crop: fraction of the image's area
@@ -120,9 +121,12 @@ def get_config() -> config_dict.ConfigDict:
 
   config.compute_dtype = 'float32'  # float32 | bfloat16; parameters and statistics stay float32
 
-  # Which form of a hot function to use; auto = the measured choice of the backend.
+  # How it is computed: results differ by rounding alone. auto = the measured choice of the backend.
   config.ops = config_dict.ConfigDict()
-  config.ops.depthwise = 'auto'  # auto | shift | lax
+  config.ops.depthwise = 'auto'  # auto | native (needs a C++ compiler) | shift | lax
+  config.ops.batch_norm = 'auto'  # auto | native | plain
+  config.ops.fold_batch_norm = True  # evaluation: BatchNorm inside the convolutions' weights
+  config.ops.remat = 'none'  # less memory: none | elementwise (convolutions are kept) | blocks
 
   # When to look, and when to save.
   config.log_steps = 100

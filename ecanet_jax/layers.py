@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 from ecanet_jax.errors import UserError
 from ecanet_jax.initializers import fan_out_normal
+from ecanet_jax.ops.batch_norm import ACTIVATIONS, batch_norm, scale_shift
 from ecanet_jax.ops.depthwise import depthwise_conv
 
 ACTIVATION: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -23,6 +25,9 @@ ACTIVATION: dict[str, Callable[[jax.Array], jax.Array]] = {
   'relu6': nn.relu6,
   'hard_swish': nn.hard_swish,
 }
+
+
+CONV = 'conv'  # what `jax.checkpoint` policies call the output of a convolution of `Layers`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +77,17 @@ def explicit_padding(
   return tuple((t // 2, t - t // 2) for t in total)
 
 
-class Conv(nn.Module):
+class Biased(nn.Module):
+  """What convolutions share: a bias, with the activation behind it where there is one."""
+
+  def biased(self, y, activation: str):
+    bias = self.param('bias', nn.initializers.zeros, (y.shape[-1],))
+    if not activation:
+      return y + bias.astype(y.dtype)[(None,) * (y.ndim - 1)]
+    return scale_shift(y, jnp.ones_like(bias), bias, activation)
+
+
+class Conv(Biased):
   """k x k convolution, of all channels or in groups; `kernel` is `[kh, kw, in / groups, out]`."""
 
   features: int
@@ -84,7 +99,7 @@ class Conv(nn.Module):
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x, activation: str = ''):
     k = self.kernel_size
     size = (k, k) if isinstance(k, int) else k
     kernel = self.param(
@@ -95,13 +110,10 @@ class Conv(nn.Module):
       explicit_padding(self.padding, x.shape[1:3], k, self.stride),
       dimension_numbers=('NHWC', 'HWIO', 'NHWC'), feature_group_count=self.groups,
     )
-    if self.use_bias:
-      bias = self.param('bias', nn.initializers.zeros, (self.features,))
-      y += bias.astype(self.dtype)[None, None, None]
-    return y
+    return self.biased(y, activation) if self.use_bias else y
 
 
-class PointwiseConv(nn.Module):
+class PointwiseConv(Biased):
   """1x1 convolution as one product of `[B*H*W, in]` and `kernel` `[in, out]`."""
 
   features: int
@@ -110,35 +122,36 @@ class PointwiseConv(nn.Module):
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x, activation: str = ''):
     if self.stride > 1:
       x = x[:, :: self.stride, :: self.stride]
     kernel = self.param('kernel', fan_out_normal, (x.shape[-1], self.features))
     flat = x.reshape(-1, x.shape[-1]).astype(self.dtype)  # [..., in] -> [N, in]
     y = flat @ kernel.astype(self.dtype)
     if self.use_bias:
-      bias = self.param('bias', nn.initializers.zeros, (self.features,))
-      y += bias.astype(self.dtype)[None]
+      y = self.biased(y, activation)
     return y.reshape(*x.shape[:-1], self.features)
 
 
-class DepthwiseConv(nn.Module):
-  """k x k convolution of every channel by itself, without bias; `kernel` is `[k, k, C]`."""
+class DepthwiseConv(Biased):
+  """k x k convolution of every channel by itself; `kernel` is `[k, k, C]`."""
 
   kernel_size: int
   stride: int
   padding: str
+  use_bias: bool = False
   implementation: str = 'auto'
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x, activation: str = ''):
     k = self.kernel_size
     kernel = self.param('kernel', fan_out_normal, (k, k, x.shape[-1]))
-    return depthwise_conv(
+    y = depthwise_conv(
       x.astype(self.dtype), kernel.astype(self.dtype), self.stride,
       explicit_padding(self.padding, x.shape[1:3], k, self.stride), self.implementation,
     )
+    return self.biased(y, activation) if self.use_bias else y
 
 
 class BatchNorm(nn.Module):
@@ -146,17 +159,24 @@ class BatchNorm(nn.Module):
 
   Under jit the batch is the global one: with `groups` = 1 the statistics are those of all devices
   together; with as many groups as devices, every device normalises its own images and nothing is
-  communicated. Running statistics are the mean over the groups. One pass gives mean and variance:
-  the running mean is subtracted first, which keeps E[d^2] - E[d]^2 exact when means are large.
+  communicated. Running statistics are the mean over the groups.
   """
 
   preset: Preset
   groups: int = 1
   frozen: bool = False  # running statistics in training too
+  implementation: str = 'auto'
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
-  def __call__(self, x, train: bool):
+  def __call__(self, x, train: bool, activation: str = ''):
+    """Normalises `[B, H, W, C]`.
+
+    Args:
+      x: the images.
+      train: with the batch's own statistics.
+      activation: one of `ops.batch_norm.ACTIVATIONS`, applied to the result.
+    """
     channels = x.shape[-1]
     scale = self.param('scale', nn.initializers.ones, (channels,))
     bias = self.param('bias', nn.initializers.zeros, (channels,))
@@ -165,41 +185,36 @@ class BatchNorm(nn.Module):
     if not train or self.frozen:
       inverse = scale * lax.rsqrt(var.value + self.preset.bn_eps)
       shift = bias - mean.value * inverse
-      y = x.astype(jnp.float32) * inverse[None, None, None] + shift[None, None, None]
-      return y.astype(self.dtype)
+      return scale_shift(x, inverse, shift, activation, self.implementation).astype(self.dtype)
     if x.shape[0] % self.groups:
       raise UserError(
         f'batch of {x.shape[0]} does not divide by bn_groups={self.groups}; '
         'bn_groups must divide the global batch.'
       )
-    grouped = x.reshape(self.groups, -1, *x.shape[1:])  # [B, H, W, C] -> [G, B/G, H, W, C]
-    count = grouped.size // (self.groups * channels)
-    origin = lax.stop_gradient(mean.value)
-    centred = grouped.astype(jnp.float32) - origin[None, None, None, None]
-    first = centred.mean((1, 2, 3))  # [G, C]
-    second = jnp.square(centred).mean((1, 2, 3))
-    batch_var = jnp.maximum(second - jnp.square(first), 0.0)
-    batch_mean = first + origin[None]
+    grouped = x.reshape(self.groups, -1, channels).astype(self.dtype)  # -> [G, B/G * H * W, C]
+    y, batch_mean, batch_var = batch_norm(
+      grouped, scale, bias, mean.value, self.preset.bn_eps, activation, self.implementation
+    )
     if not self.is_initializing():
+      count = grouped.shape[1]
       unbias = count / max(count - 1, 1) if self.preset.unbiased_variance else 1.0
       decay = self.preset.bn_decay
       mean.value = decay * mean.value + (1 - decay) * batch_mean.mean(0)
       var.value = decay * var.value + (1 - decay) * unbias * batch_var.mean(0)
-    inverse = scale[None] * lax.rsqrt(batch_var + self.preset.bn_eps)  # [G, C]
-    shift = bias[None] - batch_mean * inverse
-    over = (slice(None), None, None, None)
-    y = grouped.astype(jnp.float32) * inverse[over] + shift[over]
-    return y.astype(self.dtype).reshape(x.shape)
+    return y.reshape(x.shape)
 
 
 class Activation(nn.Module):
-  """A name of ACTIVATION, applied to every value; a module, so that a count can see it."""
+  """A name of ACTIVATION, applied to every value; a module, so that a count can see it.
+
+  Where the layer before has applied it already, `done`, the values stay as they are.
+  """
 
   kind: str
 
   @nn.compact
-  def __call__(self, x):
-    return ACTIVATION[self.kind](x)
+  def __call__(self, x, done: bool = False):
+    return x if done else ACTIVATION[self.kind](x)
 
 
 class Pool(nn.Module):
@@ -253,7 +268,9 @@ class Layers:
     bn_groups: see `BatchNorm`.
     frozen_bn: BatchNorm uses its running statistics in training too, and leaves them alone.
     depthwise: implementation of the depthwise convolution, see `ops.depthwise`.
+    batch_norm: implementation of BatchNorm in training, see `ops.batch_norm`.
     dtype: what the layers compute in.
+    folded: convolutions hold the BatchNorm behind them, see `models.fold`; not for training.
   """
 
   preset: Preset
@@ -261,33 +278,57 @@ class Layers:
   bn_groups: int = 1
   frozen_bn: bool = False
   depthwise: str = 'auto'
+  batch_norm: str = 'auto'
   dtype: jnp.dtype = jnp.float32
+  folded: bool = False
 
   def conv(
     self, x, name: str, features: int, kernel: int | tuple[int, int] = 1, stride: int = 1,
-    groups: int = 1, use_bias: bool = False, padding: str = '',
+    groups: int = 1, use_bias: bool = False, padding: str = '', activation: str = '',
   ):
-    """A convolution in the form that its sizes ask for: product, depthwise, or general."""
+    """A convolution in the form that its sizes ask for: product, depthwise, or general.
+
+    With a bias it can apply one of `ops.batch_norm.ACTIVATIONS` too.
+    """
     channels = x.shape[-1]
-    if kernel == 1 and groups == 1:
-      return PointwiseConv(features, stride, use_bias, self.dtype, name=name)(x)
     padding = padding or self.preset.padding
-    if groups == channels == features and not use_bias:
-      return DepthwiseConv(kernel, stride, padding, self.depthwise, self.dtype, name=name)(x)
-    return Conv(features, kernel, stride, padding, groups, use_bias, self.dtype, name=name)(x)
+    common = {'use_bias': use_bias, 'dtype': self.dtype, 'name': name}
+    if kernel == 1 and groups == 1:
+      conv = PointwiseConv(features, stride, **common)
+    elif groups == channels == features:
+      conv = DepthwiseConv(kernel, stride, padding, implementation=self.depthwise, **common)
+    else:
+      conv = Conv(features, kernel, stride, padding, groups, **common)
+    return checkpoint_name(conv(x, activation), CONV)
 
-  def norm(self, x, name: str, train: bool):
-    return BatchNorm(self.preset, self.bn_groups, self.frozen_bn, self.dtype, name=name)(x, train)
+  def norm(self, x, name: str, train: bool, activation: str = ''):
+    module = BatchNorm(
+      self.preset, self.bn_groups, self.frozen_bn, self.batch_norm, self.dtype, name=name
+    )
+    return module(x, train, activation)
 
-  def act(self, x):
-    return Activation(self.activation)(x)
+  def act(self, x, done: bool = False):
+    return Activation(self.activation)(x, done)
 
   def conv_bn(self, x, name: str, train: bool, features: int, kernel=1, stride=1, *, act=True,
               **options):
-    """Convolution `name`, BatchNorm `name`_bn, and the activation unless `act` is False."""
-    x = self.conv(x, name, features, kernel, stride, **options)
-    x = self.norm(x, f'{name}_bn', train)
-    return self.act(x) if act else x
+    """Convolution `name`, BatchNorm `name`_bn, and the activation unless `act` is False.
+
+    A folded network has no `name`_bn: it is in the convolution's kernel and bias.
+
+    Raises:
+      UserError: training of a folded network.
+    """
+    fused = self.activation if act and self.activation in ACTIVATIONS else ''
+    if self.folded:
+      if train:
+        raise UserError('a network with folded BatchNorm cannot be trained; train the original.')
+      options |= {'use_bias': True, 'activation': fused}
+      x = self.conv(x, name, features, kernel, stride, **options)
+    else:
+      x = self.conv(x, name, features, kernel, stride, **options)
+      x = self.norm(x, f'{name}_bn', train, fused)
+    return self.act(x, done=bool(fused)) if act else x
 
   def depthwise_bn(self, x, name: str, train: bool, kernel: int, stride: int = 1):
     """Depthwise convolution, BatchNorm and activation."""

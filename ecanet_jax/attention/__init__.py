@@ -62,12 +62,12 @@ class Attend:
     if self._position:
       self._module = ATTENTION[spec.kind](spec, slot, layers, name='attention')
 
-  def __call__(self, position: str, x):
-    return self._module(x, self._train) if position == self._position else x
+  def at(self, position: str) -> bool:
+    """Whether the attention is there; at 'conv' it replaces the k x k convolution."""
+    return position == self._position
 
-  def convolution(self, x, ordinary: Callable):
-    """The k x k convolution of x: the attention's own one where it replaces it, or `ordinary`."""
-    return self._module(x, self._train) if self._position == 'conv' else ordinary(x)
+  def __call__(self, position: str, x):
+    return self._module(x, self._train) if self.at(position) else x
 
 
 def check(

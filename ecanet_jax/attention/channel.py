@@ -14,10 +14,7 @@ from ecanet_jax.attention.slot import Attention, Slot
 from ecanet_jax.errors import UserError
 from ecanet_jax.initializers import fan_in_normal, fan_out_normal
 from ecanet_jax.layers import Activation, Layers, PointwiseConv
-
-
-def _mean(x: jax.Array) -> jax.Array:
-  return x.astype(jnp.float32).mean((1, 2), keepdims=True)
+from ecanet_jax.ops import attention as ops
 
 
 def _max(x: jax.Array) -> jax.Array:
@@ -26,9 +23,9 @@ def _max(x: jax.Array) -> jax.Array:
 
 # [B, H, W, C] -> [B, 1, 1, C]; 'both' [B, 2, 1, C]; 'none' leaves every pixel.
 SQUEEZE: dict[str, Callable[[jax.Array], jax.Array]] = {
-  'mean': _mean,
+  'mean': ops.squeeze,
   'max': _max,
-  'both': lambda x: jnp.concatenate([_mean(x), _max(x)], 1),
+  'both': lambda x: jnp.concatenate([ops.squeeze(x), _max(x)], 1),
   'none': lambda x: x.astype(jnp.float32),
 }
 
@@ -70,7 +67,7 @@ class ChannelAttention(nn.Module):
     weights = GATE[self.spec.gate](logits)
     self.sow('intermediates', 'squeeze', squeezed)
     self.sow('intermediates', 'weights', weights)
-    return x * weights.astype(self.layers.dtype)
+    return ops.reweight(x, weights.astype(self.layers.dtype))
 
   def excite(self, y: jax.Array) -> jax.Array:
     """Logits `[..., C]` of squeezed values `[..., C]`."""

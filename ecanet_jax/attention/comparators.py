@@ -74,10 +74,8 @@ class DoubleAttention(_Comparator):
     self.sow('intermediates', 'weights', gather)
     gathered = Product('bpm,bpn->bmn')(features.astype(jnp.float32), gather)
     y = Product('bmn,bpn->bpm')(gathered, distribute)
-    y = PointwiseConv(channels, use_bias=True, dtype=self.layers.dtype, name='extend')(
-      y.reshape(batch, height, width, channels // 2)
-    )
-    return x + self.layers.norm(y, 'extend_bn', train)
+    y = y.reshape(batch, height, width, channels // 2)
+    return x + self.layers.conv_bn(y, 'extend', train, channels, act=False, use_bias=True)
 
 
 class RowConv(nn.Module):
@@ -103,8 +101,8 @@ class GSoP(_Comparator):
   def __call__(self, x, train: bool):
     layers = self.layers
     y = nn.relu(x)
-    y = PointwiseConv(self.reduced, use_bias=True, dtype=layers.dtype, name='reduce')(y)
-    y = nn.relu(layers.norm(y, 'reduce_bn', train)).astype(jnp.float32)
+    y = layers.conv_bn(y, 'reduce', train, self.reduced, act=False, use_bias=True)
+    y = nn.relu(y).astype(jnp.float32)
     y = y.reshape(y.shape[0], -1, self.reduced)  # [B, N, 128]
     y -= y.mean(1, keepdims=True)
     covariance = Product('bpc,bpd->bcd')(y, y) / y.shape[1]

@@ -4,6 +4,8 @@ Everything is computed from one stateless draw that is seeded by the image, so t
 epoch always becomes the same pixels, wherever and whenever it is read.
 """
 
+import math
+
 from ecanet_jax.data.engine import tensorflow
 
 tf = tensorflow()
@@ -33,30 +35,20 @@ def inception_crop(height, width, values, area, aspect):
   Returns:
     int32 [4]: top, left, height, width.
   """
-  full_height, full_width = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
-  low, high = tf.math.log(float(aspect[0])), tf.math.log(float(aspect[1]))
-  wanted = full_height * full_width * (area[0] + (area[1] - area[0]) * values[:, 0])
+  full = tf.cast(tf.stack([[height], [width]]), tf.float32)
+  low, high = math.log(aspect[0]), math.log(aspect[1])
+  wanted = full[0] * full[1] * (area[0] + (area[1] - area[0]) * values[:, 0])
   shape = tf.exp(low + (high - low) * values[:, 1])
-  heights, widths = tf.round(tf.sqrt(wanted / shape)), tf.round(tf.sqrt(wanted * shape))
-  fits = (heights >= 1) & (widths >= 1) & (heights <= full_height) & (widths <= full_width)
-  tops = tf.floor((full_height - heights + 1) * values[:, 2])
-  lefts = tf.floor((full_width - widths + 1) * values[:, 3])
-  boxes = tf.stack([tops, lefts, heights, widths], axis=1)
+  sides = tf.round(tf.sqrt(tf.stack([wanted / shape, wanted * shape])))
+  fits = tf.reduce_all((sides >= 1) & (sides <= full), 0)
+  corners = tf.floor((full - sides + 1) * tf.transpose(values[:, 2:]))
 
-  ratio = full_width / full_height
-  last_width = tf.where(ratio > aspect[1], tf.round(full_height * aspect[1]), full_width)
-  last_height = tf.where(ratio < aspect[0], tf.round(full_width / aspect[0]), full_height)
-  last_width, last_height = tf.maximum(last_width, 1), tf.maximum(last_height, 1)
-  last = tf.stack(
-    [
-      tf.floor((full_height - last_height) / 2),
-      tf.floor((full_width - last_width) / 2),
-      last_height,
-      last_width,
-    ]
-  )
-  box = tf.where(tf.reduce_any(fits), boxes[tf.argmax(fits)], last)
-  return tf.cast(box, tf.int32)
+  limit = tf.round(full[::-1] * tf.constant([[1 / aspect[0]], [aspect[1]]], tf.float32))
+  last = tf.maximum(tf.minimum(full, limit), 1)
+  # The last column fits always: argmax takes the first that does.
+  boxes = tf.concat([tf.concat([corners, sides], 0), tf.concat([(full - last) // 2, last], 0)], 1)
+  fits = tf.concat([fits, [True]], 0)
+  return tf.cast(tf.gather(boxes, tf.argmax(fits), axis=1), tf.int32)
 
 
 def center_crop(height, width, fraction: float):

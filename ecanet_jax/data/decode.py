@@ -23,7 +23,7 @@ _CROPS = {
     height, width, fraction
   ),
 }
-_METHODS = {'bicubic': 'bicubic', 'bilinear': 'bilinear'}
+_KERNELS = {'bicubic': 'keyscubic', 'bilinear': 'triangle'}
 
 
 def decode(data):
@@ -77,10 +77,29 @@ def is_jpeg(data):
 
 
 def resize(image, size: int, interpolation: str):
-  """Resizes uint8 [h, w, 3] to uint8 [size, size, 3], antialiased, rounded and clipped."""
-  image = tf.image.resize(image, [size, size], method=interpolation, antialias=True)
-  image = tf.saturate_cast(tf.round(image), tf.uint8)
-  return tf.ensure_shape(image, [size, size, 3])
+  """Resizes uint8 [h, w, 3] to uint8 [size, size, 3], antialiased, rounded and clipped.
+
+  The values are those of tf.image.resize(..., antialias=True). Its columns are a loop over single
+  pixels of three channels; here each direction works on whole rows, which takes two thirds of the
+  time, transpositions included.
+  """
+  kernel = lookup(_KERNELS, interpolation, 'interpolation (data.interpolation)')
+  height, width = tf.unstack(tf.shape(image)[:2])
+  image = tf.reshape(_resize_rows(image, height, 3 * width, size, kernel), [size, width, 3])
+  image = tf.transpose(image, [1, 0, 2])
+  image = _resize_rows(image, width, 3 * size, size, kernel)
+  image = tf.saturate_cast(tf.round(tf.reshape(image, [size, size, 3])), tf.uint8)
+  return tf.transpose(image, [1, 0, 2])
+
+
+def _resize_rows(image, rows, row_size, size: int, kernel: str):
+  """From `rows` rows of `row_size` values to float32 [1, 1, size, row_size]."""
+  # To this operation a row is one pixel with many channels.
+  return tf.raw_ops.ScaleAndTranslate(
+    images=tf.reshape(image, [1, 1, rows, row_size]), size=[1, size],
+    scale=tf.stack([1.0, size / tf.cast(rows, tf.float32)]), translation=[0.0, 0.0],
+    kernel_type=kernel, antialias=True,
+  )
 
 
 def train_transform(data_config):
@@ -92,7 +111,7 @@ def train_transform(data_config):
   Raises:
     UserError: an unknown crop or interpolation.
   """
-  interpolation = lookup(_METHODS, data_config.interpolation, 'interpolation (data.interpolation)')
+  interpolation = data_config.interpolation
   crop = lookup(_CROPS, data_config.crop, 'crop (data.crop)')
   area, aspect = tuple(data_config.area), tuple(data_config.aspect)
   choose = functools.partial(crop, area=area, aspect=aspect, fraction=data_config.crop_fraction)
@@ -114,7 +133,7 @@ def eval_transform(data_config):
   The central square whose side is crop_fraction of the shorter side, resized to image_size.
   """
   size, fraction = data_config.image_size, data_config.crop_fraction
-  interpolation = lookup(_METHODS, data_config.interpolation, 'interpolation (data.interpolation)')
+  interpolation = data_config.interpolation
 
   def transform(data):
     box = functools.partial(augment.center_crop, fraction=fraction)

@@ -87,15 +87,26 @@ def augment(images, keys, indices, *, shift: int, flip: bool) -> np.ndarray:
   Returns:
     uint8 [n, H, W, 3].
   """
-  draws = order.uniform(keys, indices, 3)
+  offset, mirror = draw(keys, indices, shift=shift, flip=flip)
   row = np.arange(images.shape[1])
   column = np.broadcast_to(np.arange(images.shape[2]), (len(images), images.shape[2]))
-  if flip:
-    column = np.where(draws[:, 2:] < 0.5, column[:, ::-1], column)
-  offset = np.floor(draws[:, :2] * (2 * shift + 1)).astype(np.int64) - shift
+  column = np.where(mirror[:, None], column[:, ::-1], column)
   row = np.clip(row + offset[:, :1], 0, images.shape[1] - 1)
   column = np.clip(column + offset[:, 1:], 0, images.shape[2] - 1)
   return images[np.arange(len(images))[:, None, None], row[:, :, None], column[:, None, :]]
+
+
+def draw(keys, indices, *, shift: int, flip: bool) -> tuple[np.ndarray, np.ndarray]:
+  """Returns what `augment` does: (offset int64 [n, 2], rows and columns; mirror bool [n])."""
+  draws = order.uniform(keys, indices, 3)
+  offset = np.floor(draws[:, :2] * (2 * shift + 1)).astype(np.int64) - shift
+  return offset, (draws[:, 2] < 0.5) & flip
+
+
+def largest_shift(crop: str, size: int) -> int:
+  """Returns how far `augment` shifts images of `size` pixels for a value of data.crop."""
+  divisor = lookup(_CROPS, crop, 'crop (data.crop)')
+  return size // divisor if divisor else 0
 
 
 class MemorySource:
@@ -105,8 +116,7 @@ class MemorySource:
     data = config.data
     size = require_square(config)
     self._seed, self._batch_size, self._flip = config.seed, config.batch_size, data.flip
-    divisor = lookup(_CROPS, data.crop, 'crop (data.crop)')
-    self._shift = size // divisor if divisor else 0
+    self._shift = largest_shift(data.crop, size)
     splits = load(data.name, size, data.interpolation)
     self._train = lookup(splits, data.train_split, 'split (data.train_split)')
     self._eval = lookup(splits, data.eval_split, 'split (data.eval_split)')

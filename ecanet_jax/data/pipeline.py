@@ -183,6 +183,8 @@ def _spec() -> dict:
 def _options(threads: int):
   options = tf.data.Options()
   options.deterministic = True
+  # An image is one thread's work; its operations must not wait for others.
+  options.threading.max_intra_op_parallelism = 1
   if threads:
     options.threading.private_threadpool_size = threads
   return options

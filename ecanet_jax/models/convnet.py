@@ -16,6 +16,19 @@ from ecanet_jax.attention import ATTENTION, Attend, Attention, Slot, check, plac
 from ecanet_jax.errors import UserError, lookup
 
 
+def _remat(policy: Callable | None) -> Callable:
+  # Argument 2 is `train`, after self and x.
+  return lambda module: nn.remat(module, static_argnums=(2,), policy=policy)
+
+
+# What training keeps of a block for its gradient; the rest is computed again.
+REMAT: dict[str, Callable] = {
+  'none': lambda module: module,  # everything that the gradient needs
+  'elementwise': _remat(jax.checkpoint_policies.save_only_these_names(layers.CONV)),
+  'blocks': _remat(None),  # its input alone
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Block:
   """Static facts of one block; stage and index count from 0.
@@ -99,7 +112,10 @@ class ConvNet(nn.Module):
     frozen_stages: stem and so many stages are left as they are in training; 0 = none, not the stem.
     frozen_bn: BatchNorm uses and keeps its running statistics in training, in the whole network.
     depthwise: implementation of the depthwise convolution, see `ops.depthwise`.
+    norm_op: implementation of BatchNorm in training, see `ops.batch_norm`.
     dtype: what the layers compute in; parameters, statistics and logits are float32.
+    remat: a name of REMAT: what training keeps of each block for its gradient.
+    folded: without the BatchNorms behind convolutions; made by `models.fold`, not for training.
   """
 
   attention: Attention = Attention()
@@ -114,7 +130,10 @@ class ConvNet(nn.Module):
   frozen_stages: int = 0
   frozen_bn: bool = False
   depthwise: str = 'auto'
+  norm_op: str = 'auto'
   dtype: jnp.dtype = jnp.float32
+  remat: str = 'none'
+  folded: bool = False
 
   positions = ()  # the places for attention in this family's blocks
   standard = ''  # the one that its papers use
@@ -133,6 +152,7 @@ class ConvNet(nn.Module):
     """Raises UserError for a combination that this family does not have."""
     lookup(layers.PRESET, self.preset, 'preset')
     lookup(layers.ACTIVATION, self.activation, 'activation')
+    lookup(REMAT, self.remat, 'remat')
     for field in ('dropout', 'drop_path'):
       if not 0 <= getattr(self, field) < 1:
         raise UserError(f'{field}={getattr(self, field)} must be at least 0 and below 1.')
@@ -181,7 +201,8 @@ class ConvNet(nn.Module):
     if self.bn_eps is not None:
       preset = dataclasses.replace(preset, bn_eps=self.bn_eps)
     return layers.Layers(
-      preset, self.activation, self.bn_groups, self.frozen_bn, self.depthwise, self.dtype
+      preset, self.activation, self.bn_groups, self.frozen_bn, self.depthwise, self.norm_op,
+      self.dtype, self.folded,
     )
 
   def is_frozen(self, module: str) -> bool:
@@ -205,9 +226,10 @@ class ConvNet(nn.Module):
       layer: the network's layers.
     """
     blocks = list(self.blocks())
+    remat = REMAT[self.remat]
     for i, block in enumerate(blocks):
       frozen = block.stage < self.frozen_stages
-      module = block.module(
+      module = (remat(block.module) if train else block.module)(
         block, self.slot(block), self.attention, layer, self.drop_path * i / len(blocks),
         name=block.name,
       )

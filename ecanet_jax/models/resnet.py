@@ -91,11 +91,13 @@ class Residual(BlockModule):
   def main_conv(self, x, name: str, stride: int, attend: Attend, train: bool):
     """The k x k convolution or the attention in its place, BatchNorm, activation, attention."""
     block, layer = self.block, self.layers
-    ordinary = lambda x: layer.conv(
-      x, name, block.mid_channels, block.kernel, stride, groups=block.groups
-    )
-    y = layer.norm(attend.convolution(x, ordinary), f'{name}_bn', train)
-    return attend('depthwise', layer.act(y))
+    if attend.at('conv'):
+      y = layer.act(layer.norm(attend('conv', x), f'{name}_bn', train))
+    else:
+      y = layer.conv_bn(
+        x, name, train, block.mid_channels, block.kernel, stride, groups=block.groups
+      )
+    return attend('depthwise', y)
 
 
 class Basic(Residual):

@@ -52,10 +52,10 @@ class VGGStage(BlockModule):
     attend = self.attend(train)
     x = attend('pre', x)
     for i in range(1, block.convs + 1):
-      x = layer.conv(x, f'conv_{i}', block.out_channels, 3, use_bias=True)
       if block.batch_norm:
-        x = layer.norm(x, f'conv_{i}_bn', train)
-      x = layer.act(x)
+        x = layer.conv_bn(x, f'conv_{i}', train, block.out_channels, 3, use_bias=True)
+      else:
+        x = layer.act(layer.conv(x, f'conv_{i}', block.out_channels, 3, use_bias=True))
     return layer.pool(attend('end', x), 'max', 2, 2, 'valid')
 
 

@@ -1,8 +1,9 @@
 """Depthwise 2-D convolution with a hand-written gradient, beside the stock convolution.
 
-XLA runs a grouped convolution channel by channel on a CPU. `shift` writes the same sum as k * k
-multiply-adds of shifted slices, which vectorise over channels; its input gradient is the same form
-again (stride 2 by phases, without stuffing zeros), and its kernel gradient accumulates whole rows.
+XLA runs a grouped convolution channel by channel on a CPU. `native` calls kernels of our own, see
+ops/native. `shift` needs no compiler: it writes the same sum as k * k multiply-adds of shifted
+slices, which vectorise over channels; its input gradient is the same form again (stride 2 by
+phases, without stuffing zeros), and its kernel gradient accumulates whole rows.
 docs/performance.md has the figures.
 """
 
@@ -11,6 +12,8 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from ecanet_jax.ops import native
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -31,13 +34,22 @@ def depthwise_conv(
     `[B, H', W', C]` with `H' = (H + sum(padding[0]) - kh) // stride + 1`.
 
   Raises:
-    ValueError: the implementation is not known.
+    ValueError: the implementation is not known, or does not apply here.
   """
-  if implementation == 'auto':
-    implementation = BACKEND.get(jax.default_backend(), 'lax')
-  if implementation not in IMPLEMENTATIONS:
+  if implementation not in ('auto', *IMPLEMENTATIONS):
     known = ', '.join(['auto', *IMPLEMENTATIONS])
     raise ValueError(f'unknown depthwise implementation {implementation!r}. Known: {known}.')
+  fits = stride <= 2 and native.usable(x, kernel)
+  if implementation == 'auto':
+    implementation = BACKEND.get(jax.default_backend(), 'lax')
+    if implementation == 'native' and not fits:
+      implementation = 'shift'
+  if implementation == 'native' and not fits:
+    raise ValueError(
+      "depthwise implementation 'native' is for one CPU device, float32 or float64 and strides 1 "
+      f'and 2, and needs a C++ compiler; here {jax.device_count()} {jax.default_backend()} '
+      f"devices, {x.dtype.name}, stride {stride}. Take 'auto'."
+    )
   return IMPLEMENTATIONS[implementation](x, kernel, stride, padding)
 
 
@@ -78,6 +90,31 @@ def _shift_backward(stride, padding, residuals, gradient):
 
 
 shift_depthwise.defvjp(_shift_forward, _shift_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def native_depthwise(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
+  """The same by kernels of our own for the CPU."""
+  shape = (x.shape[0], *_output_size(x.shape, kernel.shape, stride, padding), x.shape[-1])
+  return native.call('depthwise_forward', shape, x, kernel, **_corner(stride, padding))
+
+
+def _native_forward(x, kernel, stride, padding):
+  return native_depthwise(x, kernel, stride, padding), (x, kernel)
+
+
+def _native_backward(stride, padding, residuals, gradient):
+  x, kernel = residuals
+  return tuple(native.call(
+    'depthwise_backward', [x.shape, kernel.shape], x, kernel, gradient, **_corner(stride, padding)
+  ))
+
+
+native_depthwise.defvjp(_native_forward, _native_backward)
+
+
+def _corner(stride, padding):
+  return {'stride': stride, 'top': padding[0][0], 'left': padding[1][0]}
 
 
 def _output_size(shape, kernel_shape, stride, padding):
@@ -161,7 +198,7 @@ def _kernel_gradient(x, gradient, kernel_shape, stride, padding):
   return jnp.stack([column.sum(1) for column in columns], axis=1)
 
 
-IMPLEMENTATIONS = {'shift': shift_depthwise, 'lax': lax_depthwise}
+IMPLEMENTATIONS = {'native': native_depthwise, 'shift': shift_depthwise, 'lax': lax_depthwise}
 
 # Measured on a CPU (docs/performance.md); GPU and TPU: not measured, so the stock convolution.
-BACKEND = {'cpu': 'shift'}
+BACKEND = {'cpu': 'native'}

@@ -8,6 +8,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ecanet_jax.errors import UserError
+from ecanet_jax.models.convnet import ConvNet
+from ecanet_jax.models.fold import fold_batch_norm
 from ecanet_jax.training.progress import bar
 from ecanet_jax.training.sharding import by_image, put_batch, replicated
 from ecanet_jax.training.task import Task
@@ -22,6 +24,18 @@ def make_eval_step(model: nn.Module, task: Task, mesh: Mesh) -> Callable:
   return jax.jit(
     eval_step, in_shardings=(replicated(mesh), by_image(mesh)), out_shardings=replicated(mesh)
   )
+
+
+def evaluated(model: ConvNet, config) -> ConvNet:
+  """The network that evaluates: with `ops.fold_batch_norm` the folded one."""
+  return model.clone(folded=config.ops.fold_batch_norm)
+
+
+def place(model: ConvNet, variables, config, mesh: Mesh):
+  """The variables of `model` as `evaluated(model, config)` takes them, on every device."""
+  if config.ops.fold_batch_norm:
+    _, variables = fold_batch_norm(model, variables)
+  return jax.device_put(variables, replicated(mesh))
 
 
 def evaluate(

@@ -11,7 +11,7 @@ from ecanet_jax import data
 from ecanet_jax.data import presets
 from ecanet_jax.errors import lookup
 from ecanet_jax.training import sharding
-from ecanet_jax.training.evaluate import evaluate, make_eval_step, result_line
+from ecanet_jax.training.evaluate import evaluate, evaluated, make_eval_step, place, result_line
 from ecanet_jax.training.progress import log
 from ecanet_jax.training.task import Classification
 from ecanet_jax.training.trainer import make_model
@@ -60,12 +60,12 @@ def evaluate_weights(
   info, task = data.describe(config), Classification(config)
   log.info('%s: preprocessing %s: %s', path, said, presets.describe(config.data))
   model = make_model(config, info.num_classes)
-  variables = jax.device_put(source.variables, sharding.replicated(mesh))
   batches, steps = data.eval_batches(
     config, host=jax.process_index(), num_hosts=jax.process_count()
   )
   metrics = evaluate(
-    make_eval_step(model, task, mesh), variables, batches, steps, info.eval.num_examples, task,
+    make_eval_step(evaluated(model, config), task, mesh),
+    place(model, source.variables, config, mesh), batches, steps, info.eval.num_examples, task,
     mesh,
   )
   if jax.process_index() == 0:

@@ -62,6 +62,15 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
   }
 
 
+def put_everywhere(arrays: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+  """Places a copy of arrays that every process has on every device."""
+  sharding = replicated(mesh)
+  return {
+    key: jax.make_array_from_callback(value.shape, sharding, value.__getitem__)
+    for key, value in arrays.items()
+  }
+
+
 def check_batch(name: str, batch_size: int, mesh: Mesh) -> None:
   """Raises UserError unless the global batch divides over the devices."""
   devices = mesh.devices.size

@@ -8,12 +8,17 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from ecanet_jax.data.resident import Resident, select
 from ecanet_jax.training.schedule import Schedule
-from ecanet_jax.training.sharding import by_image, replicated
+from ecanet_jax.training.sharding import by_image, put_everywhere, replicated
 from ecanet_jax.training.state import TrainState, ema_decay
 from ecanet_jax.training.task import Batch, Task
 
 Metrics = dict[str, jax.Array]
+
+# A CPU's compiler would take away what holds remat's second computation apart from the first, and
+# then keep the values of both.
+KEEP_REMAT = {'xla_disable_hlo_passes': 'cse_barrier_expander'}
 
 
 def make_train_step(
@@ -23,11 +28,13 @@ def make_train_step(
   schedule: Schedule,
   config,
   mesh: Mesh,
+  resident: Resident | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
   """Compiles the training step; the state is donated, the batch is cut over the mesh's devices.
 
   Seen from the step there is one global batch: its mean loss, its gradient and (with bn_groups=1)
   its BatchNorm statistics are those of one large device, and XLA adds what must be communicated.
+  With `resident` its images are placed on every device, and a batch says which of them to take.
 
   Returns:
     A function of state and batch that gives the next state and float32 scalars: loss, grad_norm
@@ -64,7 +71,19 @@ def make_train_step(
       metrics,
     )
 
-  return jax.jit(
-    train_step, donate_argnums=0, in_shardings=(replicated(mesh), by_image(mesh)),
-    out_shardings=replicated(mesh),
-  )
+  rematerialises = config.ops.remat != 'none' and mesh.devices.flat[0].platform == 'cpu'
+  options = {
+    'donate_argnums': 0, 'out_shardings': replicated(mesh),
+    'compiler_options': KEEP_REMAT if rematerialises else None,
+  }
+  if resident is None:
+    return jax.jit(train_step, in_shardings=(replicated(mesh), by_image(mesh)), **options)
+
+  def resident_step(state: TrainState, chosen: Batch, arrays: Batch):
+    batch = jax.lax.with_sharding_constraint(select(arrays, chosen), by_image(mesh))
+    return train_step(state, batch)
+
+  shardings = replicated(mesh), by_image(mesh), replicated(mesh)
+  compiled = jax.jit(resident_step, in_shardings=shardings, **options)
+  arrays = put_everywhere(resident.arrays, mesh)
+  return lambda state, chosen: compiled(state, chosen, arrays)

@@ -1,6 +1,7 @@
 """The one trainer: from a config and a directory to a trained network, resumable at any moment."""
 
 import collections
+import functools
 import json
 import os
 import pathlib
@@ -11,12 +12,14 @@ import jax
 import numpy as np
 
 from ecanet_jax import data
+from ecanet_jax.data.resident import Resident
 from ecanet_jax.errors import UserError, lookup
 from ecanet_jax.models import create_from_config
-from ecanet_jax.ops import depthwise
+from ecanet_jax.models.convnet import REMAT
+from ecanet_jax.ops import batch_norm, depthwise
 from ecanet_jax.training import sharding
 from ecanet_jax.training.checkpoint import Checkpoints, data_name, evaluation_text
-from ecanet_jax.training.evaluate import evaluate, make_eval_step, result_line
+from ecanet_jax.training.evaluate import evaluate, evaluated, make_eval_step, place, result_line
 from ecanet_jax.training.metrics import MetricsWriter, read_metrics
 from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.progress import Progress, log
@@ -39,16 +42,22 @@ def make_model(config, num_classes: int):
       f'model.num_classes={config.model.num_classes} and the data set {config.data.name!r} has '
       f'{num_classes} classes: set --config.model.num_classes={num_classes}.'
     )
-  known = dict.fromkeys(['auto', *depthwise.IMPLEMENTATIONS])
-  lookup(known, config.ops.depthwise, 'ops.depthwise')
+  for op in (depthwise, batch_norm):
+    key = op.__name__.rpartition('.')[2]
+    lookup(dict.fromkeys(['auto', *op.IMPLEMENTATIONS]), config.ops[key], f'ops.{key}')
+  lookup(REMAT, config.ops.remat, 'ops.remat')
   dtype = lookup(DTYPE, config.compute_dtype, 'compute_dtype')
-  return create_from_config(config.model, depthwise=config.ops.depthwise, dtype=dtype)
+  return create_from_config(
+    config.model, depthwise=config.ops.depthwise, norm_op=config.ops.batch_norm,
+    remat=config.ops.remat, dtype=dtype,
+  )
 
 
 class Trainer:
   """A training of one config in one directory."""
 
   def __init__(self, config, workdir: str | os.PathLike):
+    self._began = time.monotonic()
     self.config, self.workdir = config, pathlib.Path(workdir)
     self.mesh = sharding.make_mesh()
     sharding.check_batch('batch_size', config.batch_size, self.mesh)
@@ -93,7 +102,9 @@ class Trainer:
     everywhere = sharding.replicated(self.mesh)
     step = checkpoints.latest()
     if step is None:
-      state = jax.jit(make, out_shardings=everywhere)()
+      # Drawn on the host and run once: on a CPU, compiling it well is most of what it would take.
+      quick = {'xla_backend_optimization_level': 0} if jax.default_backend() == 'cpu' else None
+      state = jax.jit(make, out_shardings=everywhere, compiler_options=quick)()
     else:
       state, meta = checkpoints.restore(step, jax.eval_shape(make), everywhere)
       self.best, self.last = meta['best'], meta['last']
@@ -109,20 +120,20 @@ class Trainer:
       config.model.name, f'{count(state.variables["params"]):,}', self.mesh.devices.size,
       self.total_steps, config.batch_size, self.info.train.name, peak_learning_rate(config),
     )
+    resident = Resident(config) if config.data.resident else None
     train_step = make_train_step(
-      self.model, self.task, self.tx, self.schedule, config, self.mesh
+      self.model, self.task, self.tx, self.schedule, config, self.mesh, resident
     )
-    eval_step = make_eval_step(self.model, self.task, self.mesh)
+    eval_step = make_eval_step(evaluated(self.model, config), self.task, self.mesh)
     writer = MetricsWriter(self.workdir, step, config.tensorboard)
     if jax.process_index() == 0:
       (self.workdir / 'config.json').write_text(json.dumps(plain(config), indent=2) + '\n')
-    batches = data.train_batches(
-      config, step, self.total_steps - step, host=jax.process_index(),
-      num_hosts=jax.process_count(),
+    stream = resident.train_batches if resident else functools.partial(data.train_batches, config)
+    batches = stream(
+      step, self.total_steps - step, host=jax.process_index(), num_hosts=jax.process_count()
     )
     progress = Progress(step, self.total_steps, config.batch_size)
     pending: collections.deque = collections.deque()  # (step, its metrics, perhaps not computed)
-    began = time.monotonic()
     first = step
     try:
       while step < self.total_steps:
@@ -138,7 +149,7 @@ class Trainer:
         if step == first + 1:
           with progress.paused():
             jax.block_until_ready(metrics)
-            progress.say(f'first step after {time.monotonic() - began:.1f} s (compilation)')
+            progress.say(f'time to first step: {time.monotonic() - self._began:.1f} s')
         if len(pending) > 2:  # Lets two steps run ahead of the host, not more.
           jax.block_until_ready(pending[-3])
         evaluates, saves = self._due('eval_epochs', step), self._due('save_epochs', step)
@@ -180,9 +191,9 @@ class Trainer:
     batches, steps = data.eval_batches(
       self.config, host=jax.process_index(), num_hosts=jax.process_count()
     )
+    variables = place(self.model, state.for_evaluation(), self.config, self.mesh)
     metrics = evaluate(
-      eval_step, state.for_evaluation(), batches, steps, self.info.eval.num_examples, self.task,
-      self.mesh,
+      eval_step, variables, batches, steps, self.info.eval.num_examples, self.task, self.mesh,
     )
     writer.write(step, 'eval', metrics)
     self.last = {'step': step, **metrics}

@@ -7,7 +7,13 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from ecanet_jax.layers import explicit_padding
-from ecanet_jax.ops.depthwise import depthwise_conv, lax_depthwise, shift_depthwise
+from ecanet_jax.ops import native
+from ecanet_jax.ops.depthwise import (
+  depthwise_conv,
+  lax_depthwise,
+  native_depthwise,
+  shift_depthwise,
+)
 
 ASYMMETRIC = ((0, 3), (2, 1))
 
@@ -71,6 +77,37 @@ def test_value_and_gradients_in_float64(k, stride, size, padding):
     same(mine, reference, 1e-12)
 
 
+@pytest.fixture(params=['float64', 'float32'])
+def kernels(request):
+  """The type whose kernels of ops/native are compiled here."""
+  if not native.load(request.param):
+    pytest.skip('needs a C++ compiler: g++, clang++ or pip install ziglang')
+  return request.param
+
+
+# 29 channels: vectors of 64 and of 32 bytes, and single ones.
+@pytest.mark.parametrize('k, stride, size, padding', [
+  case for case in [
+    *GEOMETRIES,
+    geometry(3, 1, 'symmetric', (14, 21)),  # rows of several tiles
+    geometry(5, 2, 'same', (33, 30)),
+    geometry(4, 1, 'same', (9, 8)),
+    geometry(9, 2, 'symmetric', (11, 24)),
+  ] if case[1] < 3
+])
+@pytest.mark.parametrize('batch', [1, 3])
+def test_native_value_and_gradients(k, stride, size, padding, batch, kernels):
+  with jax.enable_x64(kernels == 'float64'):
+    data = arrays(batch, size, k, stride, padding, kernels, channels=29)
+    mine, reference = (
+      value_and_gradients(f, *data, stride, padding, quick=True)
+      for f in (native_depthwise, lax_depthwise)
+    )
+    same(mine, reference, 1e-12 if kernels == 'float64' else 2e-5)
+    again = value_and_gradients(native_depthwise, *data, stride, padding, quick=True)
+    assert all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in zip(mine, again))
+
+
 @pytest.mark.parametrize('stride', [1, 2])
 def test_bfloat16_is_near_float32(stride):
   padding = ((1, 1), (1, 1))
@@ -106,5 +143,7 @@ def test_a_name_chooses_the_implementation():
   for name in ('auto', 'shift', 'lax'):
     y = depthwise_conv(x, kernel, 1, padding, name)
     np.testing.assert_allclose(y, lax_depthwise(x, kernel, 1, padding), rtol=1e-5, atol=1e-5)
-  with pytest.raises(ValueError, match=r"'shfit'.*Known: auto, shift, lax"):
+  with pytest.raises(ValueError, match=r"'shfit'.*Known: auto, native, shift, lax"):
     depthwise_conv(x, kernel, 1, padding, 'shfit')
+  with pytest.raises(ValueError, match=r"'native' is for one CPU device, .* here 8 cpu devices"):
+    depthwise_conv(x, kernel, 1, padding, 'native')  # the tests have eight

@@ -200,7 +200,9 @@ def test_logits_equal_moskomules():
   check_twin(model, moskomule(), 'moskomule', 64)
 
 
-@pytest.mark.parametrize('dialect', ['torchvision', 'tf1', 'keras'])
+@pytest.mark.parametrize(
+  'dialect', ['torchvision', *(pytest.param(d, marks=pytest.mark.slow) for d in ('tf1', 'keras'))]
+)
 def test_imports_are_verified(dialect):
   preset = 'torch' if dialect == 'torchvision' else 'tf'
   model = create_model('tiny_efficientnet', attention='se', preset=preset)
@@ -283,7 +285,7 @@ def test_kernel_sizes_are_read_by_block(dialect):
   assert kernel_sizes(plain, to_torch(plain, random_variables(plain)), dialect) == {}
 
 
-@pytest.mark.parametrize('kind', ['eca', 'eca_circular'])
+@pytest.mark.parametrize('kind', ['eca', pytest.param('eca_circular', marks=pytest.mark.slow)])
 def test_widened_kernels_compute_the_same(kind):
   model, wider = eca_resnet(3, kind=kind), eca_resnet(5, 7, 3, 7, kind=kind)
   variables = random_variables(model)

@@ -58,9 +58,10 @@ def mobilenet_v2(classes):
   return twin
 
 
-@pytest.mark.parametrize('name', ['eca_resnet18_k3577', 'eca_mobilenetv2_k13', *(
-  pytest.param(f'eca_resnet{name}', marks=pytest.mark.slow)
-  for name in ('34_k3357', '50_k3557', '101_k3357', '152_k3357')
+@pytest.mark.parametrize('name', ['eca_resnet18_k3577', *(
+  pytest.param(f'eca_{name}', marks=pytest.mark.slow)
+  for name in ('resnet34_k3357', 'resnet50_k3557', 'resnet101_k3357', 'resnet152_k3357',
+               'mobilenetv2_k13')
 )])
 def test_logits_equal(name):
   model = create_model(name, num_classes=20)

@@ -1,0 +1,151 @@
+"""The kernels of kernels.cc: compiled once for this machine, kept in a cache, called by XLA.
+
+A C++ compiler is needed, the one that torch.compile needs too: $CXX, c++, g++ or clang++, or
+`pip install ziglang`. Without one everything works through XLA alone, slower on a CPU.
+ECANET_JAX_NATIVE=0 turns the kernels off.
+"""
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import importlib.util
+import os
+import pathlib
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+
+import jax
+import jaxlib
+import numpy as np
+from absl import logging
+
+SWITCH = 'ECANET_JAX_NATIVE'
+SOURCE = pathlib.Path(__file__).with_name('kernels.cc')
+FLAGS = ('-std=c++17', '-O2', '-march=native', '-fno-math-errno', '-fPIC', '-shared', '-w')
+TYPES = {'float32': ('f32', ()), 'float64': ('f64', ('-DECANET_DOUBLE',))}
+KERNELS = (
+  'depthwise_forward', 'depthwise_backward', 'norm_moments', 'norm_apply', 'norm_gradient_sums',
+  'norm_input_gradient',
+)
+SECONDS = 600  # for the compiler
+
+
+def usable(*arrays: jax.Array) -> bool:
+  """Whether the kernels can be called on these arrays here: one CPU device, one type they have."""
+  types = {array.dtype.name for array in arrays}
+  return (
+    jax.default_backend() == 'cpu' and jax.device_count() == 1 and len(types) == 1
+    and types <= set(TYPES) and load(*types)
+  )
+
+
+def call(name: str, shapes, *arrays: jax.Array, **attributes: int):
+  """Calls a kernel.
+
+  Args:
+    name: one of KERNELS.
+    shapes: of the result, or a list of those of several results.
+    *arrays: all of one type of TYPES, which the results have too.
+    **attributes: integers.
+  """
+  dtype = arrays[0].dtype
+  several = isinstance(shapes, list)
+  out = [jax.ShapeDtypeStruct(shape, dtype) for shape in (shapes if several else [shapes])]
+  kernel = jax.ffi.ffi_call(f'ecanet_jax_{name}_{TYPES[dtype.name][0]}', out)
+  results = kernel(*arrays, **{key: np.int64(value) for key, value in attributes.items()})
+  return results if several else results[0]
+
+
+@functools.cache
+def load(dtype: str) -> bool:
+  """Compiles the kernels for a type if need be, and tells XLA of them; False if that fails."""
+  if os.environ.get(SWITCH) == '0':
+    return False
+  suffix, defines = TYPES[dtype]
+  try:
+    library = ctypes.CDLL(str(_library(defines)))
+  except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+    logging.warning('CPU kernels are not used, which is slower: %s', ' '.join(str(error).split()))
+    return False
+  for name in KERNELS:
+    handler = jax.ffi.pycapsule(getattr(library, f'{name}_{suffix}'))
+    jax.ffi.register_ffi_target(f'ecanet_jax_{name}_{suffix}', handler, platform='cpu')
+  return True
+
+
+def _library(defines: tuple[str, ...]) -> pathlib.Path:
+  """The compiled kernels; compiled now if this source, compiler or CPU is new here."""
+  command = [*_compiler(), *FLAGS, *defines, f'-I{jax.ffi.include_dir()}']
+  facts = [SOURCE.read_text(), *command, jaxlib.__version__, platform.machine(), _cpu_flags()]
+  digest = hashlib.sha256('\n'.join(facts).encode()).hexdigest()[:16]
+  library = _cache() / f'kernels-{digest}.so'
+  with _locked(library.with_suffix('.lock')):
+    if not library.exists():
+      logging.info('compiling the CPU kernels, once on this machine: %s', shlex.join(command))
+      fresh = library.with_suffix(f'.{os.getpid()}.partial')
+      try:
+        done = subprocess.run(
+          [*command, '-o', str(fresh), str(SOURCE)], capture_output=True, text=True,
+          timeout=SECONDS, check=False, stdin=subprocess.DEVNULL,
+        )
+        if done.returncode:
+          raise RuntimeError(f'{command[0]} failed: {done.stderr[-300:]}')
+        os.replace(fresh, library)
+      finally:
+        fresh.unlink(missing_ok=True)
+  return library
+
+
+def _compiler() -> list[str]:
+  if given := os.environ.get('CXX'):
+    return shlex.split(given)
+  for name in ('c++', 'g++', 'clang++'):
+    if found := shutil.which(name):
+      return [found]
+  if importlib.util.find_spec('ziglang'):
+    return [sys.executable, '-m', 'ziglang', 'c++']
+  raise RuntimeError('there is no C++ compiler; install g++ or clang++, or pip install ziglang')
+
+
+def _cpu_flags() -> str:
+  with contextlib.suppress(OSError):
+    for line in pathlib.Path('/proc/cpuinfo').read_text().splitlines():
+      if line.startswith(('flags', 'Features')):
+        return line
+  return platform.processor()
+
+
+def _cache() -> pathlib.Path:
+  """A directory of this user alone that can be written to."""
+  base = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
+  directory = pathlib.Path(base) / 'ecanet_jax'
+  try:
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=directory):
+      return directory
+  except OSError:
+    return _temporary()
+
+
+@functools.cache
+def _temporary() -> pathlib.Path:
+  return pathlib.Path(tempfile.mkdtemp(prefix='ecanet_jax_'))
+
+
+@contextlib.contextmanager
+def _locked(path: pathlib.Path) -> Iterator[None]:
+  """One process compiles, the others wait for it."""
+  try:
+    import fcntl
+  except ImportError:  # not on Windows, where each compiles for itself
+    yield
+    return
+  with path.open('w') as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    yield

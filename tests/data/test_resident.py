@@ -1,0 +1,151 @@
+"""Sets on the device: the pixels of the same set in memory, from any step, on any devices."""
+
+import itertools
+import signal
+import time
+
+import flax.linen as nn
+import jax
+import numpy as np
+import optax
+import pytest
+
+from configs import base
+from ecanet_jax import data
+from ecanet_jax.data import resident
+from ecanet_jax.data.resident import Resident, select
+from ecanet_jax.errors import UserError
+from ecanet_jax.training import sharding
+from ecanet_jax.training.metrics import read_metrics
+from ecanet_jax.training.state import init_state
+from ecanet_jax.training.step import make_train_step
+from ecanet_jax.training.task import Classification
+from tests import programs
+
+
+def configured(name, batch_size=4):
+  config = base.get_config()
+  config.batch_size, config.data.image_size, config.data.decode_threads = batch_size, 16, 2
+  config.data.source, config.data.name = 'memory', name
+  return config
+
+
+def take(stream, count):
+  return list(itertools.islice(stream, count))
+
+
+@pytest.mark.parametrize('devices', [1, 8])
+@pytest.mark.parametrize('flip', [True, False])
+def test_batches_are_those_of_the_set_in_memory(flip, devices):
+  config = configured('synthetic', batch_size=96)
+  config.data.flip = flip
+  mesh = sharding.make_mesh(devices)
+  source = Resident(config)
+  arrays = sharding.put_everywhere(source.arrays, mesh)
+  gather = jax.jit(select, out_shardings=sharding.by_image(mesh))
+  start = 3  # the third crosses the end of an epoch
+  for chosen, expected in zip(source.train_batches(start, 4), data.train_batches(config, start)):
+    batch = gather(arrays, sharding.put_batch(chosen, mesh))
+    for name in expected:
+      np.testing.assert_array_equal(batch[name], expected[name])
+
+
+def test_what_is_random_is_a_function_of_the_step():
+  source = Resident(configured('digits', batch_size=8))
+  whole = take(source.train_batches(0, None), 6)
+  tail = take(source.train_batches(4, 2), 9)
+  hosts = [take(source.train_batches(4, 2, host=host, num_hosts=2), 9) for host in range(2)]
+  assert len(tail) == 2
+  for step, batch in enumerate(tail):
+    for name in batch:
+      np.testing.assert_array_equal(batch[name], whole[4 + step][name])
+      joined = np.concatenate([part[step][name] for part in hosts])
+      np.testing.assert_array_equal(joined, batch[name])
+
+
+def test_every_source_can_be_resident(folder):
+  config = configured('')
+  config.data.source, config.data.data_dir, config.data.eval_split = 'folder', str(folder), 'val'
+  config.data.crop_fraction = 0.5
+  arrays = Resident(config).arrays
+  config.data.eval_split, config.data.crop_fraction = config.data.train_split, 1.0
+  count = len(arrays['label'])
+  expected = next(data.eval_batches(config, batch_size=count)[0])
+  assert count == data.describe(config).train.num_examples == 11
+  for name, array in arrays.items():
+    np.testing.assert_array_equal(array, expected[name])
+
+
+def test_a_set_that_does_not_fit(monkeypatch):
+  monkeypatch.setattr(resident, 'MAX_BYTES', 2**20)
+  with pytest.raises(UserError, match=r'data\.resident: 1,437 images of 16 px are 0\.0 GiB'):
+    Resident(configured('digits'))
+
+
+class Linear(nn.Module):
+  """Enough of a network to have a gradient."""
+
+  @nn.compact
+  def __call__(self, x, train):
+    return nn.Dense(10)(x.reshape(len(x), -1))
+
+
+def steps(config, devices, count):
+  """Losses of `count` training steps on so many devices."""
+  mesh, task, model = sharding.make_mesh(devices), Classification(config), Linear()
+  tx, schedule = optax.sgd(0.01), lambda step: jax.numpy.float32(0.01)
+  make = lambda: init_state(model, tx, config, task.example())
+  state = jax.jit(make, out_shardings=sharding.replicated(mesh))()
+  source = Resident(config) if config.data.resident else None
+  step = make_train_step(model, task, tx, schedule, config, mesh, source)
+  batches = source.train_batches(0, count) if source else data.train_batches(config, 0, count)
+  losses = []
+  for batch in batches:
+    placed = sharding.put_batch(batch, mesh)
+    with jax.transfer_guard('disallow'):
+      state, metrics = step(state, placed)
+    losses.append(float(metrics['loss']))
+  return losses
+
+
+def test_training_steps_are_those_from_memory():
+  config = configured('synthetic', batch_size=64)
+  expected = steps(config, devices=1, count=10)
+  config.data.resident = True
+  assert expected[-1] < expected[0]
+  for devices in (1, 8):
+    np.testing.assert_allclose(steps(config, devices, count=10), expected, rtol=1e-5)
+
+
+STEPS = (
+  '--config.batch_size=32', '--config.data.image_size=16', '--config.log_steps=1',
+  '--config.eval_epochs=0', '--config.epochs=1', '--config.tensorboard=False',
+  '--config.save_epochs=0.25',
+)
+
+
+def losses(workdir):
+  lines = read_metrics(workdir)
+  return {line['step']: line['train/loss'] for line in lines if 'train/loss' in line}
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on(run, start, tmp_path):
+  command = lambda name, *more: [
+    'train.py', '--config=configs/smoke.py', f'--workdir={tmp_path / name}', *STEPS, *more
+  ]
+  run(*command('memory'))
+  expected = losses(tmp_path / 'memory')
+  assert list(expected) == list(range(1, 17))
+  process = start(*command('resident', '--config.data.resident=True'), devices=8)
+  deadline = time.monotonic() + programs.TIMEOUT
+  while max(losses(tmp_path / 'resident'), default=0) < 6:
+    assert process.poll() is None and time.monotonic() < deadline, 'ended before the kill'
+    time.sleep(0.02)
+  process.send_signal(signal.SIGKILL)
+  process.communicate()
+  done = run(*command('resident', '--config.data.resident=True'), devices=8)
+  assert 'resumed at step' in done.stderr
+  found = losses(tmp_path / 'resident')
+  assert found.keys() == expected.keys()
+  np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-5)

@@ -1,0 +1,38 @@
+"""Squeeze and reweighting: the kernels against autodiff of the plain references."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ecanet_jax.ops import attention, native
+
+
+def results(squeeze, reweight, x, cotangent):
+  def both(x):
+    y, pull = jax.vjp(lambda x: reweight(x, jax.nn.sigmoid(3 * squeeze(x) + 1)), x)
+    return squeeze(x), y, *pull(cotangent)
+
+  return jax.jit(both)(x)
+
+
+@pytest.mark.parametrize('dtype', ['float64', 'float32'])
+@pytest.mark.parametrize('shape', [(1, 1, 1, 3), (3, 7, 5, 29), (2, 8, 8, 16)])
+def test_kernels_equal_the_references(shape, dtype):
+  if not native.load(dtype):
+    pytest.skip('needs a C++ compiler: g++, clang++ or pip install ziglang')
+  with jax.enable_x64(dtype == 'float64'):
+    random = np.random.default_rng(0)
+    x, cotangent = (jnp.asarray(random.standard_normal(shape), dtype) for _ in range(2))
+    mine = results(attention._native_squeeze, attention._native_reweight, x, cotangent)
+    plain = results(attention.plain_squeeze, attention.plain_reweight, x, cotangent)
+    tolerance = 1e-12 if dtype == 'float64' else 1e-5
+    for name, a, b in zip(('squeeze', 'y', 'dx'), mine, plain):
+      assert a.dtype == b.dtype and a.shape == b.shape, name
+      np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+def test_weights_of_every_pixel_and_bfloat16_take_the_plain_way():
+  x = jnp.ones((2, 4, 4, 8), jnp.bfloat16)
+  assert attention.squeeze(x).dtype == jnp.float32
+  assert attention.reweight(x, 2 * x).dtype == jnp.bfloat16
