@@ -1,4 +1,4 @@
-"""What a layer is: convolutions with an explicit padding rule, BatchNorm, pooling, drop-path.
+"""What a layer is: convolutions with an explicit padding rule, BatchNorm, drop-path.
 
 Everywhere `x` is `[B, H, W, C]`. Parameters and statistics are float32; `dtype` is what a layer
 computes in. A network takes its layers from one `Layers`, which holds what they have in common.
@@ -10,14 +10,15 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 from ecanet_jax.errors import UserError
 from ecanet_jax.initializers import fan_out_normal
 from ecanet_jax.ops.batch_norm import ACTIVATIONS, batch_norm, scale_shift
+from ecanet_jax.ops.convolution import conv
 from ecanet_jax.ops.depthwise import depthwise_conv
+from ecanet_jax.pooling import Pool, explicit_padding
 
 ACTIVATION: dict[str, Callable[[jax.Array], jax.Array]] = {
   'swish': nn.swish,
@@ -53,30 +54,6 @@ PRESET = {
 }
 
 
-def explicit_padding(
-  rule: str, size: tuple[int, int], kernel: int | tuple[int, int], stride: int
-) -> tuple[tuple[int, int], tuple[int, int]]:
-  """Zeros before and after H and W of a `size` image for a convolution or a pooling.
-
-  Args:
-    rule: 'symmetric' ((k - 1) // 2 on each side); 'same' (TensorFlow's, computed from the real size
-      at every call: the output has ceil(size / stride) pixels and the odd zero goes after); 'valid'
-      (none); 'ceil' (none before, after it what Caffe adds so that no pixel is left over).
-    size: H and W in pixels.
-    kernel: one size for both axes, or height and width.
-    stride: in pixels, for both axes.
-  """
-  kernels = (kernel, kernel) if isinstance(kernel, int) else kernel
-  if rule == 'symmetric':
-    return tuple(((k - 1) // 2,) * 2 for k in kernels)
-  if rule == 'valid':
-    return (0, 0), (0, 0)
-  if rule == 'ceil':
-    return tuple((0, -(-(n - k) // stride) * stride + k - n) for n, k in zip(size, kernels))
-  total = [max((-(-n // stride) - 1) * stride + k - n, 0) for n, k in zip(size, kernels)]
-  return tuple((t // 2, t - t // 2) for t in total)
-
-
 class Biased(nn.Module):
   """What convolutions share: a bias, with the activation behind it where there is one."""
 
@@ -105,10 +82,9 @@ class Conv(Biased):
     kernel = self.param(
       'kernel', fan_out_normal, (*size, x.shape[-1] // self.groups, self.features)
     )
-    y = lax.conv_general_dilated(
-      x.astype(self.dtype), kernel.astype(self.dtype), (self.stride, self.stride),
-      explicit_padding(self.padding, x.shape[1:3], k, self.stride),
-      dimension_numbers=('NHWC', 'HWIO', 'NHWC'), feature_group_count=self.groups,
+    y = conv(
+      x.astype(self.dtype), kernel.astype(self.dtype), self.stride,
+      explicit_padding(self.padding, x.shape[1:3], k, self.stride), self.groups,
     )
     return self.biased(y, activation) if self.use_bias else y
 
@@ -215,35 +191,6 @@ class Activation(nn.Module):
   @nn.compact
   def __call__(self, x, done: bool = False):
     return x if done else ACTIVATION[self.kind](x)
-
-
-class Pool(nn.Module):
-  """Largest value ('max') or mean ('mean', of the pixels that exist) of k x k windows."""
-
-  kind: str
-  kernel_size: int
-  stride: int
-  padding: str
-
-  @nn.compact
-  def __call__(self, x):
-    k, stride = self.kernel_size, self.stride
-    padding = ((0, 0), *explicit_padding(self.padding, x.shape[1:3], k, stride), (0, 0))
-    window, strides = (1, k, k, 1), (1, stride, stride, 1)
-    if self.kind == 'max':
-      return lax.reduce_window(x, -jnp.inf, lax.max, window, strides, padding)
-    total = lax.reduce_window(x, 0.0, lax.add, window, strides, padding)
-    ones = np.ones((1, *x.shape[1:3], 1), np.float32)
-    pixels = lax.reduce_window(ones, 0.0, lax.add, window, strides, padding)
-    return total / pixels.astype(x.dtype)
-
-
-class GlobalPool(nn.Module):
-  """Mean over H and W in float32: `[B, H, W, C]` -> `[B, C]`."""
-
-  @nn.compact
-  def __call__(self, x):
-    return x.astype(jnp.float32).mean((1, 2))
 
 
 class Product(nn.Module):

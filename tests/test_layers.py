@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ecanet_jax import initializers, layers
+from ecanet_jax import initializers, layers, pooling
 from ecanet_jax.errors import UserError
 from ecanet_jax.training import sharding
 
@@ -98,7 +98,7 @@ def test_statistics_of_the_batch_on_eight_devices(groups, communicates):
   ('same', 112, 5, 1, (2, 2)),
 ])
 def test_paddings(rule, size, kernel, stride, expected):
-  assert layers.explicit_padding(rule, (size, size), kernel, stride) == (expected, expected)
+  assert pooling.explicit_padding(rule, (size, size), kernel, stride) == (expected, expected)
 
 
 def test_drop_path_keeps_the_mean():

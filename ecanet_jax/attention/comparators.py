@@ -9,7 +9,8 @@ from ecanet_jax.attention.channel import SE, ChannelAttention
 from ecanet_jax.attention.slot import Attention, Slot
 from ecanet_jax.errors import UserError
 from ecanet_jax.initializers import fan_in_normal, fan_out_normal
-from ecanet_jax.layers import Conv, Layers, PointwiseConv, Pool, Product
+from ecanet_jax.layers import Conv, Layers, PointwiseConv, Product
+from ecanet_jax.pooling import Pool
 
 
 class CBAM(ChannelAttention):

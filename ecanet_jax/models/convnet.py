@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from ecanet_jax import initializers, layers
 from ecanet_jax.attention import ATTENTION, Attend, Attention, Slot, check, placed
 from ecanet_jax.errors import UserError, lookup
+from ecanet_jax.pooling import GlobalPool
 
 
 def _remat(policy: Callable | None) -> Callable:
@@ -242,6 +243,6 @@ class ConvNet(nn.Module):
 
   def classify(self, x, train: bool):
     """Global mean, dropout, classifier: `[B, H, W, C]` -> float32 logits `[B, num_classes]`."""
-    x = layers.GlobalPool()(x)
+    x = GlobalPool()(x)
     x = nn.Dropout(self.dropout, deterministic=not train)(x)
     return nn.Dense(self.num_classes, kernel_init=self.classifier_init, name='classifier')(x)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import traverse_util
 
-from ecanet_jax import layers
+from ecanet_jax import layers, pooling
 from ecanet_jax.attention.channel import ECA, SE, ChannelAttention
 from ecanet_jax.attention.comparators import RowConv
 from ecanet_jax.models.convnet import ConvNet
@@ -178,9 +178,9 @@ def count(model: ConvNet, image_size: int) -> Count:
       if not in_attention:
         seen['activation'] += y.size
         seen['last_activation'] = y.size
-    elif isinstance(module, layers.Pool):
+    elif isinstance(module, pooling.Pool):
       seen[f'{module.kind}_pool'] += module.kernel_size**2 * y.size
-    elif isinstance(module, layers.GlobalPool):
+    elif isinstance(module, pooling.GlobalPool):
       seen['pool'] += args[0].size
       seen['pooled'] += y.size
     elif isinstance(module, ChannelAttention):

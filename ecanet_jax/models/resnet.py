@@ -31,7 +31,7 @@ STEM: dict[str, Callable[[int], tuple[int, ...]]] = {
   'deep_tiered': lambda width: (width // 4 * 3, width, 2 * width),
 }
 
-STEM_POOL = ('symmetric', 'same', 'ceil')  # of `layers.explicit_padding`
+STEM_POOL = ('symmetric', 'same', 'ceil')  # of `pooling.explicit_padding`
 
 # BangguWu/ECANet, README: k per stage of the released weights, by bottleneck and depths.
 RELEASED_K = {

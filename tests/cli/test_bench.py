@@ -129,7 +129,7 @@ def test_the_ratio_is_of_neighbouring_turns(fake, capsys):
   (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith('effi'))
   assert re.split(' {2,}', row) == [
     'efficientnet_b0', '16', 'train', '20.0 (10.0-30.0)', '20.0 (20.0-20.0)', '40.0 (40.0-40.0)',
-    '1.00 (0.50-1.50)', '0.50 (0.25-0.75)',
+    '1.00 (0.50-1.50)', '0.50 (0.25-0.75)', '- / - / -', '-',
   ]
 
 

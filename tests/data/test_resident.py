@@ -108,6 +108,7 @@ def steps(config, devices, count):
   return losses
 
 
+@pytest.mark.slow
 def test_training_steps_are_those_from_memory():
   config = configured('synthetic', batch_size=64)
   expected = steps(config, devices=1, count=10)

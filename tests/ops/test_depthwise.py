@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from ecanet_jax.layers import explicit_padding
 from ecanet_jax.ops import native
 from ecanet_jax.ops.depthwise import (
   depthwise_conv,
@@ -14,6 +13,7 @@ from ecanet_jax.ops.depthwise import (
   native_depthwise,
   shift_depthwise,
 )
+from ecanet_jax.pooling import explicit_padding
 
 ASYMMETRIC = ((0, 3), (2, 1))
 
@@ -77,7 +77,7 @@ def test_value_and_gradients_in_float64(k, stride, size, padding):
     same(mine, reference, 1e-12)
 
 
-@pytest.fixture(params=['float64', 'float32'])
+@pytest.fixture(params=['float64', pytest.param('float32', marks=pytest.mark.slow)])
 def kernels(request):
   """The type whose kernels of ops/native are compiled here."""
   if not native.load(request.param):
@@ -95,7 +95,7 @@ def kernels(request):
     geometry(9, 2, 'symmetric', (11, 24)),
   ] if case[1] < 3
 ])
-@pytest.mark.parametrize('batch', [1, 3])
+@pytest.mark.parametrize('batch', [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_native_value_and_gradients(k, stride, size, padding, batch, kernels):
   with jax.enable_x64(kernels == 'float64'):
     data = arrays(batch, size, k, stride, padding, kernels, channels=29)

@@ -58,7 +58,8 @@ def test_round_trip_of_the_file_is_exact(i):
   assert all(back[key].tobytes() == state[key].tobytes() for key in state)
 
 
-@pytest.mark.parametrize('i', SIZES)
+@pytest.mark.slow
+@pytest.mark.parametrize('i', [0, 1, 2])
 def test_import_photographs_and_export_equal_pytorch(i, tmp_path, capsys):
   from tests import torchvision_shim  # noqa: F401
 

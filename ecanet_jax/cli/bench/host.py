@@ -68,6 +68,15 @@ def cpu_seconds(pid: int) -> float | None:
   return None
 
 
+def stolen() -> tuple[int, int] | None:
+  """Ticks of all CPUs so far that the hypervisor gave to others, and all ticks; None: not known."""
+  with contextlib.suppress(OSError, ValueError, IndexError):
+    line = pathlib.Path('/proc/stat').read_text().split('\n')[0]
+    ticks = [int(text) for text in line.split()[1:9]]
+    return ticks[7], sum(ticks)
+  return None
+
+
 def limit_memory() -> None:
   """Makes an allocation beyond the free memory fail here, before the kernel ends a process.
 

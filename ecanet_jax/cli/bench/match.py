@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from ecanet_jax.cli.bench import host as bench_host
 from ecanet_jax.cli.bench import process as bench_process
 from ecanet_jax.cli.bench.process import OutOfMemory, Process, SideError, progress
 from ecanet_jax.cli.bench.roofline import bytes_per_image
@@ -46,11 +47,12 @@ def play(
     profile: asks ours for its time by class of operation, too.
 
   Returns:
-    {'setting', 'entries': {label: figures}, 'versions', 'notes'}. Figures are images_per_second of
-    every round, device, start_seconds, idle_cpu_seconds (used in the others' turns, all rounds
-    together), for PyTorch on a CPU `wait` (of its threads), and `memory`, `roofline`, `profile`
-    where they apply. An entry that could not be measured is missing there and has a note of one
-    line.
+    {'setting', 'entries': {label: figures}, 'versions', 'notes', 'stolen'}. Figures are
+    images_per_second of every round, device, start_seconds, cpu_ms_per_image (of all threads, also
+    of such as spin), idle_cpu_seconds (used in the others' turns, all rounds together), for PyTorch
+    on a CPU `wait` (of its threads), and `memory`, `roofline`, `profile` where they apply. An entry
+    that could not be measured is missing there and has a note of one line. `stolen` is the share of
+    the CPU time that a hypervisor gave to others meanwhile.
   """
   result = {'setting': {**setting, 'rounds': rounds}, 'entries': {}, 'versions': {}, 'notes': []}
   too_large = []
@@ -148,7 +150,8 @@ def _rounds(processes, setting, rounds, result, too_large) -> None:
   for entry in processes:
     seconds = turn(entry, 1)
     calls[entry] = max(1, min(MOST_CALLS, round(AIM_SECONDS / seconds))) if seconds else 1
-  idle = dict.fromkeys(processes, 0.0)
+  idle, used, images = (dict.fromkeys(processes, 0.0) for _ in range(3))
+  begun = bench_host.stolen()
   for i in range(rounds):
     progress(f'{setting["mode"]}, batch {setting["batch_size"]}: round {i + 1} of {rounds}')
     for entry in processes:
@@ -156,13 +159,18 @@ def _rounds(processes, setting, rounds, result, too_large) -> None:
       if seconds := turn(entry, calls[entry]):
         speeds = result['entries'][entry.label]['images_per_second']
         speeds.append(setting['batch_size'] / seconds)
+        images[entry] += (calls[entry] + 1) * setting['batch_size']  # with the call to warm up
       for other, process in processes.items():
         after = process.cpu_seconds()
-        if other != entry and after is not None and before[other] is not None:
-          idle[other] += after - before[other]
+        if after is not None and before[other] is not None:
+          (used if other == entry else idle)[other] += after - before[other]
   for entry in processes:
     if entry.label in result['entries']:
-      result['entries'][entry.label]['idle_cpu_seconds'] = round(idle[entry], 2)
+      figures = result['entries'][entry.label]
+      figures['idle_cpu_seconds'] = round(idle[entry], 2)
+      figures['cpu_ms_per_image'] = round(1e3 * used[entry] / max(images[entry], 1), 2)
+  if begun and (ended := bench_host.stolen()) and ended[1] > begun[1]:
+    result['stolen'] = (ended[0] - begun[0]) / (ended[1] - begun[1])
 
 
 def _roofline(entry: Entry, setting: dict[str, Any], figures: dict[str, Any]) -> dict[str, float]:

@@ -47,7 +47,8 @@ def speeds(matches: Sequence[dict[str, Any]], sides: Sequence[str]) -> str:
   """A row for each network, batch size and mode: images/s of the sides, ours by each other's."""
   peers = [side for side in sides if side != 'ours' and 'ours' in sides]
   head = ['network', 'batch', 'mode', *(f'{NAMES[side]} images/s' for side in sides)]
-  rows = [head + [f'ours / {NAMES[side]}' for side in peers]]
+  head += [f'ours / {NAMES[side]}' for side in peers] + ['CPU ms/image', 'CPU stolen']
+  rows = [head]
   for match in matches:
     entries = {figures['side']: figures for figures in match['entries'].values()}
     if not entries:
@@ -56,6 +57,9 @@ def speeds(matches: Sequence[dict[str, Any]], sides: Sequence[str]) -> str:
     row = [first['model'], str(setting['batch_size']), setting['mode']]
     row += [spread(entries.get(side, {}).get('images_per_second', []), 1) for side in sides]
     row += [spread(ratio(entries.get('ours'), entries.get(side)), 2) for side in peers]
+    used = [entries.get(side, {}).get('cpu_ms_per_image') for side in sides]
+    row.append(' / '.join('-' if ms is None else f'{ms:.1f}' for ms in used))
+    row.append('-' if match.get('stolen') is None else f'{match["stolen"]:.0%}')
     rows.append(row)
   return _align(rows)
 

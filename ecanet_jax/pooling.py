@@ -1,0 +1,59 @@
+"""Windows over an image: where the zeros around it are, and what pooling makes of them."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+
+def explicit_padding(
+  rule: str, size: tuple[int, int], kernel: int | tuple[int, int], stride: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+  """Zeros before and after H and W of a `size` image for a convolution or a pooling.
+
+  Args:
+    rule: 'symmetric' ((k - 1) // 2 on each side); 'same' (TensorFlow's, computed from the real size
+      at every call: the output has ceil(size / stride) pixels and the odd zero goes after); 'valid'
+      (none); 'ceil' (none before, after it what Caffe adds so that no pixel is left over).
+    size: H and W in pixels.
+    kernel: one size for both axes, or height and width.
+    stride: in pixels, for both axes.
+  """
+  kernels = (kernel, kernel) if isinstance(kernel, int) else kernel
+  if rule == 'symmetric':
+    return tuple(((k - 1) // 2,) * 2 for k in kernels)
+  if rule == 'valid':
+    return (0, 0), (0, 0)
+  if rule == 'ceil':
+    return tuple((0, -(-(n - k) // stride) * stride + k - n) for n, k in zip(size, kernels))
+  total = [max((-(-n // stride) - 1) * stride + k - n, 0) for n, k in zip(size, kernels)]
+  return tuple((t // 2, t - t // 2) for t in total)
+
+
+class Pool(nn.Module):
+  """Largest value ('max') or mean ('mean', of the pixels that exist) of k x k windows."""
+
+  kind: str
+  kernel_size: int
+  stride: int
+  padding: str
+
+  @nn.compact
+  def __call__(self, x):
+    k, stride = self.kernel_size, self.stride
+    padding = ((0, 0), *explicit_padding(self.padding, x.shape[1:3], k, stride), (0, 0))
+    window, strides = (1, k, k, 1), (1, stride, stride, 1)
+    if self.kind == 'max':
+      return lax.reduce_window(x, -jnp.inf, lax.max, window, strides, padding)
+    total = lax.reduce_window(x, 0.0, lax.add, window, strides, padding)
+    ones = np.ones((1, *x.shape[1:3], 1), np.float32)
+    pixels = lax.reduce_window(ones, 0.0, lax.add, window, strides, padding)
+    return total / pixels.astype(x.dtype)
+
+
+class GlobalPool(nn.Module):
+  """Mean over H and W in float32: `[B, H, W, C]` -> `[B, C]`."""
+
+  @nn.compact
+  def __call__(self, x):
+    return x.astype(jnp.float32).mean((1, 2))
