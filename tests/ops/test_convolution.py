@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from ecanet_jax.ops.convolution import plain_conv, stem_conv
 
 
