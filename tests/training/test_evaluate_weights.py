@@ -47,6 +47,7 @@ def evaluated(forms, monkeypatch, capsys):
   return evaluate
 
 
+@pytest.mark.slow
 def test_every_form_and_every_rule(evaluated):
   own = evaluated('ours')
   assert own['seen'] == 200

@@ -3,6 +3,7 @@
 import json
 
 import jax
+import pytest
 from jax.sharding import AxisType
 
 from configs import eca_b0
@@ -13,6 +14,7 @@ from ecanet_jax.training.trainer import Trainer
 from tests.data.imagenet_tars import write_ilsvrc2012_tars
 
 
+@pytest.mark.slow
 def test_prepares_trains_and_evaluates(tmp_path, monkeypatch, capsys):
   mesh = jax.make_mesh((1,), ('data',), (AxisType.Auto,), devices=jax.devices()[:1])
   monkeypatch.setattr(sharding, 'make_mesh', lambda: mesh)

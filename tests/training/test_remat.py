@@ -83,6 +83,7 @@ def kept_bytes(name, policy):
   return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', [NAMES[0], pytest.param(NAMES[1], marks=pytest.mark.slow)])
 def test_keeps_less_for_the_gradient(name):
   kept = [kept_bytes(name, policy) for policy in POLICIES]
