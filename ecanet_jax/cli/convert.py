@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   """Converts; returns 0 or raises UserError before anything is written."""
+  from ecanet_jax.compilation import keep_compiled_programs
   from ecanet_jax.training.checkpoint import is_checkpoint
   from ecanet_jax.weights.files import WRAPPERS
 
@@ -63,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     raise UserError(f'--num_classes={args.num_classes} must be at least 1.')
   if os.path.realpath(args.source) == os.path.realpath(args.target):
     raise UserError(f'TARGET {args.target} is SOURCE; give another.')
+  keep_compiled_programs()
   exports = is_checkpoint(args.source)
   if args.push:
     _check_push(args, exports)
@@ -107,7 +109,7 @@ def _import(args: argparse.Namespace):
   )
   result = verify(
     source.create(), source.variables, source.state_dict, source.dialect,
-    image_size=source.data['image_size'], tolerance=args.tolerance,
+    image_size=source.data['image_size'], tolerance=args.tolerance, read=source.variables,
   )
   config, variables = _config(source.model, source.data), source.variables
   source.state_dict.clear()  # a copy of all weights less while they are written

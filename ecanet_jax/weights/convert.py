@@ -50,6 +50,8 @@ class Entry:
 def model_shapes(model: nn.Module) -> Variables:
   """The model's variables as `jax.ShapeDtypeStruct`s; computes nothing."""
 
+  model = model.clone(depthwise='lax', norm_op='plain')  # fewer operations to trace
+
   def init():
     return model.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=False)
 
@@ -163,8 +165,8 @@ def from_torch(
   )
   variables = {}
   for entry in found:
-    array = np.asarray(state[entry.key]).astype(np.float32)
-    variables[entry.path] = np.ascontiguousarray(entry.leaf.to_ours(array))
+    array = entry.leaf.to_ours(np.asarray(state[entry.key]))
+    variables[entry.path] = np.array(array, np.float32, order='C')  # not a view of the file's bytes
   tree = traverse_util.unflatten_dict(variables)
   return {'params': tree['params'], 'batch_stats': tree.get('batch_stats', {})}
 

@@ -1,5 +1,6 @@
 """Every conversion proves itself: the same images give the same logits before and after."""
 
+import concurrent.futures
 import contextlib
 import dataclasses
 from collections.abc import Mapping
@@ -56,6 +57,7 @@ def verify(
   *,
   image_size: int = 224,
   tolerance: float = TOLERANCE,
+  read: Mapping[str, Any] | None = None,
 ) -> Verification:
   """Compares our network on `variables` with its twin in timm on `state_dict`.
 
@@ -70,6 +72,7 @@ def verify(
     dialect: of the state dict.
     image_size: pixels of the network's images; larger ones than LARGEST are not needed.
     tolerance: largest allowed `max_rel`.
+    read: what `from_torch` made of the state dict, if it is known.
 
   Returns:
     The differences, within the tolerance.
@@ -83,21 +86,26 @@ def verify(
   image_size = min(image_size, LARGEST)
   shape = (IMAGES, image_size, image_size, 3)
   images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-  read = from_torch(model, state_dict, dialect)
-  record = find_record(model)
-  try:
-    if record is None or not record.timm:
-      raise TwinMissing('timm has no such network')
-    twin_state = to_torch(model, read, record.timm_dialect)  # other dialects, and the counters
-    if dialect == record.timm_dialect:
-      twin_state |= {key: state_dict[key] for key in twin_state if key in state_dict}
-    theirs, reference = twin_logits(model, record, twin_state, images)
-    twin = True
-  except TwinMissing as reason:
-    theirs = our_logits(model, read, images)
-    reference = f'our own network on the weights read back, not with PyTorch: {reason}'
-    twin = False
-  result = compare(our_logits(model, variables, images), theirs, reference, image_size, twin)
+  with concurrent.futures.ThreadPoolExecutor(1) as pool:  # compiles while the reference is made
+    quick = pool.submit(our_logits, model, variables, images)
+    read = from_torch(model, state_dict, dialect) if read is None else read
+    record = find_record(model)
+    try:
+      if record is None or not record.timm:
+        raise TwinMissing('timm has no such network')
+      twin_state = to_torch(model, read, record.timm_dialect)  # other dialects, and the counters
+      if dialect == record.timm_dialect:
+        twin_state |= {key: state_dict[key] for key in twin_state if key in state_dict}
+      theirs, reference = twin_logits(model, record, twin_state, images)
+      twin = True
+    except TwinMissing as reason:
+      same = read is variables or _equal(read, variables)
+      theirs = quick.result() if same else our_logits(model, read, images)
+      weights = 'the same weights' if read is variables else 'the weights read back'
+      reference = f'our own network on {weights}, not with PyTorch: {reason}'
+      twin = False
+    ours = quick.result()
+  result = compare(ours, theirs, reference, image_size, twin)
   if result.max_rel > tolerance:  # nothing is refused for a fault of the quick compilation
     ours = our_logits(model, variables, images, quick=False)
     result = compare(ours, theirs, reference, image_size, twin)
@@ -134,6 +142,10 @@ def our_logits(
   variables = jax.tree.map(np.asarray, dict(variables))
   with _on_cpu(), jax.default_matmul_precision('highest'):
     return np.asarray(_LOGITS[quick](model, variables, images))
+
+
+def _equal(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+  return jax.tree.all(jax.tree.map(np.array_equal, dict(a), dict(b)))
 
 
 def _logits(model, variables, images):
