@@ -55,13 +55,10 @@ PRESET = {
 
 
 class Biased(nn.Module):
-  """What convolutions share: a bias, with the activation behind it where there is one."""
+  """What convolutions share: a bias, if they are to have one."""
 
-  def biased(self, y, activation: str):
-    bias = self.param('bias', nn.initializers.zeros, (y.shape[-1],))
-    if not activation:
-      return y + bias.astype(y.dtype)[(None,) * (y.ndim - 1)]
-    return scale_shift(y, jnp.ones_like(bias), bias, activation)
+  def bias_of(self, features: int):
+    return self.param('bias', nn.initializers.zeros, (features,)) if self.use_bias else None
 
 
 class Conv(Biased):
@@ -73,6 +70,7 @@ class Conv(Biased):
   padding: str
   groups: int = 1
   use_bias: bool = False
+  implementation: str = 'auto'
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
@@ -82,31 +80,29 @@ class Conv(Biased):
     kernel = self.param(
       'kernel', fan_out_normal, (*size, x.shape[-1] // self.groups, self.features)
     )
-    y = conv(
+    return conv(
       x.astype(self.dtype), kernel.astype(self.dtype), self.stride,
       explicit_padding(self.padding, x.shape[1:3], k, self.stride), self.groups,
+      self.bias_of(self.features), activation, self.implementation,
     )
-    return self.biased(y, activation) if self.use_bias else y
 
 
 class PointwiseConv(Biased):
-  """1x1 convolution as one product of `[B*H*W, in]` and `kernel` `[in, out]`."""
+  """1x1 convolution; `kernel` is `[in, out]`."""
 
   features: int
   stride: int = 1
   use_bias: bool = False
+  implementation: str = 'auto'
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
   def __call__(self, x, activation: str = ''):
-    if self.stride > 1:
-      x = x[:, :: self.stride, :: self.stride]
     kernel = self.param('kernel', fan_out_normal, (x.shape[-1], self.features))
-    flat = x.reshape(-1, x.shape[-1]).astype(self.dtype)  # [..., in] -> [N, in]
-    y = flat @ kernel.astype(self.dtype)
-    if self.use_bias:
-      y = self.biased(y, activation)
-    return y.reshape(*x.shape[:-1], self.features)
+    return conv(
+      x.astype(self.dtype), kernel.astype(self.dtype)[None, None], self.stride, ((0, 0), (0, 0)),
+      bias=self.bias_of(self.features), activation=activation, implementation=self.implementation,
+    )
 
 
 class DepthwiseConv(Biased):
@@ -123,11 +119,11 @@ class DepthwiseConv(Biased):
   def __call__(self, x, activation: str = ''):
     k = self.kernel_size
     kernel = self.param('kernel', fan_out_normal, (k, k, x.shape[-1]))
-    y = depthwise_conv(
+    return depthwise_conv(
       x.astype(self.dtype), kernel.astype(self.dtype), self.stride,
       explicit_padding(self.padding, x.shape[1:3], k, self.stride), self.implementation,
+      self.bias_of(x.shape[-1]), activation,
     )
-    return self.biased(y, activation) if self.use_bias else y
 
 
 class BatchNorm(nn.Module):
@@ -214,6 +210,7 @@ class Layers:
     activation: a name of ACTIVATION.
     bn_groups: see `BatchNorm`.
     frozen_bn: BatchNorm uses its running statistics in training too, and leaves them alone.
+    convolution: implementation of all other convolutions, see `ops.convolution`.
     depthwise: implementation of the depthwise convolution, see `ops.depthwise`.
     batch_norm: implementation of BatchNorm in training, see `ops.batch_norm`.
     dtype: what the layers compute in.
@@ -224,6 +221,7 @@ class Layers:
   activation: str = 'relu'
   bn_groups: int = 1
   frozen_bn: bool = False
+  convolution: str = 'auto'
   depthwise: str = 'auto'
   batch_norm: str = 'auto'
   dtype: jnp.dtype = jnp.float32
@@ -241,11 +239,13 @@ class Layers:
     padding = padding or self.preset.padding
     common = {'use_bias': use_bias, 'dtype': self.dtype, 'name': name}
     if kernel == 1 and groups == 1:
-      conv = PointwiseConv(features, stride, **common)
+      conv = PointwiseConv(features, stride, implementation=self.convolution, **common)
     elif groups == channels == features:
       conv = DepthwiseConv(kernel, stride, padding, implementation=self.depthwise, **common)
     else:
-      conv = Conv(features, kernel, stride, padding, groups, **common)
+      conv = Conv(
+        features, kernel, stride, padding, groups, implementation=self.convolution, **common
+      )
     return checkpoint_name(conv(x, activation), CONV)
 
   def norm(self, x, name: str, train: bool, activation: str = ''):

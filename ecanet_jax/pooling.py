@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ecanet_jax.ops.pooling import max_pool
+
 
 def explicit_padding(
   rule: str, size: tuple[int, int], kernel: int | tuple[int, int], stride: int
@@ -41,10 +43,10 @@ class Pool(nn.Module):
   @nn.compact
   def __call__(self, x):
     k, stride = self.kernel_size, self.stride
-    padding = ((0, 0), *explicit_padding(self.padding, x.shape[1:3], k, stride), (0, 0))
-    window, strides = (1, k, k, 1), (1, stride, stride, 1)
+    padding = explicit_padding(self.padding, x.shape[1:3], k, stride)
     if self.kind == 'max':
-      return lax.reduce_window(x, -jnp.inf, lax.max, window, strides, padding)
+      return max_pool(x, k, stride, padding)
+    window, strides, padding = (1, k, k, 1), (1, stride, stride, 1), ((0, 0), *padding, (0, 0))
     total = lax.reduce_window(x, 0.0, lax.add, window, strides, padding)
     ones = np.ones((1, *x.shape[1:3], 1), np.float32)
     pixels = lax.reduce_window(ones, 0.0, lax.add, window, strides, padding)

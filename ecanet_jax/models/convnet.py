@@ -112,6 +112,7 @@ class ConvNet(nn.Module):
     bn_eps: added to the variance; None = the preset's.
     frozen_stages: stem and so many stages are left as they are in training; 0 = none, not the stem.
     frozen_bn: BatchNorm uses and keeps its running statistics in training, in the whole network.
+    conv_op: implementation of all other convolutions, see `ops.convolution`.
     depthwise: implementation of the depthwise convolution, see `ops.depthwise`.
     norm_op: implementation of BatchNorm in training, see `ops.batch_norm`.
     dtype: what the layers compute in; parameters, statistics and logits are float32.
@@ -130,6 +131,7 @@ class ConvNet(nn.Module):
   bn_eps: float | None = None
   frozen_stages: int = 0
   frozen_bn: bool = False
+  conv_op: str = 'auto'
   depthwise: str = 'auto'
   norm_op: str = 'auto'
   dtype: jnp.dtype = jnp.float32
@@ -202,8 +204,8 @@ class ConvNet(nn.Module):
     if self.bn_eps is not None:
       preset = dataclasses.replace(preset, bn_eps=self.bn_eps)
     return layers.Layers(
-      preset, self.activation, self.bn_groups, self.frozen_bn, self.depthwise, self.norm_op,
-      self.dtype, self.folded,
+      preset, self.activation, self.bn_groups, self.frozen_bn, self.conv_op, self.depthwise,
+      self.norm_op, self.dtype, self.folded,
     )
 
   def is_frozen(self, module: str) -> bool:

@@ -127,6 +127,13 @@ def scale_shift(
   return _plain_scale_shift(x, scale, shift, activation)
 
 
+def add_bias(y: jax.Array, bias: jax.Array, activation: str = '') -> jax.Array:
+  """act(y + bias) for `[..., C]` and `[C]`; `activation` as for `scale_shift`."""
+  if not activation:
+    return y + bias.astype(y.dtype)[(None,) * (y.ndim - 1)]
+  return scale_shift(y, jnp.ones_like(bias), bias, activation)
+
+
 def _plain_scale_shift(x, scale, shift, activation):
   over = (None,) * (x.ndim - 1)
   y = (x.astype(scale.dtype) * scale[over] + shift[over]).astype(x.dtype)

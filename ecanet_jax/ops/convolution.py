@@ -1,8 +1,10 @@
-"""A convolution of images with few channels, whose kernel gradient is one product.
+"""Convolution of all channels with bias and activation, beside the plain reference.
 
-XLA computes that gradient on a CPU as a convolution of the transposed images, which takes longer
-than all other gradients of a stem together. Here every pixel's window becomes a row, and the
-gradient is the product of all rows with all output pixels.
+A 1x1 convolution is one product of `[B*H*W, in]`. On a CPU `native` runs every size as products by
+kernels of our own, see ops/native: bias and activation are applied to sums that are still in
+registers, and both gradients are such products, too. Without them `window` has the kernel gradient
+of a stem as one product, which XLA would compute as a convolution of the transposed images.
+docs/performance.md has the figures.
 """
 
 import functools
@@ -12,27 +14,20 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ecanet_jax.ops import native
+from ecanet_jax.ops.batch_norm import ACTIVATIONS, add_bias
+
 Padding = tuple[tuple[int, int], tuple[int, int]]
+NO_PADDING = ((0, 0), (0, 0))
 
-MAX_WINDOW = 32  # values in a window, kh * kw * in, up to which the rows are small enough
-
-
-def conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, groups: int = 1):
-  """`stem_conv` on a CPU for small windows, where it is faster; otherwise `plain_conv`."""
-  small = groups == 1 and math.prod(kernel.shape[:3]) <= MAX_WINDOW
-  if small and jax.default_backend() == 'cpu':
-    return stem_conv(x, kernel, stride, padding)
-  return plain_conv(x, kernel, stride, padding, groups)
+MAX_WINDOW = 32  # values in a window, kh * kw * in, up to which `window`'s rows are small enough
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def stem_conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
-  """Convolves `[B, H, W, in]` with `[kh, kw, in, out]` to `[B, H', W', out]`; see `plain_conv`."""
-  return plain_conv(x, kernel, stride, padding)
-
-
-def plain_conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, groups: int = 1):
-  """The plain reference: XLA's convolution.
+def conv(
+  x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, groups: int = 1,
+  bias: jax.Array | None = None, activation: str = '', implementation: str = 'auto',
+) -> jax.Array:
+  """Convolves (cross-correlation, as in every framework).
 
   Args:
     x: `[B, H, W, in]`.
@@ -40,18 +35,227 @@ def plain_conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, g
     stride: in pixels, for both axes.
     padding: zeros before and after H, and before and after W.
     groups: of channels.
+    bias: `[out]`, float32, or None.
+    activation: a name of `batch_norm.ACTIVATIONS`, only with a bias.
+    implementation: a name of IMPLEMENTATIONS, or 'auto' for the backend's own.
+
+  Returns:
+    `[B, H', W', out]` with `H' = (H + sum(padding[0]) - kh) // stride + 1`.
+
+  Raises:
+    ValueError: the implementation is not known, or does not apply here.
   """
+  if implementation not in ('auto', *IMPLEMENTATIONS):
+    known = ', '.join(['auto', *IMPLEMENTATIONS])
+    raise ValueError(f'unknown convolution implementation {implementation!r}. Known: {known}.')
+  fits = native.usable(x, kernel)
+  if implementation == 'native' and not fits:
+    raise ValueError(
+      "convolution implementation 'native' is for one CPU device and float32 or float64, and needs "
+      f'a C++ compiler; here {jax.device_count()} {jax.default_backend()} devices, {x.dtype.name}. '
+      "Take 'auto'."
+    )
+  if implementation == 'auto':
+    implementation = _choose(x, kernel, activation, fits)
+  if implementation == 'native' and _native_applies(x, kernel, stride, padding, groups):
+    if bias is None:
+      return native_conv(x, kernel, stride, padding)
+    return _native_biased(x, kernel, bias.astype(x.dtype), stride, padding, activation)
+  if implementation == 'window' and groups == 1:
+    y = window_conv(x, kernel, stride, padding)
+  elif implementation == 'product' and groups == 1:
+    y = product_conv(x, kernel, stride)
+  else:
+    y = plain_conv(x, kernel, stride, padding, groups)
+  return y if bias is None else add_bias(y, bias, activation)
+
+
+def _choose(x, kernel, activation: str, fits: bool) -> str:
+  """Measured on a CPU (docs/performance.md); GPU and TPU: not measured, so XLA's own.
+
+  XLA's product is as fast as ours forward, and for the input's gradient; not for the kernel's.
+  """
+  pointwise = kernel.shape[:2] == (1, 1)
+  if fits and x.shape[1] * x.shape[2] > 1:
+    return 'product' if pointwise and not activation else 'native'
+  small = math.prod(kernel.shape[:3]) <= MAX_WINDOW and not pointwise
+  return 'window' if small and jax.default_backend() == 'cpu' else 'plain'
+
+
+def _native_applies(x, kernel, stride, padding, groups) -> bool:
+  """Not for groups, and neither for strides nor paddings that no network has."""
+  inside = all(max(pads) < k for pads, k in zip(padding, kernel.shape))
+  return groups == 1 and stride <= 2 and inside and min(map(min, padding)) >= 0 and 0 not in x.shape
+
+
+def plain_conv(x, kernel, stride, padding, groups=1):
+  """The plain reference: XLA's product or convolution."""
+  if kernel.shape[:2] == (1, 1) and groups == 1 and not any(map(any, padding)):
+    x = x[:, ::stride, ::stride] if stride > 1 else x
+    flat = x.reshape(-1, x.shape[-1]) @ kernel[0, 0]
+    return flat.reshape(*x.shape[:-1], kernel.shape[-1])
   return lax.conv_general_dilated(
     x, kernel, (stride, stride), padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
     feature_group_count=groups,
   )
 
 
-def _forward(x, kernel, stride, padding):
+# ------------------------------------------------------------------------------------------ native
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def native_conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
+  """The same by kernels of our own for the CPU; without groups, strides 1 and 2."""
+  return _forward(x, kernel, jnp.zeros(kernel.shape[-1], x.dtype), stride, padding, '')
+
+
+def _forward(x, kernel, bias, stride, padding, activation):
+  sizes = (
+    (x.shape[axis + 1] + sum(padding[axis]) - kernel.shape[axis]) // stride + 1 for axis in (0, 1)
+  )
+  return native.call(
+    'convolution_forward', (x.shape[0], *sizes, kernel.shape[-1]), x, kernel, bias,
+    **_corner(stride, padding), activation=ACTIVATIONS[activation],
+  )
+
+
+def _native_forward(x, kernel, stride, padding):
+  return native_conv(x, kernel, stride, padding), (x, kernel)
+
+
+def _native_backward(stride, padding, residuals, gradient):
+  x, kernel = residuals
+  return (
+    _input_gradient(gradient, kernel, x.shape, stride, padding),
+    _kernel_gradient(x, gradient, kernel.shape, stride, padding),
+  )
+
+
+native_conv.defvjp(_native_forward, _native_backward)
+
+
+def _kernel_gradient(x, gradient, shape, stride, padding):
+  return native.call(
+    'convolution_kernel_gradient', shape, x, gradient, **_corner(stride, padding)
+  )
+
+
+def _corner(stride, padding):
+  return {'stride': stride, 'top': padding[0][0], 'left': padding[1][0]}
+
+
+def _input_gradient(gradient, kernel, shape, stride, padding):
+  """A convolution of the gradient with the kernel backwards, one for every phase of the input.
+
+  Row r of the input gets gradient row q through tap i where q * stride + i = r + padding. All rows
+  of one phase (r + padding) % stride use the same taps, i = phase, phase + stride, and so on.
+  """
+  turned = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
+  if stride == 1:
+    pads = tuple(_margins(size, pad[0], k, out) for size, pad, k, out in zip(
+      shape[1:3], padding, kernel.shape, gradient.shape[1:3]))
+    return _correlate(gradient, turned, pads)
+  phases = []
+  for a in range(stride):
+    for b in range(stride):
+      taps = kernel[a::stride, b::stride]
+      rows, columns = (
+        _phase(size, pad[0], phase, stride)
+        for size, pad, phase in zip(shape[1:3], padding, (a, b))
+      )
+      if 0 in (*taps.shape, rows[1], columns[1]):
+        phases.append((rows, columns, None))
+        continue
+      pads = tuple(
+        _margins(count, first, k, out) for (_, count, first), k, out in
+        zip((rows, columns), taps.shape, gradient.shape[1:3])
+      )
+      phases.append((
+        rows, columns, _correlate(gradient, taps[::-1, ::-1].transpose(0, 1, 3, 2), pads)
+      ))
+  full = jnp.zeros(shape, gradient.dtype)
+  for (row, _, _), (column, _, _), value in phases:
+    if value is not None:
+      full = full.at[:, row::stride, column::stride].set(value)
+  return full
+
+
+def _phase(size: int, before: int, phase: int, stride: int) -> tuple[int, int, int]:
+  """The first input row of a phase, how many there are, and the gradient row of its first tap."""
+  row = (phase - before) % stride
+  return row, -(-(size - row) // stride), (row + before - phase) // stride
+
+
+def _margins(size: int, first: int, taps: int, out: int) -> tuple[int, int]:
+  """Rows before and after the gradient's `out`, for `size` windows of which one ends at `first`."""
+  before = taps - 1 - first
+  return before, size - out - before + taps - 1
+
+
+def _correlate(gradient, kernel, pads):
+  """With negative paddings, which cut."""
+  cut = [(max(0, -a), max(0, -b)) for a, b in pads]
+  if any(map(any, cut)):
+    rows, columns = gradient.shape[1:3]
+    (top, bottom), (left, right) = cut
+    gradient = gradient[:, top : rows - bottom, left : columns - right]
+  pads = tuple((max(0, a), max(0, b)) for a, b in pads)
+  bias = jnp.zeros(kernel.shape[-1], gradient.dtype)
+  return _forward(gradient, kernel, bias, 1, pads, '')
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def product_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+  """A 1x1 convolution as XLA's product, with the kernel's gradient by ours."""
+  return plain_conv(x, kernel, stride, NO_PADDING)
+
+
+def _product_forward(x, kernel, stride):
+  return product_conv(x, kernel, stride), (x, kernel)
+
+
+def _product_backward(stride, residuals, gradient):
+  x, kernel = residuals
+  dx = jax.vjp(lambda x: plain_conv(x, kernel, stride, NO_PADDING), x)[1](gradient)[0]
+  return dx, _kernel_gradient(x, gradient, kernel.shape, stride, NO_PADDING)
+
+
+product_conv.defvjp(_product_forward, _product_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def _native_biased(x, kernel, bias, stride, padding, activation):
+  return _forward(x, kernel, bias, stride, padding, activation)
+
+
+def _biased_forward(x, kernel, bias, stride, padding, activation):
+  return _native_biased(x, kernel, bias, stride, padding, activation), (x, kernel, bias)
+
+
+def _biased_backward(stride, padding, activation, residuals, gradient):
+  plain = lambda x, kernel, bias: add_bias(
+    native_conv(x, kernel, stride, padding), bias, activation
+  )
+  return jax.vjp(plain, *residuals)[1](gradient)
+
+
+_native_biased.defvjp(_biased_forward, _biased_backward)
+
+
+# ------------------------------------------------------------------------------------------ window
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def window_conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
+  """XLA's convolution, with every pixel's window as a row for the kernel's gradient."""
+  return plain_conv(x, kernel, stride, padding)
+
+
+def _window_forward(x, kernel, stride, padding):
   return plain_conv(x, kernel, stride, padding), (x, kernel)
 
 
-def _backward(stride, padding, residuals, gradient):
+def _window_backward(stride, padding, residuals, gradient):
   x, kernel = residuals
   kh, kw, channels, features = kernel.shape
   rows, columns = gradient.shape[1:3]
@@ -69,4 +273,6 @@ def _backward(stride, padding, residuals, gradient):
   return dx, dkernel.reshape(kernel.shape)
 
 
-stem_conv.defvjp(_forward, _backward)
+window_conv.defvjp(_window_forward, _window_backward)
+
+IMPLEMENTATIONS = ('native', 'product', 'window', 'plain')

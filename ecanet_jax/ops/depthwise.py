@@ -14,12 +14,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from ecanet_jax.ops import native
+from ecanet_jax.ops.batch_norm import ACTIVATIONS, add_bias
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
 def depthwise_conv(
-  x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, implementation: str = 'auto'
+  x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, implementation: str = 'auto',
+  bias: jax.Array | None = None, activation: str = '',
 ) -> jax.Array:
   """Convolves every channel with its own kernel (cross-correlation, as in every framework).
 
@@ -29,6 +31,8 @@ def depthwise_conv(
     stride: in pixels, for both axes.
     padding: zeros before and after H, and before and after W.
     implementation: a name of IMPLEMENTATIONS, or 'auto' for the backend's own.
+    bias: `[C]`, float32, or None.
+    activation: a name of `batch_norm.ACTIVATIONS`, only with a bias.
 
   Returns:
     `[B, H', W', C]` with `H' = (H + sum(padding[0]) - kh) // stride + 1`.
@@ -50,7 +54,10 @@ def depthwise_conv(
       f'and 2, and needs a C++ compiler; here {jax.device_count()} {jax.default_backend()} '
       f"devices, {x.dtype.name}, stride {stride}. Take 'auto'."
     )
-  return IMPLEMENTATIONS[implementation](x, kernel, stride, padding)
+  if implementation == 'native' and bias is not None:
+    return _native_biased(x, kernel, bias.astype(x.dtype), stride, padding, activation)
+  y = IMPLEMENTATIONS[implementation](x, kernel, stride, padding)
+  return y if bias is None else add_bias(y, bias, activation)
 
 
 def lax_depthwise(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
@@ -95,8 +102,15 @@ shift_depthwise.defvjp(_shift_forward, _shift_backward)
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def native_depthwise(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
   """The same by kernels of our own for the CPU."""
+  return _call_forward(x, kernel, jnp.zeros(x.shape[-1], x.dtype), stride, padding, '')
+
+
+def _call_forward(x, kernel, bias, stride, padding, activation):
   shape = (x.shape[0], *_output_size(x.shape, kernel.shape, stride, padding), x.shape[-1])
-  return native.call('depthwise_forward', shape, x, kernel, **_corner(stride, padding))
+  return native.call(
+    'depthwise_forward', shape, x, kernel, bias, **_corner(stride, padding),
+    activation=ACTIVATIONS[activation],
+  )
 
 
 def _native_forward(x, kernel, stride, padding):
@@ -111,6 +125,25 @@ def _native_backward(stride, padding, residuals, gradient):
 
 
 native_depthwise.defvjp(_native_forward, _native_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def _native_biased(x, kernel, bias, stride, padding, activation):
+  return _call_forward(x, kernel, bias, stride, padding, activation)
+
+
+def _biased_forward(x, kernel, bias, stride, padding, activation):
+  return _native_biased(x, kernel, bias, stride, padding, activation), (x, kernel, bias)
+
+
+def _biased_backward(stride, padding, activation, residuals, gradient):
+  plain = lambda x, kernel, bias: add_bias(
+    native_depthwise(x, kernel, stride, padding), bias, activation
+  )
+  return jax.vjp(plain, *residuals)[1](gradient)
+
+
+_native_biased.defvjp(_biased_forward, _biased_backward)
 
 
 def _corner(stride, padding):

@@ -48,7 +48,8 @@ def make_model(config, num_classes: int):
   lookup(REMAT, config.ops.remat, 'ops.remat')
   dtype = lookup(DTYPE, config.compute_dtype, 'compute_dtype')
   return create_from_config(
-    config.model, depthwise=config.ops.depthwise, norm_op=config.ops.batch_norm,
+    config.model, conv_op=config.ops.convolution, depthwise=config.ops.depthwise,
+    norm_op=config.ops.batch_norm,
     remat=config.ops.remat, dtype=dtype,
   )
 

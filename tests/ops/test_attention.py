@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ecanet_jax.ops import attention, native
+from ecanet_jax.ops import attention
 
 
 def results(squeeze, reweight, x, cotangent):
@@ -18,9 +18,8 @@ def results(squeeze, reweight, x, cotangent):
 
 @pytest.mark.parametrize('dtype', ['float64', 'float32'])
 @pytest.mark.parametrize('shape', [(1, 1, 1, 3), (3, 7, 5, 29), (2, 8, 8, 16)])
-def test_kernels_equal_the_references(shape, dtype):
-  if not native.load(dtype):
-    pytest.skip('needs a C++ compiler: g++, clang++ or pip install ziglang')
+def test_kernels_equal_the_references(shape, dtype, load_kernels):
+  load_kernels(dtype)
   with jax.enable_x64(dtype == 'float64'):
     random = np.random.default_rng(0)
     x, cotangent = (jnp.asarray(random.standard_normal(shape), dtype) for _ in range(2))

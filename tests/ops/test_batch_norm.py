@@ -39,9 +39,8 @@ def same(mine, reference, tolerance):
 # 29 channels: a vector and a part of one; rows of one, of less and of more than the chunks.
 @pytest.mark.parametrize('activation', ACTIVATIONS)
 @pytest.mark.parametrize('shape', [(1, 2, 29), (1, 75, 3), (3, 45, 16)])
-def test_kernels_equal_the_reference_in_float64(activation, shape):
-  if not native.load('float64'):
-    pytest.skip('needs a C++ compiler: g++, clang++ or pip install ziglang')
+def test_kernels_equal_the_reference_in_float64(activation, shape, load_kernels):
+  load_kernels('float64')
   with jax.enable_x64(True):
     data = arrays(*shape, np.float64)
     mine, reference = (
@@ -51,9 +50,8 @@ def test_kernels_equal_the_reference_in_float64(activation, shape):
 
 
 @pytest.mark.parametrize('activation', ACTIVATIONS)
-def test_kernels_equal_the_reference_in_float32(activation):
-  if not native.load('float32'):
-    pytest.skip('needs a C++ compiler: g++, clang++ or pip install ziglang')
+def test_kernels_equal_the_reference_in_float32(activation, load_kernels):
+  load_kernels('float32')
   data = arrays(2, 70, 40, np.float32)
   mine, reference = (results(f, *data, activation) for f in (native_batch_norm, plain_batch_norm))
   same(mine, reference, 2e-5)
@@ -61,9 +59,8 @@ def test_kernels_equal_the_reference_in_float32(activation):
   assert all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in zip(mine, again))
 
 
-def test_large_means_keep_their_variance():
-  if not native.load('float32'):
-    pytest.skip('needs a C++ compiler: g++, clang++ or pip install ziglang')
+def test_large_means_keep_their_variance(load_kernels):
+  load_kernels('float32')
   x, scale, bias, origin, _ = arrays(1, 200, 16, np.float32, mean=1000.0)
   _, mean, var = native_batch_norm(x, scale, bias, origin, 1e-5, '')
   exact = np.asarray(x, np.float64)
@@ -72,9 +69,8 @@ def test_large_means_keep_their_variance():
 
 
 @pytest.mark.parametrize('extreme', [0.0, 80.0, 200.0, 1e30])
-def test_swish_does_not_overflow(extreme):
-  if not native.load('float32'):
-    pytest.skip('needs a C++ compiler: g++, clang++ or pip install ziglang')
+def test_swish_does_not_overflow(extreme, load_kernels):
+  load_kernels('float32')
   z = jnp.asarray([[[-extreme] * 16 + [extreme] * 16]], jnp.float32)
   one, zero = jnp.ones((1, 32), jnp.float32), jnp.zeros((1, 32), jnp.float32)
   y = native.call('norm_apply', z.shape, z, one, zero, activation=ACTIVATIONS['swish'])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from ecanet_jax.ops import native
+from ecanet_jax.ops import depthwise
+from ecanet_jax.ops.batch_norm import add_bias
 from ecanet_jax.ops.depthwise import (
   depthwise_conv,
   lax_depthwise,
@@ -78,10 +79,9 @@ def test_value_and_gradients_in_float64(k, stride, size, padding):
 
 
 @pytest.fixture(params=['float64', pytest.param('float32', marks=pytest.mark.slow)])
-def kernels(request):
+def kernels(request, load_kernels):
   """The type whose kernels of ops/native are compiled here."""
-  if not native.load(request.param):
-    pytest.skip('needs a C++ compiler: g++, clang++ or pip install ziglang')
+  load_kernels(request.param)
   return request.param
 
 
@@ -106,6 +106,24 @@ def test_native_value_and_gradients(k, stride, size, padding, batch, kernels):
     same(mine, reference, 1e-12 if kernels == 'float64' else 2e-5)
     again = value_and_gradients(native_depthwise, *data, stride, padding, quick=True)
     assert all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in zip(mine, again))
+
+
+@pytest.mark.parametrize('activation', ['', 'relu', 'relu6', 'swish'])
+def test_bias_and_activation_by_the_kernels(activation, load_kernels):
+  load_kernels('float64')
+  padding = ((1, 1), (1, 1))
+  with jax.enable_x64(True):
+    x, kernel, cotangent = arrays(2, (9, 6), 3, 1, padding, channels=29)
+    bias = jnp.linspace(-2.0, 3.0, 29)
+    mine, plain = (
+      jax.vjp(function, x, kernel, bias) for function in (
+        lambda x, kernel, bias: depthwise._native_biased(x, kernel, bias, 1, padding, activation),
+        lambda x, kernel, bias: add_bias(
+          lax_depthwise(x, kernel, 1, padding), bias, activation),
+      )
+    )
+    for a, b in zip((mine[0], *mine[1](cotangent)), (plain[0], *plain[1](cotangent))):
+      np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize('stride', [1, 2])

@@ -1,4 +1,4 @@
-"""The kernels of kernels.cc: compiled once for this machine, kept in a cache, called by XLA.
+"""The kernels of this directory: compiled once for this machine, kept in a cache, called by XLA.
 
 A C++ compiler is needed, the one that torch.compile needs too: $CXX, c++, g++ or clang++, or
 `pip install ziglang`. Without one everything works through XLA alone, slower on a CPU.
@@ -26,11 +26,12 @@ import numpy as np
 from absl import logging
 
 SWITCH = 'ECANET_JAX_NATIVE'
-SOURCE = pathlib.Path(__file__).with_name('kernels.cc')
+SOURCE = pathlib.Path(__file__).with_name('kernels.cc')  # which includes the headers
 FLAGS = ('-std=c++17', '-O2', '-march=native', '-fno-math-errno', '-fPIC', '-shared', '-w')
 TYPES = {'float32': ('f32', ()), 'float64': ('f64', ('-DECANET_DOUBLE',))}
 KERNELS = (
-  'depthwise_forward', 'depthwise_backward', 'norm_moments', 'norm_apply', 'norm_gradient_sums',
+  'convolution_forward', 'convolution_kernel_gradient', 'depthwise_forward', 'depthwise_backward',
+  'max_pool', 'max_pool_gradient', 'norm_moments', 'norm_apply', 'norm_gradient_sums',
   'norm_input_gradient',
 )
 SECONDS = 600  # for the compiler
@@ -82,7 +83,8 @@ def load(dtype: str) -> bool:
 def _library(defines: tuple[str, ...]) -> pathlib.Path:
   """The compiled kernels; compiled now if this source, compiler or CPU is new here."""
   command = [*_compiler(), *FLAGS, *defines, f'-I{jax.ffi.include_dir()}']
-  facts = [SOURCE.read_text(), *command, jaxlib.__version__, platform.machine(), _cpu_flags()]
+  sources = [path.read_text() for path in sorted(SOURCE.parent.glob('*.[ch]*'))]
+  facts = [*sources, *command, jaxlib.__version__, platform.machine(), _cpu_flags()]
   digest = hashlib.sha256('\n'.join(facts).encode()).hexdigest()[:16]
   library = _cache() / f'kernels-{digest}.so'
   with _locked(library.with_suffix('.lock')):
