@@ -28,7 +28,7 @@ def keep_freed_memory() -> bool:
     return False
   # One arena: the others give large blocks back through munmap whatever the threshold.
   settings = (
-    (_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 64 * 2**20)
+    (_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, 64 * 2**20)
   )
   return all([mallopt(name, value) == 1 for name, value in settings])
 

@@ -60,14 +60,19 @@ class ChannelAttention(nn.Module):
   @nn.compact
   def __call__(self, x, train: bool):
     squeeze = self.own_squeeze or self.spec.squeeze
-    squeezed = SQUEEZE[squeeze](x)
-    logits = self.excite(squeezed)
-    if squeeze == 'both':
-      logits = logits.sum(1, keepdims=True)
-    weights = GATE[self.spec.gate](logits)
-    self.sow('intermediates', 'squeeze', squeezed)
-    self.sow('intermediates', 'weights', weights)
-    return ops.reweight(x, weights.astype(self.layers.dtype))
+
+    def weights_of(squeezed):
+      logits = self.excite(squeezed)
+      if squeeze == 'both':
+        logits = logits.sum(1, keepdims=True)
+      weights = GATE[self.spec.gate](logits)
+      self.sow('intermediates', 'squeeze', squeezed)
+      self.sow('intermediates', 'weights', weights)
+      return weights.astype(self.layers.dtype)
+
+    if squeeze == 'mean':
+      return ops.attend(x, weights_of)
+    return ops.reweight(x, weights_of(SQUEEZE[squeeze](x)))
 
   def excite(self, y: jax.Array) -> jax.Array:
     """Logits `[..., C]` of squeezed values `[..., C]`."""

@@ -31,6 +31,28 @@ def test_kernels_equal_the_references(shape, dtype, load_kernels):
       np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=name)
 
 
+@pytest.mark.parametrize('kind', ['weights', 'other shape'])
+def test_attend_has_both_gradients(kind, load_kernels, monkeypatch):
+  load_kernels('float64')
+  monkeypatch.setattr(attention.native, 'usable', lambda *arrays: True)  # also with 8 devices
+  with jax.enable_x64(True):
+    random = np.random.default_rng(0)
+    x, cotangent = (jnp.asarray(random.standard_normal((3, 7, 5, 29))) for _ in range(2))
+
+    def weights_of(squeezed, mix):
+      weights = jax.nn.sigmoid(3 * squeezed + mix[None, None, None])
+      return weights if kind == 'weights' else weights[:, :, :, :1]
+
+    def gradients(function):
+      y, pull = jax.vjp(function, x, jnp.linspace(-1, 1, 29))
+      return y, *pull(cotangent)
+
+    plain = lambda x, mix: x * weights_of(x.mean((1, 2), keepdims=True), mix)
+    mine = lambda x, mix: attention.attend(x, lambda squeezed: weights_of(squeezed, mix))
+    for a, b in zip(gradients(mine), gradients(plain)):
+      np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
 def test_weights_of_every_pixel_and_bfloat16_take_the_plain_way():
   x = jnp.ones((2, 4, 4, 8), jnp.bfloat16)
   assert attention.squeeze(x).dtype == jnp.float32
