@@ -16,7 +16,7 @@ from ecanet_jax.data.resident import Resident
 from ecanet_jax.errors import UserError, lookup
 from ecanet_jax.models import create_from_config
 from ecanet_jax.models.convnet import REMAT
-from ecanet_jax.ops import batch_norm, depthwise
+from ecanet_jax.ops import batch_norm, convolution, depthwise
 from ecanet_jax.training import sharding
 from ecanet_jax.training.checkpoint import Checkpoints, data_name, evaluation_text
 from ecanet_jax.training.evaluate import evaluate, evaluated, make_eval_step, place, result_line
@@ -42,15 +42,14 @@ def make_model(config, num_classes: int):
       f'model.num_classes={config.model.num_classes} and the data set {config.data.name!r} has '
       f'{num_classes} classes: set --config.model.num_classes={num_classes}.'
     )
-  for op in (depthwise, batch_norm):
+  for op in (convolution, depthwise, batch_norm):
     key = op.__name__.rpartition('.')[2]
     lookup(dict.fromkeys(['auto', *op.IMPLEMENTATIONS]), config.ops[key], f'ops.{key}')
   lookup(REMAT, config.ops.remat, 'ops.remat')
   dtype = lookup(DTYPE, config.compute_dtype, 'compute_dtype')
   return create_from_config(
     config.model, conv_op=config.ops.convolution, depthwise=config.ops.depthwise,
-    norm_op=config.ops.batch_norm,
-    remat=config.ops.remat, dtype=dtype,
+    norm_op=config.ops.batch_norm, remat=config.ops.remat, dtype=dtype,
   )
 
 

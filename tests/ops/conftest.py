@@ -11,6 +11,6 @@ def load_kernels():
 
   def load(dtype: str) -> None:
     if not native.load(dtype):
-      pytest.skip('needs a C++ compiler: g++, clang++ or pip install ziglang')
+      pytest.skip('needs a C++ compiler: g++ or clang++')
 
   return load

@@ -53,19 +53,19 @@ def test_windows_in_float64(k, stride, size, padding):
 # kernel's gradient, all numbers of vectors in a panel, and channels that fill no vector.
 NATIVE = [
   # k, stride, rule, batch, size, channels, features
-  (1, 1, 'valid', 1, (1, 1), 3, 5),
+  pytest.param(*(1, 1, 'valid', 1, (1, 1), 3, 5), marks=pytest.mark.slow),
   (1, 1, 'valid', 2, (9, 7), 13, 24),
   (1, 1, 'valid', 3, (23, 20), 24, 70),
   (1, 2, 'valid', 2, (9, 8), 8, 40),
-  (2, 2, 'same', 1, (5, 6), 3, 1),
-  (3, 1, 'symmetric', 1, (5, 6), 1, 16),
+  pytest.param(*(2, 2, 'same', 1, (5, 6), 3, 1), marks=pytest.mark.slow),
+  pytest.param(*(3, 1, 'symmetric', 1, (5, 6), 1, 16), marks=pytest.mark.slow),
   (3, 1, 'valid', 2, (9, 7), 5, 49),
   (3, 2, 'same', 2, (8, 8), 3, 33),
-  (3, 2, 'symmetric', 3, (9, 7), 17, 8),
+  pytest.param(*(3, 2, 'symmetric', 3, (9, 7), 17, 8), marks=pytest.mark.slow),
   (3, 2, 'valid', 1, (30, 29), 4, 20),
-  (5, 1, 'same', 1, (4, 9), 3, 30),
+  pytest.param(*(5, 1, 'same', 1, (4, 9), 3, 30), marks=pytest.mark.slow),
   (5, 2, 'symmetric', 2, (11, 6), 9, 5),
-  (7, 1, 'symmetric', 1, (7, 8), 2, 17),
+  pytest.param(*(7, 1, 'symmetric', 1, (7, 8), 2, 17), marks=pytest.mark.slow),
   (7, 2, 'symmetric', 1, (16, 15), 3, 64),
 ]
 

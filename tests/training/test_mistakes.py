@@ -41,6 +41,7 @@ BAD = [
   ('data.source', 'tfdss', "'tfdss'"),
   ('batch_size', 30, 'batch_size=30 does not divide over 8 devices; give a multiple of 8, such'),
   ('model.bn_groups', 3, 'batch of 32 does not divide by bn_groups=3'),
+  ('ops.convolution', 'plan', "unknown ops.convolution 'plan'. Did you mean 'plain'"),
   ('ops.depthwise', 'shfit', "unknown ops.depthwise 'shfit'. Did you mean 'shift'"),
   ('compute_dtype', 'float16', "unknown compute_dtype 'float16'. Did you mean 'bfloat16'"),
   ('loss.label_smoothing', 1.0, 'loss.label_smoothing=1.0 must be'),

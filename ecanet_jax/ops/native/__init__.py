@@ -1,22 +1,19 @@
 """The kernels of this directory: compiled once for this machine, kept in a cache, called by XLA.
 
-A C++ compiler is needed, the one that torch.compile needs too: $CXX, c++, g++ or clang++, or
-`pip install ziglang`. Without one everything works through XLA alone, slower on a CPU.
-ECANET_JAX_NATIVE=0 turns the kernels off.
+A C++ compiler is needed, the one that torch.compile needs too: $CXX, c++, g++ or clang++. Without
+one everything works through XLA alone, slower on a CPU. ECANET_JAX_NATIVE=0 turns the kernels off.
 """
 
 import contextlib
 import ctypes
 import functools
 import hashlib
-import importlib.util
 import os
 import pathlib
 import platform
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 
@@ -110,9 +107,7 @@ def _compiler() -> list[str]:
   for name in ('c++', 'g++', 'clang++'):
     if found := shutil.which(name):
       return [found]
-  if importlib.util.find_spec('ziglang'):
-    return [sys.executable, '-m', 'ziglang', 'c++']
-  raise RuntimeError('there is no C++ compiler; install g++ or clang++, or pip install ziglang')
+  raise RuntimeError('there is no C++ compiler; install g++ or clang++')
 
 
 def _cpu_flags() -> str:
