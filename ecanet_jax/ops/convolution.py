@@ -37,7 +37,9 @@ def conv(
     groups: of channels.
     bias: `[out]`, float32, or None.
     activation: a name of `batch_norm.ACTIVATIONS`, only with a bias.
-    implementation: a name of IMPLEMENTATIONS, or 'auto' for the backend's own.
+    implementation: a name of IMPLEMENTATIONS, or 'auto' for the backend's own. A convolution of a
+      kind that it does not have (groups; for 'native' strides above 2; for 'product' all but 1x1)
+      is XLA's.
 
   Returns:
     `[B, H', W', out]` with `H' = (H + sum(padding[0]) - kh) // stride + 1`.
@@ -49,33 +51,33 @@ def conv(
     known = ', '.join(['auto', *IMPLEMENTATIONS])
     raise ValueError(f'unknown convolution implementation {implementation!r}. Known: {known}.')
   fits = native.usable(x, kernel)
-  if implementation == 'native' and not fits:
+  if implementation in ('native', 'product') and not fits:
     raise ValueError(
-      "convolution implementation 'native' is for one CPU device and float32 or float64, and needs "
-      f'a C++ compiler; here {jax.device_count()} {jax.default_backend()} devices, {x.dtype.name}. '
-      "Take 'auto'."
+      f'convolution implementation {implementation!r} is for one CPU device and float32 or float64, '
+      f'and needs a C++ compiler; here {jax.device_count()} {jax.default_backend()} devices, '
+      f"{x.dtype.name}. Take 'auto'."
     )
   if implementation == 'auto':
-    implementation = _choose(x, kernel, activation, fits)
+    implementation = _choose(x, kernel, padding, activation, fits)
   if implementation == 'native' and _native_applies(x, kernel, stride, padding, groups):
     if bias is None:
       return native_conv(x, kernel, stride, padding)
     return _native_biased(x, kernel, bias.astype(x.dtype), stride, padding, activation)
   if implementation == 'window' and groups == 1:
     y = window_conv(x, kernel, stride, padding)
-  elif implementation == 'product' and groups == 1:
+  elif implementation == 'product' and groups == 1 and _is_product(kernel, padding):
     y = product_conv(x, kernel, stride)
   else:
     y = plain_conv(x, kernel, stride, padding, groups)
   return y if bias is None else add_bias(y, bias, activation)
 
 
-def _choose(x, kernel, activation: str, fits: bool) -> str:
+def _choose(x, kernel, padding, activation: str, fits: bool) -> str:
   """Measured on a CPU (docs/performance.md); GPU and TPU: not measured, so XLA's own.
 
   XLA's product is as fast as ours forward, and for the input's gradient; not for the kernel's.
   """
-  pointwise = kernel.shape[:2] == (1, 1)
+  pointwise = _is_product(kernel, padding)
   if fits and x.shape[1] * x.shape[2] > 1:
     return 'product' if pointwise and not activation else 'native'
   small = math.prod(kernel.shape[:3]) <= MAX_WINDOW and not pointwise
@@ -88,9 +90,13 @@ def _native_applies(x, kernel, stride, padding, groups) -> bool:
   return groups == 1 and stride <= 2 and inside and min(map(min, padding)) >= 0 and 0 not in x.shape
 
 
+def _is_product(kernel, padding) -> bool:
+  return kernel.shape[:2] == (1, 1) and not any(map(any, padding))
+
+
 def plain_conv(x, kernel, stride, padding, groups=1):
   """The plain reference: XLA's product or convolution."""
-  if kernel.shape[:2] == (1, 1) and groups == 1 and not any(map(any, padding)):
+  if groups == 1 and _is_product(kernel, padding):
     x = x[:, ::stride, ::stride] if stride > 1 else x
     flat = x.reshape(-1, x.shape[-1]) @ kernel[0, 0]
     return flat.reshape(*x.shape[:-1], kernel.shape[-1])

@@ -115,6 +115,22 @@ def test_a_product_has_the_kernel_gradient_of_the_reference(load_kernels):
       compare(mine, plain, 1e-12)
 
 
+@pytest.mark.parametrize('implementation', ['auto', 'window', 'plain'])
+@pytest.mark.parametrize(('k', 'stride', 'padding', 'groups'), [
+  (1, 2, ((0, 0), (0, 0)), 1), (1, 1, ((1, 1), (1, 1)), 1), (3, 1, ((1, 1), (1, 1)), 2),
+  (3, 3, ((1, 1), (1, 1)), 1),
+])
+def test_every_choice_computes_the_same(implementation, k, stride, padding, groups):
+  x, kernel = arrays('float32', 2, (7, 6), k, 4, 8)
+  kernel = kernel[:, :, : 4 // groups]
+  y = ops.conv(x, kernel, stride, padding, groups, jnp.ones(8), 'relu', implementation)
+  reference = jax.lax.conv_general_dilated(
+    x, kernel, (stride, stride), padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    feature_group_count=groups,
+  )
+  np.testing.assert_allclose(y, jax.nn.relu(reference + 1), rtol=1e-5, atol=1e-5)
+
+
 def test_a_choice_that_is_not_known_or_does_not_apply_is_refused():
   x, kernel = arrays('float32', 1, (4, 4), 3, 2, 2)
   with pytest.raises(ValueError, match=r"unknown convolution implementation 'fast'. Known: auto"):
