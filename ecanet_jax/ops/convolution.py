@@ -53,7 +53,7 @@ def conv(
   fits = native.usable(x, kernel)
   if implementation in ('native', 'product') and not fits:
     raise ValueError(
-      f'convolution implementation {implementation!r} is for one CPU device and float32 or float64, '
+      f'convolution implementation {implementation!r} is for one CPU device and float32 or float64 '
       f'and needs a C++ compiler; here {jax.device_count()} {jax.default_backend()} devices, '
       f"{x.dtype.name}. Take 'auto'."
     )
