@@ -26,7 +26,8 @@ def keep_freed_memory() -> bool:
     mallopt = ctypes.CDLL(None).mallopt
   except (AttributeError, OSError):
     return False
-  # One arena: the others give large blocks back through munmap whatever the threshold.
+  # One arena: the others give large blocks back through munmap whatever the threshold, which is -1,
+  # the largest number: a step's memory can be above 2 GiB.
   settings = (
     (_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, 64 * 2**20)
   )

@@ -26,7 +26,7 @@ def settings(monkeypatch):
 
 def test_settings(settings):
   assert allocation.keep_freed_memory() is True
-  assert settings == {-8: 1, -4: 0, -1: 2**31 - 1, -2: 64 * 2**20}
+  assert settings == {-8: 1, -4: 0, -1: -1, -2: 64 * 2**20}
 
 
 def test_switched_off(settings, monkeypatch):
