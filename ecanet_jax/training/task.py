@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ecanet_jax.errors import UserError
+from ecanet_jax.errors import UserError, lookup
 
 Batch = dict[str, jax.Array]
 
@@ -35,6 +35,13 @@ class Task(Protocol):
     ...
 
 
+# The loss of each image from logits and targets, both `[B, classes]`.
+LOSSES = {
+  'softmax': optax.softmax_cross_entropy,
+  'bce': lambda outputs, targets: optax.sigmoid_binary_cross_entropy(outputs, targets).mean(-1),
+}
+
+
 class Classification:
   """Images uint8 `[B, H, W, 3]` with labels int32 `[B]`."""
 
@@ -42,6 +49,13 @@ class Classification:
     self.size = config.data.image_size
     self.mean = jnp.asarray(config.data.mean, jnp.float32)
     self.std = jnp.asarray(config.data.std, jnp.float32)
+    self.criterion = lookup(LOSSES, config.loss.name, 'loss.name')
+    self.threshold = config.loss.target_threshold
+    if not 0 <= self.threshold < 1 or (self.threshold and config.loss.name != 'bce'):
+      raise UserError(
+        f'loss.target_threshold={self.threshold} must be at least 0, below 1, and with any '
+        f'loss.name but bce 0.'
+      )
     self.smoothing = config.loss.label_smoothing
     if not 0 <= self.smoothing < 1:
       raise UserError(f'loss.label_smoothing={self.smoothing} must be at least 0 and below 1.')
@@ -55,9 +69,10 @@ class Classification:
 
   def loss(self, outputs: jax.Array, batch: Batch) -> jax.Array:
     targets = jax.nn.one_hot(batch['label'], outputs.shape[-1])
-    return optax.softmax_cross_entropy(
-      outputs, optax.smooth_labels(targets, self.smoothing)
-    ).mean()
+    targets = optax.smooth_labels(targets, self.smoothing)
+    if self.threshold:
+      targets = (targets > self.threshold).astype(targets.dtype)
+    return self.criterion(outputs, targets).mean()
 
   def sums(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
     mask, label = batch['mask'], batch['label']
