@@ -270,7 +270,8 @@ class Layers:
               zero_init=False, **options):
     """Convolution `name`, BatchNorm `name`_bn, and the activation unless `act` is False.
 
-    With `zero_init` the result is 0 at the start. A folded network has no `name`_bn: it is in the convolution's kernel and bias.
+    With `zero_init` its result is 0 at the start. A folded network has no `name`_bn: it is in the
+    convolution's kernel and bias.
 
     Raises:
       UserError: training of a folded network.

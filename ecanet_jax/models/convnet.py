@@ -106,7 +106,7 @@ class ConvNet(nn.Module):
     activation: a name of `layers.ACTIVATION`.
     num_classes: outputs of the classifier.
     dropout: rate before the classifier.
-    drop_path: stochastic depth; block i of n drops with rate drop_path * i / n.
+    drop_path: stochastic depth; block i of n drops with rate drop_path * i / n (TF EfficientNet).
     bn_groups: 1 = statistics of the whole global batch, N = of each N-th of it.
     bn_decay: of the running statistics; None = the preset's.
     bn_eps: added to the variance; None = the preset's.
@@ -216,6 +216,11 @@ class ConvNet(nn.Module):
       return self.frozen_stages > 0
     return any(b.name == module and b.stage < self.frozen_stages for b in self.blocks())
 
+  def drop_path_rates(self) -> list[float]:
+    """Stochastic depth's rate of each block."""
+    blocks = len(list(self.blocks()))
+    return [self.drop_path * i / blocks for i in range(blocks)]
+
   def stages_behind(self, module: str) -> int:
     """How far a top-level module is from the head: the last stage 1, the stem the most."""
     if module.startswith('stem'):
@@ -236,13 +241,11 @@ class ConvNet(nn.Module):
       train: training, but for the frozen stages.
       layer: the network's layers.
     """
-    blocks = list(self.blocks())
     remat = REMAT[self.remat]
-    for i, block in enumerate(blocks):
+    for block, rate in zip(self.blocks(), self.drop_path_rates()):
       frozen = block.stage < self.frozen_stages
       module = (remat(block.module) if train else block.module)(
-        block, self.slot(block), self.attention, layer, self.drop_path * i / len(blocks),
-        name=block.name,
+        block, self.slot(block), self.attention, layer, rate, name=block.name
       )
       x = module(x, train and not frozen)
       if block.last:

@@ -250,6 +250,11 @@ class ResNet(ConvNet):
         )
         channels = out
 
+  def drop_path_rates(self) -> list[float]:
+    """Of block i of n: drop_path * i / (n - 1), the last block's being drop_path (timm)."""
+    blocks = sum(self.depths)
+    return [self.drop_path * i / max(blocks - 1, 1) for i in range(blocks)]
+
   def stem_layers(self, layer: layers.Layers, x, train: bool):
     """Images to the first block's input, a quarter as high and wide."""
     widths = STEM[self.stem](self.stem_width)
