@@ -5,7 +5,6 @@ dropout and drop-path are off. Its schedule and its set of decaying parameters a
 """
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import timm
