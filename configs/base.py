@@ -93,6 +93,33 @@ def get_config() -> config_dict.ConfigDict:
   config.data.shuffle_buffer = 16384  # encoded images per host; TFRecord sources only
   config.data.decode_threads = 0  # parallel decodes per host; 0 = tf.data chooses
 
+  # What happens to a training image at random after crop and flip. Images that are not decoded
+  # (source memory, data.resident) can have erasing only.
+  config.augment = config_dict.ConfigDict()
+  config.augment.policy = 'none'  # none | autoaugment | autoaugment_cifar | randaugment_tf |
+  # randaugment (timm's) | trivialaugment; see ecanet_jax/data/augmentation/policies.py
+  config.augment.layers = 2  # RandAugments: operations one after the other
+  config.augment.magnitude = 9.0  # RandAugments: timm's to 10, TensorFlow's to 30
+  config.augment.magnitude_std = 0.0  # randaugment: of the magnitude; inf = uniform from 0
+  config.augment.probability = 0.5  # randaugment: that an operation is applied
+  config.augment.increasing = True  # randaugment: more magnitude is always stronger (timm's inc1)
+  config.augment.interpolation = placeholder(str)  # of the policy: nearest | bilinear | bicubic
+  config.augment.fill = placeholder(tuple)  # of the policy: RGB of what lies outside, 0 to 255
+  config.augment.color_jitter = (0.0, 0.0, 0.0, 0.0)  # brightness, contrast, saturation, hue: +-
+  config.augment.lighting = 0.0  # standard deviation of AlexNet's colour noise; it had 0.1
+  config.augment.rotation = 0.0  # degrees to either side; SENet had 10
+  config.augment.erasing = 0.0  # probability that a rectangle is erased
+  config.augment.erasing_mode = 'const'  # const (data.mean) | rand (a colour) | pixel (noise)
+  config.augment.erasing_area = (0.02, 1 / 3)  # of the image's area
+  config.augment.erasing_aspect = (0.3, 1 / 0.3)  # height / width
+
+  # Two images in one: each batch is mixed with itself in reverse order, once per step.
+  config.mix = config_dict.ConfigDict()
+  config.mix.mixup_alpha = 0.0  # of the Beta distribution of the first image's share; 0 = off
+  config.mix.cutmix_alpha = 0.0  # the same of the area, with a rectangle of the second; 0 = off
+  config.mix.prob = 1.0  # that a batch is mixed
+  config.mix.switch_prob = 0.5  # with both: that it is cutmix
+
   # What happens each step.
   config.loss = config_dict.ConfigDict()
   config.loss.name = 'softmax'  # softmax | bce (every class a yes or no; mean over the classes)

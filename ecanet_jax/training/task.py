@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ecanet_jax.data.augmentation import erasing, mixing
 from ecanet_jax.errors import UserError, lookup
 
 Batch = dict[str, jax.Array]
@@ -16,6 +17,10 @@ class Task(Protocol):
 
   def example(self) -> jax.Array:
     """An input of the network with batch size 1, to initialise it."""
+    ...
+
+  def mix(self, batch: Batch, key: jax.Array) -> Batch:
+    """A training batch after what happens to it at random on the device."""
     ...
 
   def inputs(self, batch: Batch) -> jax.Array:
@@ -43,7 +48,10 @@ LOSSES = {
 
 
 class Classification:
-  """Images uint8 `[B, H, W, 3]` with labels int32 `[B]`."""
+  """Images uint8 `[B, H, W, 3]` with labels int32 `[B]`.
+
+  A mixed image, float32, belongs to `label` with the weight `share`, and to `other` with the rest.
+  """
 
   def __init__(self, config):
     self.size = config.data.image_size
@@ -57,11 +65,16 @@ class Classification:
         f'loss.name but bce 0.'
       )
     self.smoothing = config.loss.label_smoothing
+    self.mixing, self.augment = config.mix, config.augment
     if not 0 <= self.smoothing < 1:
       raise UserError(f'loss.label_smoothing={self.smoothing} must be at least 0 and below 1.')
 
   def example(self) -> jax.Array:
     return jnp.zeros((1, self.size, self.size, 3), jnp.float32)
+
+  def mix(self, batch: Batch, key: jax.Array) -> Batch:
+    batch = mixing.mix(batch, self.mixing, jax.random.fold_in(key, 0))
+    return erasing.erase(batch, self.augment, self.mean, self.std, jax.random.fold_in(key, 1))
 
   def inputs(self, batch: Batch) -> jax.Array:
     images = batch['image'].astype(jnp.float32) / 255
@@ -69,6 +82,9 @@ class Classification:
 
   def loss(self, outputs: jax.Array, batch: Batch) -> jax.Array:
     targets = jax.nn.one_hot(batch['label'], outputs.shape[-1])
+    if 'share' in batch:
+      share, other = batch['share'][:, None], jax.nn.one_hot(batch['other'], outputs.shape[-1])
+      targets = share * targets + (1 - share) * other
     targets = optax.smooth_labels(targets, self.smoothing)
     if self.threshold:
       targets = (targets > self.threshold).astype(targets.dtype)

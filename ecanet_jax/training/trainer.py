@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from ecanet_jax import data
+from ecanet_jax.data.augmentation import settings
 from ecanet_jax.data.resident import Resident
 from ecanet_jax.errors import UserError, lookup
 from ecanet_jax.models import create_from_config
@@ -61,6 +62,7 @@ class Trainer:
     self.config, self.workdir = config, pathlib.Path(workdir)
     self.mesh = sharding.make_mesh()
     sharding.check_batch('batch_size', config.batch_size, self.mesh)
+    settings.check(config)
     self.info = data.describe(config)
     self.task = Classification(config)
     self.model = make_model(config, self.info.num_classes)
