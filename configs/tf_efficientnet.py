@@ -26,5 +26,6 @@ def get_config(which: str = 'b0'):
   config.data.crop_fraction = config.data.image_size / (config.data.image_size + 32)
   config.model.name = f'tf_efficientnet_{which}'
   config.batch_size = 4096
+  config.augment.policy = 'autoaugment'
   config.compute_dtype = 'bfloat16'
   return config

@@ -6,7 +6,9 @@ the recipes name.
 """
 
 import dataclasses
+import functools
 import importlib
+import json
 import pathlib
 
 import flax.linen as nn
@@ -17,6 +19,7 @@ import pytest
 from flax import traverse_util
 
 from configs import eca_resnet, resnet_rsb, tf_efficientnet
+from ecanet_jax.data.augmentation import settings
 from ecanet_jax.errors import UserError
 from ecanet_jax.models import create_from_config, network
 from ecanet_jax.models.convnet import BlockModule
@@ -61,9 +64,9 @@ RATES = {
   'mobilenetv2': {
     0: 0.045, 5338: 0.045, 26691: 0.043218, 53916: 0.0415066, 76336: 0.0406764,
     112102: 0.0382843, 181499: 0.034606, 266910: 0.0300424, 427056: 0.0235747,
-    640584: 0.0170633, 907493: 0.0116241, 1227785: 0.0071579, 1654841: 0.0036749,
-    2028514: 0.00212985, 2402188: 0.00120971, 2936008: 0.000528383, 3469827: 0.000240307,
-    4110411: 8.92984e-05, 4750994: 3.45517e-05, 5337662: 1.42042e-05,
+    640584: 0.0170633, 907493: 0.0116241, 1230785: 0.00701474, 1654841: 0.0036749,
+    2028514: 0.00212985, 2405188: 0.00118551, 2936008: 0.000528383, 3469827: 0.000240307,
+    4110411: 8.92984e-05, 4753994: 3.38607e-05, 5337662: 1.42042e-05,
   },
   'blog': {
     0: 0.0, 65: 0.000665068, 325: 0.00332534, 656: 0.00671207, 930: 0.00951559, 1365: 0.0139664,
@@ -123,6 +126,7 @@ class Expected:
     smoothing: of the labels.
     data: pixels, part of the image in evaluation, interpolation.
     changes: what the command line sets.
+    augment: keys of `augment` and `mix` that are not off, beside crop and mirroring.
   """
 
   recipe: str
@@ -136,6 +140,7 @@ class Expected:
   smoothing: float
   data: tuple
   changes: dict = dataclasses.field(default_factory=dict)
+  augment: dict = dataclasses.field(default_factory=dict)
 
 
 def changed(expected, **fields):
@@ -144,23 +149,36 @@ def changed(expected, **fields):
 
 RMSPROP, SGD = ('rmsprop_tf', 1e-5), ('sgd', 1e-4)
 TF = Expected('tf_efficientnet', 'tf at 4096', 4096, 5_246_532, 5_288_548, FROM_TEN, B0_PATHS,
-              RMSPROP, 0.1, (224, 0.875, 'bicubic'))
+              RMSPROP, 0.1, (224, 0.875, 'bicubic'), augment={'augment.policy': 'autoaugment'})
+PLAIN = changed(TF, rates='tf at 1024', batch=1024, augment={})
 ECA = Expected('eca_resnet', 'eca-net', 256, 25_557_112, 25_557_112, OFF, (), SGD, 0.0,
                (224, 0.875, 'bilinear'))
 NAME = lambda name: {'model.name': name}
+# timm's rand-m9-mstd0.5 and rand-m7-mstd0.5-inc1; mixup or cutmix, one batch in two each.
+TIMM_RAND = {
+  'augment.policy': 'randaugment', 'augment.magnitude': 9.0, 'augment.magnitude_std': 0.5,
+  'augment.increasing': False, 'augment.layers': 2, 'augment.probability': 0.5,
+  'augment.erasing': 0.2, 'augment.erasing_mode': 'pixel',
+}
+RSB_RAND = {
+  'augment.policy': 'randaugment', 'augment.magnitude': 7.0, 'augment.magnitude_std': 0.5,
+  'augment.increasing': True, 'mix.mixup_alpha': 0.1, 'mix.cutmix_alpha': 1.0, 'mix.prob': 1.0,
+  'mix.switch_prob': 0.5,
+}
+A2 = Expected('resnet_rsb:a2', 'a2', 2048, 25_502_912, 25_557_032, OFF, RSB_PATHS,
+              ('lamb', 0.02), 0.0, (224, 0.95, 'bicubic'), augment=RSB_RAND)
 EXPECTED = {
   'tf b0': TF,
   'tf b0 at 1024': changed(TF, rates='tf at 1024', batch=1024, changes={'batch_size': 1024}),
-  'efficientnet_b0': changed(TF, recipe='efficientnet_b0', rates='tf at 1024', batch=1024),
-  'eca_b0': changed(TF, recipe='eca_b0', rates='tf at 1024', batch=1024, decayed=4_610_068,
-                    parameters=4_652_084),
+  'efficientnet_b0': changed(PLAIN, recipe='efficientnet_b0'),
+  'eca_b0': changed(PLAIN, recipe='eca_b0', decayed=4_610_068, parameters=4_652_084),
   'slides': changed(TF, recipe='b0_variants', decayed=5_117_748, parameters=5_159_764),
-  'blog': changed(TF, recipe='b0_attention', rates='blog', batch=1024, decayed=4_610_068,
+  'blog': changed(PLAIN, recipe='b0_attention', rates='blog', decayed=4_610_068,
                   parameters=4_652_084),
-  'blog, none': changed(TF, recipe='b0_attention', rates='blog', batch=1024, decayed=4_609_992,
+  'blog, none': changed(PLAIN, recipe='b0_attention', rates='blog', decayed=4_609_992,
                         parameters=4_652_008, changes=NAME('b0_nose_all')),
-  'timm b0': changed(TF, recipe='timm_b0', rates='timm', batch=768, decayed=5_234_604,
-                     ema=AT_ONCE),
+  'timm b0': changed(TF, recipe='timm_b0', rates='timm', batch=768, decayed=5_236_192,
+                     ema=AT_ONCE, augment=TIMM_RAND),
   'eca resnet50': ECA,
   'eca resnet18': changed(ECA, decayed=11_689_556, parameters=11_689_556,
                           changes=NAME('eca_resnet18_k3577')),
@@ -169,13 +187,12 @@ EXPECTED = {
     parameters=3_504_903, optimizer=('sgd', 4e-5),
   ),
   'senet': changed(ECA, recipe='senet', rates='senet', batch=1024, decayed=28_071_976,
-                   parameters=28_071_976),
-  'a1': Expected('resnet_rsb:a1', 'a1', 2048, 25_502_912, 25_557_032, OFF, RSB_PATHS,
-                 ('lamb', 0.01), 0.1, (224, 0.95, 'bicubic')),
-  'a2': Expected('resnet_rsb:a2', 'a2', 2048, 25_502_912, 25_557_032, OFF, RSB_PATHS,
-                 ('lamb', 0.02), 0.0, (224, 0.95, 'bicubic')),
-  'a3': Expected('resnet_rsb:a3', 'a3', 2048, 25_502_912, 25_557_032, OFF, (),
-                 ('lamb', 0.02), 0.0, (224, 0.95, 'bicubic')),
+                   parameters=28_071_976, augment={'augment.rotation': 10.0}),
+  'a1': changed(A2, recipe='resnet_rsb:a1', rates='a1', optimizer=('lamb', 0.01), smoothing=0.1,
+                augment={**RSB_RAND, 'mix.mixup_alpha': 0.2}),
+  'a2': A2,
+  'a3': changed(A2, recipe='resnet_rsb:a3', rates='a3', paths=(), data=(160, 0.95, 'bicubic'),
+                augment={**RSB_RAND, 'augment.magnitude': 6.0}),
 }
 # What other files' tests look at: not trainings on ImageNet.
 ELSEWHERE = {'base', 'digits', 'smoke'}
@@ -188,13 +205,10 @@ def load(expected):
   return config
 
 
-@pytest.fixture(scope='module', params=EXPECTED)
-def case(request):
-  """What is expected, the config, and the network's parameters as shapes and its drop-paths."""
-  expected = EXPECTED[request.param]
-  config = load(expected)
-  model = create_from_config(config.model)
-  paths = {}
+@functools.cache
+def inside(section):
+  """Shapes of the parameters, and the blocks' drop-paths, of a model section's JSON."""
+  model, paths = create_from_config(json.loads(section)), {}
 
   def note(call, arguments, keywords, context):
     if isinstance(context.module, BlockModule) and context.method_name == '__call__':
@@ -205,7 +219,15 @@ def case(request):
     shapes = jax.eval_shape(
       lambda: model.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=False)
     )
-  return expected, config, shapes['params'], list(paths.values())
+  return shapes['params'], list(paths.values())
+
+
+@pytest.fixture(scope='module', params=EXPECTED)
+def case(request):
+  """What is expected, the config, and the network's parameters as shapes and its drop-paths."""
+  expected = EXPECTED[request.param]
+  config = load(expected)
+  return expected, config, *inside(config.model.to_json())
 
 
 def test_learning_rate(case):
@@ -260,6 +282,20 @@ def test_images_and_targets(case):
   assert config.loss.label_smoothing == expected.smoothing
   assert config.model.num_classes == 1000
   Classification(config)
+
+
+OFF_KEYS = {
+  'augment.policy': 'none', 'augment.color_jitter': (0.0, 0.0, 0.0, 0.0), 'augment.lighting': 0.0,
+  'augment.rotation': 0.0, 'augment.erasing': 0.0, 'mix.mixup_alpha': 0.0, 'mix.cutmix_alpha': 0.0,
+}
+
+
+def test_augmentation(case):
+  expected, config, *_ = case
+  settings.check(config)
+  for name, value in {**OFF_KEYS, **expected.augment}.items():
+    section, key = name.split('.')
+    assert config[section][key] == value, name
 
 
 def test_rmsprop_sgd_and_lamb_as_published(case):
@@ -335,23 +371,29 @@ MOMENTS = {
 }
 
 
+def initial(model, paths):
+  """The parameters of these names at the start."""
+
+  def init(key):
+    params = model.init(key, jnp.zeros((1, 32, 32, 3)), train=False)['params']
+    flat = traverse_util.flatten_dict(params, sep='/')
+    return {path: flat[path] for path in flat if path.endswith(tuple(paths))}
+
+  quick = {'xla_backend_optimization_level': 0}
+  return jax.device_get(jax.jit(init, compiler_options=quick)(jax.random.key(0)))
+
+
 @pytest.mark.parametrize('name', MOMENTS)
 def test_initial_moments(name):
   config = load(EXPECTED[name])
   model = create_from_config(config.model)
-  init = lambda key: model.init(key, jnp.zeros((1, 32, 32, 3)), train=False)['params']
-  quick = {'xla_backend_optimization_level': 0}
-  params = jax.jit(init, compiler_options=quick)(jax.random.key(0))
-  flat = traverse_util.flatten_dict(dict(params), sep='/')
+  flat = initial(model, MOMENTS[name])
   for path, deviation in MOMENTS[name].items():
     values = np.asarray(flat[path])
     # The deviation of n normal values has an error of 1 / sqrt(2 n): four times that.
     error = 4 * deviation / (2 * values.size) ** 0.5
     assert abs(values.std() - deviation) <= error, (path, values.std(), deviation)
     assert abs(values.mean()) <= 4 * deviation / values.size**0.5, path
-  for path, values in flat.items():
-    if path.endswith('scale'):
-      np.testing.assert_array_equal(values, 1)
 
 
 def test_branches_that_begin_as_zero():
@@ -359,18 +401,16 @@ def test_branches_that_begin_as_zero():
     config = recipe.get_config()
     config.model.name, config.model.drop_path = 'tiny_resnet', 0.0
     model = create_from_config(config.model)
-    init = lambda key, m=model: m.init(key, jnp.zeros((1, 32, 32, 3)), train=False)['params']
-    flat = traverse_util.flatten_dict(jax.jit(init)(jax.random.key(0)), sep='/')
-    last = [path for path in flat if path.endswith('conv_3_bn/scale')]
-    last = last or [path for path in flat if path.endswith('conv_2_bn/scale')]
-    assert last and all((np.asarray(flat[path]) == value).all() for path in last)
+    last = initial(model, ['conv_3_bn/scale'])
+    assert last and all((scale == value).all() for scale in last.values())
+    others = initial(model, ['conv_1_bn/scale', 'conv_2_bn/scale'])
+    assert others and all((scale == 1).all() for scale in others.values())
 
 
 def test_ecas_kernel_begins_as_pytorchs_1d_convolution():
   from ecanet_jax.initializers import fan_in_uniform
 
-  draw = jax.jit(lambda key: fan_in_uniform(key, (5,)))
-  values = np.stack([draw(key) for key in jax.random.split(jax.random.key(0), 400)])
+  values = np.asarray(jax.jit(lambda key: fan_in_uniform(key, (5, 2000)))(jax.random.key(0)))
   assert np.abs(values).max() <= 5**-0.5
   assert values.std() == pytest.approx(0.258199, rel=0.05)  # 1 / sqrt(3 * 5)
 
@@ -398,7 +438,7 @@ def test_recipes_are_locked_and_documented(name):
 
 
 @pytest.mark.parametrize(('recipe', 'text'), [
-  (tf_efficientnet, "unknown network of configs/tf_efficientnet.py 'b9'. Did you mean 'b0'"),
+  (tf_efficientnet, "unknown network of configs/tf_efficientnet.py 'b9'. Did you mean"),
   (resnet_rsb, "unknown procedure of configs/resnet_rsb.py 'b9'. Known: a1, a2, a3."),
 ])
 def test_what_stands_behind_the_colon(recipe, text):

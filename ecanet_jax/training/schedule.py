@@ -85,7 +85,9 @@ def _exponential(section, epoch, warmup, total):
 
   def fraction(time):
     decays = jnp.asarray(time, jnp.float32) / interval
-    return section.decay_rate ** (jnp.floor(decays) if section.staircase else decays)
+    if section.staircase:  # rounding must not put off a decay that falls on this very time
+      decays = jnp.floor(decays * (1 + 2**-22))
+    return section.decay_rate**decays
 
   return fraction
 
