@@ -58,6 +58,7 @@ def _explain(error: Exception, arguments: Sequence[str]) -> str:
   known = list(_keys(base.get_config()))
   for argument in arguments:
     name, has_value, value = argument.lstrip('-').partition('=')
+    value = value.partition(':')[0] if name == 'config' else value  # FILE.py:WHICH
     if name == 'config' and has_value and not pathlib.Path(value).is_file():
       files = [str(path) for path in sorted(pathlib.Path('configs').glob('[!_]*.py'))]
       return f'no config file {value!r}.{closest(value, files)} Known: {", ".join(files)}.'

@@ -8,6 +8,7 @@ decoded.
 
 from collections.abc import Iterator
 
+from ecanet_jax.data.augmentation import settings
 from ecanet_jax.data.source import Batch, DatasetInfo, Shard, Source, Split, eval_steps, padded
 from ecanet_jax.errors import UserError, lookup
 
@@ -31,7 +32,7 @@ def train_batches(
   The stream from step k equals the stream from step 0 without its first k batches.
 
   Args:
-    config: the whole configuration; seed, batch_size and data are used.
+    config: the whole configuration; seed, batch_size, data and augment are used.
     start_step: number of the first batch.
     steps: how many batches; None = without end.
     host: this host's number, from 0.
@@ -42,11 +43,12 @@ def train_batches(
     b = config.batch_size / num_hosts. Arrays may be read-only.
 
   Raises:
-    UserError: see `describe`; also a batch size that the hosts cannot share, and, while iterating,
-      an image that cannot be decoded (the text names it).
+    UserError: see `describe`; also a batch size that the hosts cannot share, augmentation that does
+      not exist, and, while iterating, an image that cannot be decoded (the text names it).
   """
   if start_step < 0:
     raise UserError(f'start_step={start_step} must not be negative')
+  settings.check(config)
   shard = Shard(host, num_hosts)
   shard.rows(config.batch_size)
   return _open(config).train_batches(start_step, steps, shard)

@@ -9,7 +9,7 @@ when it shrinks (antialias), rounds and clips to uint8, as Pillow does.
 
 import functools
 
-from ecanet_jax.data import augment
+from ecanet_jax.data.augmentation import crop
 from ecanet_jax.data.engine import tensorflow
 from ecanet_jax.errors import lookup
 from ecanet_jax.ops.resize import resizer
@@ -17,10 +17,10 @@ from ecanet_jax.ops.resize import resizer
 tf = tensorflow()
 
 _CROPS = {
-  'inception': lambda values, height, width, area, aspect, fraction: augment.inception_crop(
+  'inception': lambda values, height, width, area, aspect, fraction: crop.inception_crop(
     height, width, values, area, aspect
   ),
-  'center': lambda values, height, width, area, aspect, fraction: augment.center_crop(
+  'center': lambda values, height, width, area, aspect, fraction: crop.center_crop(
     height, width, fraction
   ),
 }
@@ -128,16 +128,16 @@ def train_transform(data_config):
     UserError: an unknown crop or interpolation.
   """
   interpolation = data_config.interpolation
-  crop = lookup(_CROPS, data_config.crop, 'crop (data.crop)')
+  box_of = lookup(_CROPS, data_config.crop, 'crop (data.crop)')
   area, aspect = tuple(data_config.area), tuple(data_config.aspect)
-  choose = functools.partial(crop, area=area, aspect=aspect, fraction=data_config.crop_fraction)
-  key = ('train', crop, area, aspect, data_config.crop_fraction, data_config.flip)
+  choose = functools.partial(box_of, area=area, aspect=aspect, fraction=data_config.crop_fraction)
+  key = ('train', box_of, area, aspect, data_config.crop_fraction, data_config.flip)
 
   def transform(data, seed):
-    crop_values, flip_value = augment.draw(seed)
+    crop_values, flip_value = crop.draw(seed)
     box = functools.partial(choose, crop_values)
     image = resize(decode_crop(data, box), data_config.image_size, interpolation)
-    return augment.mirror(image, flip_value) if data_config.flip else image
+    return crop.mirror(image, flip_value) if data_config.flip else image
 
   signature = [tf.TensorSpec([], tf.string), tf.TensorSpec([2], tf.int64)]
   return _compiled((*key, data_config.image_size, interpolation), transform, signature)
@@ -152,7 +152,7 @@ def eval_transform(data_config):
   interpolation = data_config.interpolation
 
   def transform(data):
-    box = functools.partial(augment.center_crop, fraction=fraction)
+    box = functools.partial(crop.center_crop, fraction=fraction)
     return resize(decode_crop(data, box), size, interpolation)
 
   key = ('eval', size, fraction, interpolation)

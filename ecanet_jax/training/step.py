@@ -43,6 +43,7 @@ def make_train_step(
 
   def train_step(state: TrainState, batch: Batch):
     key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+    batch = task.mix(batch, jax.random.fold_in(key, 1))
 
     def loss_of(params):
       outputs, changed = model.apply(

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ecanet_jax.errors import UserError
+from ecanet_jax.data.augmentation import erasing, mixing
+from ecanet_jax.errors import UserError, lookup
 
 Batch = dict[str, jax.Array]
 
@@ -16,6 +17,10 @@ class Task(Protocol):
 
   def example(self) -> jax.Array:
     """An input of the network with batch size 1, to initialise it."""
+    ...
+
+  def mix(self, batch: Batch, key: jax.Array) -> Batch:
+    """A training batch after what happens to it at random on the device."""
     ...
 
   def inputs(self, batch: Batch) -> jax.Array:
@@ -35,19 +40,41 @@ class Task(Protocol):
     ...
 
 
+# The loss of each image from logits and targets, both `[B, classes]`.
+LOSSES = {
+  'softmax': optax.softmax_cross_entropy,
+  'bce': lambda outputs, targets: optax.sigmoid_binary_cross_entropy(outputs, targets).mean(-1),
+}
+
+
 class Classification:
-  """Images uint8 `[B, H, W, 3]` with labels int32 `[B]`."""
+  """Images uint8 `[B, H, W, 3]` with labels int32 `[B]`.
+
+  A mixed image, float32, belongs to `label` with the weight `share`, and to `other` with the rest.
+  """
 
   def __init__(self, config):
     self.size = config.data.image_size
     self.mean = jnp.asarray(config.data.mean, jnp.float32)
     self.std = jnp.asarray(config.data.std, jnp.float32)
+    self.criterion = lookup(LOSSES, config.loss.name, 'loss.name')
+    self.threshold = config.loss.target_threshold
+    if not 0 <= self.threshold < 1 or (self.threshold and config.loss.name != 'bce'):
+      raise UserError(
+        f'loss.target_threshold={self.threshold} must be at least 0, below 1, and with any '
+        f'loss.name but bce 0.'
+      )
     self.smoothing = config.loss.label_smoothing
+    self.mixing, self.augment = config.mix, config.augment
     if not 0 <= self.smoothing < 1:
       raise UserError(f'loss.label_smoothing={self.smoothing} must be at least 0 and below 1.')
 
   def example(self) -> jax.Array:
     return jnp.zeros((1, self.size, self.size, 3), jnp.float32)
+
+  def mix(self, batch: Batch, key: jax.Array) -> Batch:
+    batch = mixing.mix(batch, self.mixing, jax.random.fold_in(key, 0))
+    return erasing.erase(batch, self.augment, self.mean, self.std, jax.random.fold_in(key, 1))
 
   def inputs(self, batch: Batch) -> jax.Array:
     images = batch['image'].astype(jnp.float32) / 255
@@ -55,9 +82,13 @@ class Classification:
 
   def loss(self, outputs: jax.Array, batch: Batch) -> jax.Array:
     targets = jax.nn.one_hot(batch['label'], outputs.shape[-1])
-    return optax.softmax_cross_entropy(
-      outputs, optax.smooth_labels(targets, self.smoothing)
-    ).mean()
+    if 'share' in batch:
+      share, other = batch['share'][:, None], jax.nn.one_hot(batch['other'], outputs.shape[-1])
+      targets = share * targets + (1 - share) * other
+    targets = optax.smooth_labels(targets, self.smoothing)
+    if self.threshold:
+      targets = (targets > self.threshold).astype(targets.dtype)
+    return self.criterion(outputs, targets).mean()
 
   def sums(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
     mask, label = batch['mask'], batch['label']

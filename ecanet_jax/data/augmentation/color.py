@@ -1,0 +1,186 @@
+"""Changes of colour, computed as Pillow computes them, bit for bit.
+
+Images are uint8 [H, W, 3], RGB; amounts are float64 scalars. Sources: Pillow's ImageOps.py,
+ImageEnhance.py, and of its C files Blend.c (a float32 sum that is cut off), Convert.c (grey levels
+and HSV) and Filter.c. What changes a level without regard to its neighbours is a table of 256
+entries. Lighting noise is not in Pillow.
+"""
+
+from ecanet_jax.data.engine import tensorflow
+
+tf = tensorflow()
+
+# Krizhevsky et al., "ImageNet classification with deep convolutional neural networks", section 4.1;
+# the values of facebook/fb.resnet.torch datasets/imagenet.lua, of images in 0..1.
+EIGENVALUES = (0.2175, 0.0188, 0.0045)
+EIGENVECTORS = (
+  (-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203)
+)
+
+
+def brightness(image, factor):
+  """Blends with black: 0 is black, 1 the image."""
+  return _by_table(image, lambda level: _blend(0.0, level, factor))
+
+
+def contrast(image, factor):
+  """Blends with the mean grey level of the image."""
+  grey = tf.reduce_sum(tf.cast(_grey(image), tf.int64))
+  pixels = tf.size(image, tf.int64) // 3
+  mean = tf.floor(tf.cast(grey, tf.float64) / tf.cast(pixels, tf.float64) + 0.5)
+  return _by_table(image, lambda level: _blend(tf.cast(mean, tf.float32), level, factor))
+
+
+def saturation(image, factor):
+  """Blends every pixel with its own grey level; the others call it color."""
+  grey = tf.cast(_grey(image), tf.float32)[..., None]
+  return _levels(_blend(grey, tf.cast(image, tf.float32), factor))
+
+
+def sharpness(image, factor):
+  """Blends with the image smoothed by 3x3 weights of 1, 5 in the middle; its border is kept."""
+  whole = tf.cast(image, tf.float32)
+  middle = whole[1:-1, 1:-1]
+  rows = whole[:-2] + whole[1:-1] + whole[2:]
+  total = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] + 4 * middle
+  # A thirteenth of a whole number is never near a half: any way of rounding gives the same.
+  smooth = tf.floor(total / 13 + 0.5)
+  inside = _levels(_blend(smooth, middle, factor))
+  inside = tf.concat([image[1:-1, :1], inside, image[1:-1, -1:]], 1)
+  return tf.concat([image[:1], inside, image[-1:]], 0)
+
+
+def posterize(image, bits):
+  """Keeps the highest bits of 8.
+
+  At least one: fewer are an error in Pillow 13, and TensorFlow's EfficientNet, which asks for none,
+  gets one, because TensorFlow shifts 8 bits by at most 7.
+  """
+  shift = tf.cast(tf.clip_by_value(8 - tf.cast(bits, tf.int32), 0, 7), tf.uint8)
+  return tf.bitwise.left_shift(tf.bitwise.right_shift(image, shift), shift)
+
+
+def solarize(image, threshold):
+  """Inverts the levels that are not below the threshold."""
+  below = lambda level: level < tf.cast(threshold, tf.float32)
+  return _by_table(image, lambda level: tf.where(below(level), level, 255 - level))
+
+
+def solarize_add(image, addition):
+  """Adds to the levels below 128."""
+  add = tf.cast(addition, tf.float32)
+  return _by_table(image, lambda level: tf.where(level < 128, level + add, level))
+
+
+def invert(image):
+  return 255 - image
+
+
+def autocontrast(image):
+  """Stretches each channel from 0 to 255; a channel of one level stays."""
+  low, high = (
+    tf.cast(reduce(image, [0, 1]), tf.float64)[:, None] for reduce in (tf.reduce_min, tf.reduce_max)
+  )
+  scale = 255 / tf.maximum(high - low, 1)
+  level = tf.range(256, dtype=tf.float64)[None]
+  table = tf.clip_by_value(level * scale + -low * scale, 0, 255)
+  return _by_tables(image, tf.where(high > low, table, level))
+
+
+def equalize(image):
+  """Makes each channel's levels about equally frequent; a channel of one level stays."""
+  level = tf.range(256)
+  counts = tf.math.bincount(tf.reshape(_table_index(image), [-1]), minlength=768, maxlength=768)
+  counts = tf.reshape(counts, [3, 256])
+  highest = tf.reduce_max(tf.where(counts > 0, level[None], 0), 1)
+  step = (tf.reduce_sum(counts, 1) - tf.gather(counts, highest, batch_dims=1)) // 255
+  before = tf.cumsum(counts, 1, exclusive=True)
+  table = (step[:, None] // 2 + before) // tf.maximum(step, 1)[:, None]
+  table = tf.where(step[:, None] > 0, tf.minimum(table, 255), level[None])
+  return _by_tables(image, table)
+
+
+def hue(image, turn):
+  """Turns the hue by a part of the circle, -0.5 to 0.5; through Pillow's HSV of 8 bits."""
+  red, green, blue = tf.unstack(tf.cast(image, tf.float32), axis=-1)
+  high = tf.maximum(red, tf.maximum(green, blue))
+  span = high - tf.minimum(red, tf.minimum(green, blue))
+  divisor = tf.maximum(span, 1)
+  double = lambda value: tf.cast(value, tf.float64)
+  r, g, b = ((high - channel) / divisor for channel in (red, green, blue))
+  sixths = tf.where(
+    red == high, b - g, tf.where(green == high, _float(2 + double(r) - double(b)),
+                                 _float(4 + double(g) - double(r)))
+  )
+  around = _float(tf.math.floormod(double(sixths) / 6 + 1, 1.0))
+  hue8 = tf.where(span > 0, tf.floor(double(around) * 255), 0)
+  saturation8 = tf.floor(double(span / tf.maximum(high, 1)) * 255)
+  # uint8 addition goes round.
+  added = tf.cast(tf.convert_to_tensor(turn, tf.float64) * 255, tf.int32)
+  hue8 = double(tf.math.floormod(tf.cast(hue8, tf.int32) + added, 256))
+
+  value, place = double(high), hue8 * 6 / 255
+  sector = tf.floor(place)
+  part, share = double(_float(place - sector)), double(_float(saturation8 / 255))
+  # C rounds a half up.
+  mixed = lambda amount: tf.floor(value * (1 - amount) + 0.5)
+  p, q, t = mixed(share), mixed(share * part), mixed(share * (1 - part))
+  sector = tf.cast(sector, tf.int32) % 6
+  rgb = []
+  for order in ('vqpptv', 'tvvqpp', 'pptvvq'):
+    names = {'v': value, 'p': p, 'q': q, 't': t}
+    channel = names[order[5]]
+    for number in range(5):
+      channel = tf.where(sector == number, names[order[number]], channel)
+    rgb.append(channel)
+  turned = _levels(tf.stack(rgb, -1))
+  return tf.where((saturation8 == 0)[..., None], tf.cast(value, tf.uint8)[..., None], turned)
+
+
+def lighting(image, normal):
+  """Adds the colours in which ImageNet varies: eigenvector i times normal[i] times eigenvalue i.
+
+  Args:
+    image: uint8 [H, W, 3].
+    normal: float32 [3], drawn with the standard deviation of the noise (0.1 in both sources).
+
+  Returns:
+    uint8 [H, W, 3]: rounded, and clipped to 0..255.
+  """
+  scaled = normal * tf.constant(EIGENVALUES)
+  shift = 255 * tf.reduce_sum(tf.constant(EIGENVECTORS) * scaled[None], 1)
+  return _levels(tf.round(tf.cast(image, tf.float32) + shift))
+
+
+def _blend(degenerate, image, factor):
+  """Between two float32 images, or beyond the second for a factor above 1."""
+  return degenerate + tf.cast(factor, tf.float32) * (image - degenerate)
+
+
+def _grey(image):
+  """Luma of ITU-R 601-2 with 16 bits after the point, int32 [H, W]."""
+  red, green, blue = tf.unstack(tf.cast(image, tf.int32), axis=-1)
+  return tf.bitwise.right_shift(19595 * red + 38470 * green + 7471 * blue + 32768, 16)
+
+
+def _levels(value):
+  """Cuts numbers off to uint8."""
+  return tf.cast(tf.clip_by_value(value, 0, 255), tf.uint8)
+
+
+def _float(value):
+  return tf.cast(value, tf.float32)
+
+
+def _by_table(image, function):
+  """Applies a function of float32 levels to all three channels."""
+  return tf.gather(_levels(function(tf.range(256, dtype=tf.float32))), tf.cast(image, tf.int32))
+
+
+def _by_tables(image, tables):
+  """Applies a table to each channel: [3, 256] numbers that are cut off to uint8."""
+  return tf.gather(_levels(tf.reshape(tables, [768])), _table_index(image))
+
+
+def _table_index(image):
+  return tf.cast(image, tf.int32) + tf.constant([0, 256, 512])
