@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ecanet_jax.data.source import Batch, DatasetInfo, Shard, Source, Split, eval_steps, padded
 from ecanet_jax.errors import UserError, lookup
 
-__all__ = ['Batch', 'DatasetInfo', 'Split', 'describe', 'eval_batches', 'train_batches']
+__all__ = ['Batch', 'DatasetInfo', 'Split', 'check', 'describe', 'eval_batches', 'train_batches']
 
 
 def describe(config) -> DatasetInfo:
@@ -21,6 +21,17 @@ def describe(config) -> DatasetInfo:
     UserError: an unknown or unprepared data set, an unknown split, folders that do not agree.
   """
   return _open(config).info
+
+
+def check(config) -> None:
+  """Reads all of a folder of images before a training begins; other sources are checked already.
+
+  Raises:
+    UserError: files that cannot be read, counted and named.
+  """
+  source = _open(config)
+  if hasattr(source, 'check'):
+    source.check()
 
 
 def train_batches(
@@ -53,7 +64,7 @@ def train_batches(
 
 
 def eval_batches(
-  config, *, host: int = 0, num_hosts: int = 1, batch_size: int | None = None
+  config, *, host: int = 0, num_hosts: int = 1, batch_size: int | None = None, crops: int = 1
 ) -> tuple[Iterator[Batch], int]:
   """Returns the evaluation split, each image exactly once over all hosts.
 
@@ -62,11 +73,13 @@ def eval_batches(
     host: this host's number, from 0.
     num_hosts: hosts that share the split.
     batch_size: images per step over all hosts; None = config.batch_size.
+    crops: 1 = the centre; 5 = the four corners and the centre (`augment.five_crops`).
 
   Returns:
     (iterator, steps): exactly `steps` batches, as many on every host, {'image': uint8
     [b, size, size, 3], 'label': int32 [b], 'mask': bool [b]} with b = batch_size / num_hosts. Rows
-    with mask False are padding.
+    with mask False are padding. With crops=5 the images are [b, 5, size, size, 3]; of a multi-label
+    set the labels are bool [b, classes].
 
   Raises:
     UserError: see `train_batches`.
@@ -75,8 +88,10 @@ def eval_batches(
   rows = shard.rows(config.batch_size if batch_size is None else batch_size)
   source = _open(config)
   steps = eval_steps(source.info.eval.num_examples, rows, num_hosts)
-  batches = source.eval_batches(rows, shard)
-  return padded(batches, rows, steps, config.data.image_size), steps
+  batches = source.eval_batches(rows, shard, crops)
+  image = (config.data.image_size,) * 2 + (3,)
+  labels = source.info.num_classes if source.info.multi_label else 0
+  return padded(batches, rows, steps, image if crops == 1 else (crops, *image), labels), steps
 
 
 def _prepared(config) -> Source:

@@ -29,6 +29,7 @@ class DatasetInfo:
     eval: the evaluation split.
     num_classes: classes of both.
     label_names: one name per class, or None when the data have none.
+    multi_label: a label is bool [num_classes], the classes that are right; there may be none.
     index_addressable: a training batch is a pure function of the configuration and the step,
       whatever the number of hosts; otherwise it is one for a fixed number of hosts.
   """
@@ -38,6 +39,7 @@ class DatasetInfo:
   num_classes: int
   label_names: tuple[str, ...] | None
   index_addressable: bool
+  multi_label: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +76,11 @@ class Source(Protocol):
   def train_batches(self, start_step: int, steps: int | None, shard: Shard) -> Iterator[Batch]:
     """Yields this host's rows of `steps` training batches from `start_step` on; None = endless."""
 
-  def eval_batches(self, rows: int, shard: Shard) -> Iterator[Batch]:
-    """Yields this host's part of the evaluation split once; the last batch may be short."""
+  def eval_batches(self, rows: int, shard: Shard, crops: int = 1) -> Iterator[Batch]:
+    """Yields this host's part of the evaluation split once; the last batch may be short.
+
+    With crops=5 an image is uint8 [n, 5, size, size, 3].
+    """
 
 
 def eval_steps(num_examples: int, rows: int, num_hosts: int) -> int:
@@ -84,26 +89,32 @@ def eval_steps(num_examples: int, rows: int, num_hosts: int) -> int:
   return -(-most // rows)
 
 
-def padded(batches: Iterator[Batch], rows: int, steps: int, image_size: int) -> Iterator[Batch]:
+def padded(
+  batches: Iterator[Batch], rows: int, steps: int, image: tuple[int, ...], labels: int = 0
+) -> Iterator[Batch]:
   """Yields exactly `steps` batches of `rows` rows; rows that are no image have mask False.
 
   Args:
-    batches: {'image': uint8 [n, size, size, 3], 'label': int32 [n]}, n <= rows.
+    batches: {'image': uint8 [n, *image], 'label': int32 [n] or bool [n, labels]}, n <= rows.
     rows: rows of every batch that is yielded.
     steps: batches to yield.
-    image_size: pixels, for batches that are padding from the first row to the last.
+    image: shape of an image or of its crops.
+    labels: classes of the labels of a multi-label set, else 0.
   """
   batches = iter(batches)
   for _ in range(steps):
-    image = np.zeros((rows, image_size, image_size, 3), np.uint8)
-    label = np.zeros((rows,), np.int32)
+    whole = {
+      'image': np.zeros((rows, *image), np.uint8),
+      'label': np.zeros((rows, labels), bool) if labels else np.zeros((rows,), np.int32),
+    }
     batch = next(batches, None)
     seen = 0 if batch is None else len(batch['label'])
     if seen == rows:
-      image, label = batch['image'], batch['label']
+      whole = {name: batch[name] for name in whole}
     elif seen:
-      image[:seen], label[:seen] = batch['image'], batch['label']
-    yield {'image': image, 'label': label, 'mask': np.arange(rows) < seen}
+      for name, array in whole.items():
+        array[:seen] = batch[name]
+    yield {**whole, 'mask': np.arange(rows) < seen}
 
 
 def require_square(config: Any) -> int:

@@ -80,9 +80,11 @@ class Trainer:
     """Trains to the end and returns the last evaluation.
 
     Raises:
-      UserError: a checkpoint of another network, or one that cannot be read.
+      UserError: a checkpoint of another network, or one that cannot be read; images in a folder
+        that cannot be read, before anything is written.
       NonFiniteError: the loss is not a number.
     """
+    data.check(self.config)
     self.workdir.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(self.workdir, self.config.keep_checkpoints)
     try:

@@ -174,7 +174,7 @@ for config.data.name in ('digits', 'synthetic'):
 
 def test_synthetic_can_be_learnt(configure):
   batches, _ = data.eval_batches(configure('synthetic'), batch_size=200)
-  train = memory.load('synthetic', 16, 'bicubic')['train']
+  train = memory.load('synthetic', 'train', 16, 'bicubic')
   means = [train['image'][train['label'] == label].mean(0) for label in range(10)]
   batch = next(iter(batches))
   distance = [((batch['image'] - mean) ** 2).sum((1, 2, 3)) for mean in means]
