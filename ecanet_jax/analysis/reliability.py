@@ -30,7 +30,7 @@ def draw_reliability(metrics: dict[str, Any], path: str | os.PathLike, title: st
   upper.plot([0, 1], [0, 1], color='grey', linestyle='--', label='calibrated')
   upper.plot(confidence, accuracy, 'o', color='black', markersize=3, label='its mean confidence')
   upper.set_ylabel('accuracy')
-  upper.set_ylim(0, 1)
+  upper.set_ylim(0, 1.03)
   upper.legend(loc='upper left', fontsize=8)
   upper.set_title(f'expected calibration error {100 * metrics["ece"]:.2f} %', fontsize=9)
   lower.bar(middle, 100 * bins['count'] / bins['count'].sum(), 1 / size, edgecolor='white')
