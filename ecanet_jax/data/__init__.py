@@ -1,17 +1,31 @@
 """What an image becomes: sources, order, decoding and augmentation.
 
-Three functions are all that training needs: `describe`, `train_batches` and `eval_batches`. The
-only state of the data is the number of the step. Images are uint8, [b, size, size, 3], RGB;
-normalisation happens on the device. TensorFlow is imported only for sources whose images have to be
-decoded.
+Three functions are all that training needs: `describe`, `train_batches` and `eval_batches`
+(`label_counts` too, where its loss is balanced). The only state of the data is the number of the
+step. Images are uint8, [b, size, size, 3], RGB; normalisation happens on the device. TensorFlow is
+imported only for sources whose images have to be decoded.
 """
 
 from collections.abc import Iterator
 
-from ecanet_jax.data.source import Batch, DatasetInfo, Shard, Source, Split, eval_steps, padded
+import numpy as np
+
+from ecanet_jax.data.source import (
+  Batch,
+  DatasetInfo,
+  Shard,
+  Source,
+  Split,
+  checked,
+  eval_steps,
+  padded,
+)
 from ecanet_jax.errors import UserError, lookup
 
-__all__ = ['Batch', 'DatasetInfo', 'Split', 'check', 'describe', 'eval_batches', 'train_batches']
+__all__ = [
+  'Batch', 'DatasetInfo', 'Split', 'check', 'describe', 'eval_batches', 'label_counts',
+  'train_batches',
+]
 
 
 def describe(config) -> DatasetInfo:
@@ -42,7 +56,7 @@ def train_batches(
   The stream from step k equals the stream from step 0 without its first k batches.
 
   Args:
-    config: the whole configuration; seed, batch_size and data are used.
+    config: the whole configuration; seed, batch_size, accumulate and data are used.
     start_step: number of the first batch.
     steps: how many batches; None = without end.
     host: this host's number, from 0.
@@ -54,13 +68,25 @@ def train_batches(
 
   Raises:
     UserError: see `describe`; also a batch size that the hosts cannot share, and, while iterating,
-      an image that cannot be decoded (the text names it).
+      an image that cannot be decoded (the text names it) or whose label is no class.
   """
   if start_step < 0:
     raise UserError(f'start_step={start_step} must not be negative')
-  shard = Shard(host, num_hosts)
+  shard = Shard(host, num_hosts, config.accumulate)
   shard.rows(config.batch_size)
-  return _open(config).train_batches(start_step, steps, shard)
+  source = _open(config)
+  return checked(source.train_batches(start_step, steps, shard), source.info.num_classes)
+
+
+def label_counts(config) -> np.ndarray:
+  """Returns how many training images every class has, int64 [classes].
+
+  Folders and sets in memory know it; of a TFDS data set the whole split is read once.
+
+  Raises:
+    UserError: see `describe`; also a label that is no class.
+  """
+  return _open(config).label_counts()
 
 
 def eval_batches(

@@ -12,7 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from ecanet_jax.data.source import Batch, DatasetInfo, Shard, Split, require_square
+from ecanet_jax.data.source import (
+  Batch,
+  DatasetInfo,
+  Shard,
+  Split,
+  count_labels,
+  require_square,
+)
 from ecanet_jax.errors import UserError, closest
 
 EXTENSIONS = ('.jpg', '.jpeg', '.jpe', '.png', '.gif', '.bmp', '.webp')
@@ -114,6 +121,10 @@ class FolderSource:
     from ecanet_jax.data import pipeline
 
     return pipeline.indexed_train(self._config, self._train, start_step, steps, shard)
+
+  def label_counts(self) -> np.ndarray:
+    """Returns how many training images every class has, int64 [classes]."""
+    return count_labels(self._train.labels, self.info.num_classes)
 
   def eval_batches(self, rows: int, shard: Shard, crops: int = 1) -> Iterator[Batch]:
     """Yields this host's part of the evaluation split once; the last batch may be short."""

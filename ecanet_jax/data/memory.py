@@ -27,7 +27,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from ecanet_jax.data import order
-from ecanet_jax.data.source import Batch, DatasetInfo, Shard, Split, require_square
+from ecanet_jax.data.source import (
+  Batch,
+  DatasetInfo,
+  Shard,
+  Split,
+  count_labels,
+  require_square,
+)
 from ecanet_jax.errors import UserError, lookup
 
 DIGITS_TRAIN = 1437
@@ -224,8 +231,7 @@ class MemorySource:
 
   def train_batches(self, start_step: int, steps: int | None, shard: Shard) -> Iterator[Batch]:
     """Yields this host's rows of `steps` training batches from `start_step` on; None = endless."""
-    size, rows = self._batch_size, shard.rows(self._batch_size)
-    mine = range(shard.host * rows, (shard.host + 1) * rows)
+    size, mine = self._batch_size, shard.places(self._batch_size)
     count = len(self._train['label'])
     numbers = itertools.count(start_step)
     for step in numbers if steps is None else range(start_step, start_step + steps):
@@ -234,6 +240,10 @@ class MemorySource:
       if self._shift or self._flip:
         image = augment(image, keys, indices, shift=self._shift, flip=self._flip)
       yield {'image': image, 'label': self._train['label'][indices]}
+
+  def label_counts(self) -> np.ndarray:
+    """Returns how many training images every class has, int64 [classes]."""
+    return count_labels(self._train['label'], self.info.num_classes)
 
   def eval_batches(self, rows: int, shard: Shard, crops: int = 1) -> Iterator[Batch]:
     """Yields this host's part of the evaluation split once; the last batch may be short."""

@@ -49,7 +49,7 @@ def indexed_train(
 ) -> Iterator[Batch]:
   """Yields this host's rows of the training batches of an index-addressable split."""
   rows = shard.rows(config.batch_size)
-  mine = range(shard.host * rows, (shard.host + 1) * rows)
+  mine = shard.places(config.batch_size)
 
   def fetched(first_step):
     for step in itertools.count(first_step):

@@ -16,7 +16,14 @@ import numpy as np
 
 from ecanet_jax.data import datasets, pipeline
 from ecanet_jax.data.engine import tensorflow, tensorflow_datasets
-from ecanet_jax.data.source import Batch, DatasetInfo, Shard, Split, require_square
+from ecanet_jax.data.source import (
+  Batch,
+  DatasetInfo,
+  Shard,
+  Split,
+  count_labels,
+  require_square,
+)
 from ecanet_jax.errors import UserError, closest, lookup
 
 tf = tensorflow()
@@ -133,6 +140,13 @@ class PreparedSource:
       split = ArrayRecordSplit(self._builder, self._config.data.train_split)
       return pipeline.indexed_train(self._config, split, start_step, steps, shard)
     return self._train_records(start_step, steps, shard)
+
+  def label_counts(self) -> np.ndarray:
+    """Returns how many training images every class has, int64 [classes]; reads the whole split."""
+    rows, name = 1024, self._config.data.train_split
+    records = records_in_order(self._builder, name, rows)(0).map(lambda record: record['label'])
+    labels = np.concatenate(list(records.batch(rows).as_numpy_iterator()))
+    return count_labels(labels, self.info.num_classes)
 
   def eval_batches(self, rows: int, shard: Shard, crops: int = 1) -> Iterator[Batch]:
     """Yields this host's part of the evaluation split once; the last batch may be short."""

@@ -44,10 +44,14 @@ class DatasetInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-  """The part of the work that one host does: number `host` of `num_hosts`."""
+  """The part of the work that one host does: number `host` of `num_hosts`.
+
+  A training batch whose gradient is accumulated has `parts`, of each of which a host has its share.
+  """
 
   host: int = 0
   num_hosts: int = 1
+  parts: int = 1
 
   def __post_init__(self):
     if not 0 <= self.host < self.num_hosts:
@@ -60,7 +64,21 @@ class Shard:
         f'batch_size={batch_size} must be a positive multiple of the number of hosts, '
         f'{self.num_hosts}'
       )
+    if self.parts < 1 or batch_size % (self.num_hosts * self.parts):
+      raise UserError(
+        f'accumulate={self.parts} must be at least 1 and divide batch_size={batch_size} on '
+        f'{self.num_hosts} host(s)'
+      )
     return batch_size // self.num_hosts
+
+  def places(self, batch_size: int) -> np.ndarray:
+    """Returns which rows of a batch are this host's, int64 [rows]: its share of each part in turn.
+
+    The parts are consecutive rows of the batch, so that they do not depend on the hosts.
+    """
+    share = self.rows(batch_size) // self.parts
+    first = np.arange(self.parts) * (batch_size // self.parts) + self.host * share
+    return (first[:, None] + np.arange(share)[None]).ravel()
 
   def examples(self, num_examples: int) -> range:
     """Returns this host's contiguous part of a split; the parts differ by at most one example."""
@@ -81,6 +99,9 @@ class Source(Protocol):
 
     With crops=5 an image is uint8 [n, 5, size, size, 3].
     """
+
+  def label_counts(self) -> np.ndarray:
+    """Returns how many training images every class has, int64 [classes]."""
 
 
 def eval_steps(num_examples: int, rows: int, num_hosts: int) -> int:
@@ -115,6 +136,29 @@ def padded(
       for name, array in whole.items():
         array[:seen] = batch[name]
     yield {**whole, 'mask': np.arange(rows) < seen}
+
+
+def checked(batches: Iterator[Batch], num_classes: int) -> Iterator[Batch]:
+  """Yields training batches whose labels are classes; see `check_labels`."""
+  for batch in batches:
+    check_labels(batch['label'], num_classes)
+    yield batch
+
+
+def check_labels(labels: np.ndarray, num_classes: int) -> None:
+  """Raises UserError when a label is not one of the classes, which the loss would not notice."""
+  wrong = labels[(labels < 0) | (labels >= num_classes)]
+  if wrong.size:
+    raise UserError(
+      f'the training split has an image with label {wrong[0]}; labels must be from 0 to '
+      f'{num_classes - 1}. Take another data.train_split, or prepare the data set again.'
+    )
+
+
+def count_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
+  """Returns how many of the labels every class has, int64 [classes]."""
+  check_labels(labels, num_classes)
+  return np.bincount(labels, minlength=num_classes)
 
 
 def require_square(config: Any) -> int:

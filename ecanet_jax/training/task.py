@@ -1,5 +1,6 @@
 """What the trainer must know of a task: an example input, a loss, metrics that are summed."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import jax
@@ -38,13 +39,15 @@ class Task(Protocol):
 class Classification:
   """Images uint8 `[B, H, W, 3]` with labels int32 `[B]`."""
 
-  def __init__(self, config):
+  def __init__(self, config, class_weights: Sequence[float] = ()):
     self.size = config.data.image_size
     self.mean = jnp.asarray(config.data.mean, jnp.float32)
     self.std = jnp.asarray(config.data.std, jnp.float32)
     self.smoothing = config.loss.label_smoothing
     if not 0 <= self.smoothing < 1:
       raise UserError(f'loss.label_smoothing={self.smoothing} must be at least 0 and below 1.')
+    # One factor per class, in training alone; () = 1.
+    self.weights = jnp.asarray(class_weights, jnp.float32) if class_weights else None
 
   def example(self) -> jax.Array:
     return jnp.zeros((1, self.size, self.size, 3), jnp.float32)
@@ -55,9 +58,12 @@ class Classification:
 
   def loss(self, outputs: jax.Array, batch: Batch) -> jax.Array:
     targets = jax.nn.one_hot(batch['label'], outputs.shape[-1])
-    return optax.softmax_cross_entropy(
-      outputs, optax.smooth_labels(targets, self.smoothing)
-    ).mean()
+    targets = optax.smooth_labels(targets, self.smoothing)
+    if self.weights is not None:
+      # Every class's term by its factor, as PyTorch has it, but the mean is over images: so a part
+      # of a batch counts by its images.
+      targets = targets * self.weights[None]
+    return optax.softmax_cross_entropy(outputs, targets).mean()
 
   def sums(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
     mask, label = batch['mask'], batch['label']
