@@ -82,6 +82,7 @@ def draw_top1(
     last_x = max(last_x, x[-1])
     low, high = min(low, (mean - deviation)[last].min()), max(high, (mean + deviation)[last].max())
   margin = max(0.08 * (min(high, 1.0) - low), 1e-3)
+  whole.set_xlim(0, 1.02 * last_x)
   end.set_xlim(2 / 3 * last_x, 1.01 * last_x)
   end.set_ylim(100 * (low - margin), 100 * min(high + margin, 1 + margin / 2))
   whole.legend(loc='lower right', title='last evaluation')

@@ -33,7 +33,7 @@ class Run:
     seed: config.seed.
     folder: its directory in the sweep's.
     arguments: of train.py, without --workdir.
-    epochs: config.epochs.
+    length: 'epochs' or 'steps', whichever the config gives, and how many.
     batch_size: images per step.
   """
 
@@ -41,7 +41,7 @@ class Run:
   seed: int
   folder: str
   arguments: tuple[str, ...]
-  epochs: float
+  length: tuple[str, float]
   batch_size: int
 
   @property
@@ -109,7 +109,8 @@ def define(
     for seed in numbers:
       runs.append(Run(
         variant, seed, f'{folder}/seed_{seed}',
-        (f'--config={path}', *arguments, f'--config.seed={seed}'), config.epochs, config.batch_size,
+        (f'--config={path}', *arguments, f'--config.seed={seed}'), _length(config),
+        config.batch_size,
       ))
   record = {'config': bases, 'vary': {k: list(v) for k, v in axes.items()}, 'seeds': numbers}
   return Sweep(tuple(runs), parameters, json.loads(json.dumps(record)))
@@ -153,8 +154,13 @@ def _titles(paths: Sequence[str]) -> dict[str, str]:
   for path in paths:
     if paths.count(path) > 1:
       raise UserError(f'--config={path} is given twice.')
-  stems = {path: pathlib.Path(path).stem for path in paths}
+  stems = {path: pathlib.Path(path).name.replace('.py', '', 1) for path in paths}
   return stems if len(set(stems.values())) == len(stems) else {path: path for path in paths}
+
+
+def _length(config) -> tuple[str, float]:
+  by_steps = 'steps' in config and config.steps
+  return ('steps', config.steps) if by_steps else ('epochs', config.epochs)
 
 
 def _parameters(config) -> int:

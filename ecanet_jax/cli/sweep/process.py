@@ -104,16 +104,17 @@ class _Process:
     size = path.stat().st_size if path.exists() else 0
     if size == self._read:
       return []
-    self._read, epoch, lines = size, 0.0, []
+    unit, length = self.run.length
+    self._read, done, lines = size, 0.0, []
     for line in read_metrics(self.folder):
-      epoch = line.get('train/epoch', epoch)
+      done = line['step'] if unit == 'steps' else line.get('train/epoch', done)
       if 'eval/top1' in line and line['step'] > self._told:
         self._told = line['step']
         lines.append(
-          f'{self.run.name}: epoch {epoch:.2f} of {self.run.epochs:g}, '
+          f'{self.run.name}: {done:.4g} of {length:g} {unit}, '
           f'top-1 {100 * line["eval/top1"]:.2f} %'
         )
-    self.fraction = min(epoch / self.run.epochs, 1.0) if self.run.epochs else 0.0
+    self.fraction = min(done / length, 1.0) if length else 0.0
     return lines
 
   def poll(self) -> str | None:
