@@ -1,4 +1,4 @@
-"""python -m ecanet_jax sweep: what is refused, what a sweep leaves, and that kills change nothing."""
+"""The command sweep: what it refuses, what it leaves, and that kills change nothing."""
 
 import fcntl
 import json
@@ -99,7 +99,8 @@ def test_one_run_succeeds_and_one_fails(capsys, tmp_path, monkeypatch):
   assert sweep(workdir, *command) == 1
   out, err = capsys.readouterr()
   rows = [line for line in out.splitlines() if line.startswith('| name=')]
-  assert len(rows) == 1 and rows[0].startswith('| name=synthetic | ') and ' | 1 | 8,430 |' in rows[0]
+  assert len(rows) == 1 and rows[0].startswith('| name=synthetic | ')
+  assert ' | 1 | 8,430 | 128 | ' in rows[0]
   assert 'FAILED: name=synthetik seed 0: status 2: unknown set in memory (data.name)' in out
   assert re.search(r'name=synthetic seed 0 is finished; \d of 2, about 0:\d\d:\d\d left', err)
   assert 'name=synthetik seed 0 FAILED, status 2' in err
