@@ -173,9 +173,9 @@ class Trainer:
         pending.append((step, metrics))
         progress.advance()
         if step == first + 1:
-          with progress.paused():
-            jax.block_until_ready(metrics)
-            progress.say(f'time to first step: {time.monotonic() - self._began:.1f} s')
+          jax.block_until_ready(metrics)
+          progress.say(f'time to first step: {time.monotonic() - self._began:.1f} s')
+          progress.compiled()
         if len(pending) > 2:  # Lets two steps run ahead of the host, not more.
           jax.block_until_ready(pending[-3])
         evaluates, saves = self._due('eval_epochs', step), self._due('save_epochs', step)
