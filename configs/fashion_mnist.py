@@ -44,7 +44,7 @@ def get_config(start='transfer'):
   config.schedule.warmup_epochs = 1.0
   config.ema.decay = 0.98
   config.log_steps = 31
-  config.eval_epochs = 0.0
+  config.eval_epochs = 4.0
   config.save_epochs = 2.0
   return config
 

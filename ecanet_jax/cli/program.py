@@ -85,7 +85,8 @@ def _explain(error: Exception, arguments: Sequence[str]) -> str:
   known = list(_keys(base.get_config()))
   for argument in arguments:
     name, has_value, value = argument.lstrip('-').partition('=')
-    if name == 'config' and has_value and not pathlib.Path(value).is_file():
+    # A config can take an argument: --config=configs/transfer.py:cars196.
+    if name == 'config' and has_value and not pathlib.Path(value.split(':')[0]).is_file():
       files = [str(path) for path in sorted(pathlib.Path('configs').glob('[!_]*.py'))]
       return f'no config file {value!r}.{closest(value, files)} Known: {", ".join(files)}.'
     if name.startswith('config.') and name.removeprefix('config.') not in known:
