@@ -38,7 +38,8 @@ def test_files(tmp_path, classes):
   del read['classes'], metrics['classes']
   assert read == metrics
   for file in files[1:]:
-    assert min(Image.open(file).size) > 300
+    with Image.open(file) as image:
+      assert min(image.size) > 300
 
 
 def test_several_labels_have_no_confusion(tmp_path):

@@ -114,20 +114,19 @@ def test_several_labels_or_none(tmp_path, file_format, capsys):
 @pytest.mark.parametrize('shape', [(40, 60), (61, 41), (32, 32)])
 def test_crops_are_torchvisions(shape):
   torchvision = pytest.importorskip('torchvision')
-  from PIL import Image
-
   fraction = 0.875
   image = smooth_image(np.random.RandomState(0), *shape)
+  pixels = np.asarray(image)
   boxes = augment.five_crops(*map(tf.constant, shape), fraction)
   side = round(min(shape) * fraction)
-  crops = torchvision.transforms.functional.five_crop(Image.fromarray(image), [side, side])
+  crops = torchvision.transforms.functional.five_crop(image, [side, side])
   for place, ((y, x, h, w), crop) in enumerate(zip(boxes, crops, strict=True)):
     if place == 4:  # torchvision rounds half a pixel to the even one, our centre always down
       top, left = (round((long - side) / 2) for long in shape)
       assert 0 <= top - y <= 1 and 0 <= left - x <= 1 and (h, w) == (side, side)
       if any((long - side) % 2 for long in shape):
         continue
-    np.testing.assert_array_equal(image[y : y + h, x : x + w], np.asarray(crop))
+    np.testing.assert_array_equal(pixels[y : y + h, x : x + w], np.asarray(crop))
 
 
 def test_five_crops_are_read_and_the_last_is_the_centre(configure):
@@ -139,16 +138,18 @@ def test_five_crops_are_read_and_the_last_is_the_centre(configure):
   assert len(five) == steps == 2
   for many, centre in zip(five, one, strict=True):
     assert many['image'].shape == (4, 5, 16, 16, 3)
-    np.testing.assert_array_equal(many['image'][:, 4], centre['image'])
+    # A JPEG that is decoded in part differs from a whole one where it is cut.
+    difference = many['image'][:, 4].astype(int) - centre['image']
+    assert np.abs(difference).mean() < 0.5
     assert not many['image'][~many['mask']].any()
   # Of a square image the top left crop at 1/2 is its first quarter.
   image = smooth_image(np.random.RandomState(0), 40, 40)
   data_config = types.SimpleNamespace(image_size=20, crop_fraction=0.5, interpolation='bilinear')
   crops = decode.eval_transform(data_config, 5)(tf.constant(encode(image, 'PNG')))
   for crop, (y, x) in zip(crops, ((0, 0), (0, 20), (20, 0), (20, 20), (10, 10)), strict=True):
-    np.testing.assert_array_equal(crop, image[y : y + 20, x : x + 20])
+    np.testing.assert_array_equal(crop, np.asarray(image)[y : y + 20, x : x + 20])
 
 
 def test_sets_in_memory_have_no_crops(configure):
   with pytest.raises(UserError, match=r"data.source='memory' has whole images of image_size only"):
-    data.eval_batches(configure('digits'), crops=5)
+    next(data.eval_batches(configure('digits'), crops=5)[0])
