@@ -114,7 +114,7 @@ def test_state_and_average_start_from_them():
 
 @pytest.mark.parametrize(('fields', 'text'), [
   ({'attention': 'se'}, 'these weights do not fit the network, which has'),
-  ({'width': 2.0}, 'wrong in shape (params/'),
+  ({'width': 2.0}, 'wrong in shape (batch_stats/blocks_0_0/depthwise_bn/mean (8,) instead'),
   ({'preset': 'tf'}, "computes something else, theirs and ours: preset 'torch' and 'tf'."),
 ])
 def test_weights_of_another_network(tmp_path, fields, text):

@@ -72,5 +72,5 @@ def config_of(resident):
 
 def test_a_network_of_one_size():
   with pytest.raises(UserError, match=r'data\.size_schedule: params/.* this network takes one'):
-    check_sizes(create_model('vgg16', num_classes=10, mlp=64), 64, {32, 64})
+    check_sizes(create_model('tiny_resnet', attention='aa'), 64, {32, 64})
   check_sizes(create_model('tiny_efficientnet'), 64, {32, 64})
