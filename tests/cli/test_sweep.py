@@ -19,6 +19,9 @@ from ecanet_jax.cli.sweep import results
 from ecanet_jax.cli.sweep.definition import Run, Sweep
 from tests import check_sweep, programs
 
+# ml_collections loads a config file with it.
+pytestmark = pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning')
+
 KIND = 'model.attention.kind'
 SMALL = (
   '--config=configs/smoke.py', '--config.data.image_size=16', '--config.batch_size=32',
@@ -95,7 +98,8 @@ def test_directories_that_are_taken(capsys, tmp_path, monkeypatch):
 def test_one_run_succeeds_and_one_fails(capsys, tmp_path, monkeypatch):
   monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', str(tmp_path / 'cache'))
   workdir = tmp_path / 'sweep'
-  command = ('--vary=data.name=synthetic,synthetik', '--config.epochs=0.25', '--jobs=2')
+  command = ('--vary=data.name=synthetic,synthetik', '--config.epochs=0.25',
+             '--config.schedule.warmup_epochs=0', '--jobs=2')
   assert sweep(workdir, *command) == 1
   out, err = capsys.readouterr()
   rows = [line for line in out.splitlines() if line.startswith('| name=')]
@@ -113,7 +117,7 @@ def test_one_run_succeeds_and_one_fails(capsys, tmp_path, monkeypatch):
   text = refused(capsys, workdir, *command, '--config.batch_size=64')
   assert text.endswith(f'{workdir} has another sweep: config.configs/smoke.py.batch_size is 32 '
                        'there and 64 here; give another --workdir.\n')
-  text = refused(capsys, workdir, '--vary=data.name=synthetic', '--config.epochs=0.25')
+  text = refused(capsys, workdir, '--vary=data.name=synthetic', *command[1:])
   assert 'vary.data.name is synthetic,synthetik there and synthetic here;' in text
   text = refused(capsys, workdir, *command, '--seeds=0,1')
   assert 'seeds is 0 there and 0,1 here;' in text

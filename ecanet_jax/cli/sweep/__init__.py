@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
   """Parses the arguments; `overrides` are those that begin with --config. and a key."""
   args, others = parser.parse_known_args(arguments)
-  known = [name for action in parser._actions for name in action.option_strings]
+  known = [f'--{name}' for name in vars(args)]
   for text in others:
     name, has_value, _ = text.partition('=')
     if not name.startswith('--config.'):
