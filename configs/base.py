@@ -83,8 +83,8 @@ def get_config() -> config_dict.ConfigDict:
   # What an image becomes.
   config.data = config_dict.ConfigDict()
   config.data.source = 'tfds'  # tfds | folder | memory
-  config.data.name = 'imagenet2012'  # TFDS name; memory: digits | synthetic; unused by folder
-  config.data.data_dir = ''  # TFDS directory or image folder; '' = TFDS's own default
+  config.data.name = 'imagenet2012'  # TFDS name; memory: digits | fashion_mnist | synthetic
+  config.data.data_dir = ''  # TFDS directory, image folder or fashion_mnist's; '' = the default
   config.data.train_split = 'train'
   config.data.eval_split = 'validation'
   config.data.resident = False  # small sets: images stay on the device; augmented as in memory
