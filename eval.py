@@ -4,7 +4,7 @@ The weights are a training's checkpoint (--workdir), or converted weights, a tim
 (--weights_file; a file also needs --config.model.name=NAME). The data set and the batch size are
 the config's; the preprocessing of the images is what travels with the weights, but for keys that
 the command line sets (--config.data.mean=...) and with another --preset. Prints a line to read and
-the same as JSON.
+the same as JSON; accuracy per class, confusion and calibration go to files.
 """
 
 import sys
@@ -29,6 +29,13 @@ PRESET = flags.DEFINE_string(
   "Preprocessing: weights (what travels with them; of a file, its network's preset), config, or "
   'tf | lite | timm | torchvision | keras | inception.',
 )
+TTA = flags.DEFINE_string(
+  'tta', 'none',
+  'Test-time augmentation: none | flip | five (crops) | ten; the mean of the logits.',
+)
+JSON = flags.DEFINE_string(
+  'json', '', 'File for all figures, pictures beside it; with --workdir WORKDIR/evaluation/....',
+)
 CHECKPOINT = flags.DEFINE_string('checkpoint', 'last', 'last | best | a step.')
 WEIGHTS = flags.DEFINE_enum('weights', 'ema', ['ema', 'raw'], 'Averaged, where there are any.')
 COORDINATOR = flags.DEFINE_string('coordinator', '', 'As for train.py.')
@@ -50,7 +57,8 @@ def main() -> None:
   evaluate_weights(
     CONFIG.value, WORKDIR.value or WEIGHTS_FILE.value, checkpoint=CHECKPOINT.value,
     weights=WEIGHTS.value, dialect=DIALECT.value, preset=PRESET.value,
-    given=config_flags.get_override_values(flags.FLAGS['config']),
+    given=config_flags.get_override_values(flags.FLAGS['config']), tta=TTA.value,
+    report=JSON.value or (WORKDIR.value and f'{WORKDIR.value}/evaluation'),
   )
 
 

@@ -17,6 +17,7 @@ def get_config() -> config_dict.ConfigDict:
   config.epochs = 350.0  # passes over the training split; 0 = config.steps says how long
   config.steps = placeholder(int)  # updates, in place of epochs
   config.batch_size = 1024  # images per step over all devices of all hosts
+  config.accumulate = 1  # a step's batch in so many parts in turn: less memory; divides bn_groups
 
   # The network: a registered name, and overrides of any of its fields.
   config.model = config_dict.ConfigDict()
@@ -73,15 +74,24 @@ def get_config() -> config_dict.ConfigDict:
   config.model.mlp = placeholder(int)  # VGG: width of the hidden layers; 0 = none
   config.model.repeats = placeholder(tuple)  # Inception-ResNet-v2: residual blocks of each stage
 
+  # Weights to start from; read at the first start only, never when a run goes on.
+  config.init = config_dict.ConfigDict()
+  config.init.weights = ''  # workdir, weights folder, hf-hub:OWNER/NAME or file; '' = random
+  config.init.dialect = 'timm'  # whose names a file has
+  config.init.kind = 'ema'  # of a training's weights: ema | raw
+  config.init.checkpoint = 'last'  # of a training: last | best | a step
+  config.init.new_head = False  # a fresh classifier, also where the number of classes is the same
+
   # What an image becomes.
   config.data = config_dict.ConfigDict()
   config.data.source = 'tfds'  # tfds | folder | memory
-  config.data.name = 'imagenet2012'  # TFDS name; memory: digits | synthetic; unused by folder
-  config.data.data_dir = ''  # TFDS directory or image folder; '' = TFDS's own default
+  config.data.name = 'imagenet2012'  # TFDS name; memory: digits | fashion_mnist | synthetic
+  config.data.data_dir = ''  # TFDS directory, image folder or fashion_mnist's; '' = the default
   config.data.train_split = 'train'
   config.data.eval_split = 'validation'
   config.data.resident = False  # small sets: images stay on the device; augmented as in memory
   config.data.image_size = 224  # pixels, height = width, training and evaluation
+  config.data.size_schedule = ()  # training alone: ((0, 128), (5, 224)) = pixels from an epoch on
   config.data.crop = 'inception'  # training: inception (random area and aspect) | center
   config.data.area = (0.08, 1.0)  # inception crop: fraction of the image's area
   config.data.aspect = (3 / 4, 4 / 3)  # inception crop: width / height
@@ -113,7 +123,7 @@ def get_config() -> config_dict.ConfigDict:
   config.augment.erasing_area = (0.02, 1 / 3)  # of the image's area
   config.augment.erasing_aspect = (0.3, 1 / 0.3)  # height / width
 
-  # Two images in one: each batch is mixed with itself in reverse order, once per step.
+  # Two images in one: each batch (with accumulate each part) is mixed with itself in reverse order.
   config.mix = config_dict.ConfigDict()
   config.mix.mixup_alpha = 0.0  # of the Beta distribution of the first image's share; 0 = off
   config.mix.cutmix_alpha = 0.0  # the same of the area, with a rectangle of the second; 0 = off
@@ -125,6 +135,8 @@ def get_config() -> config_dict.ConfigDict:
   config.loss.name = 'softmax'  # softmax | bce (every class a yes or no; mean over the classes)
   config.loss.label_smoothing = 0.1
   config.loss.target_threshold = 0.0  # bce: a target is 1 above it and else 0; 0 = as it is
+  config.loss.class_weights = ()  # one factor per class; () = 1
+  config.loss.balanced = False  # factors from the training split: images / (classes * of the class)
 
   config.optimizer = config_dict.ConfigDict()
   config.optimizer.name = 'rmsprop_tf'  # rmsprop_tf | sgd | adamw | lamb | lars
@@ -173,6 +185,7 @@ def get_config() -> config_dict.ConfigDict:
   # When to look, and when to save.
   config.log_steps = 100
   config.eval_epochs = 1.0  # from one evaluation to the next; 0 = only at the end
+  config.early_stop = 0  # so many evaluations in a row without a better top-1 end it; 0 = never
   config.save_epochs = 1.0  # from one checkpoint to the next; the last step is always saved
   config.keep_checkpoints = 2  # newest ones; the best is kept besides
   config.tensorboard = True

@@ -1,7 +1,8 @@
 """Command line: `python -m ecanet_jax COMMAND`, one module for each command.
 
 A command's module has `add_arguments(parser)` and `run(args) -> exit status`; it is imported only
-when it is the one that was asked for, so that `models` starts without TensorFlow.
+when it is the one that was asked for, so that `models` starts without TensorFlow. One that takes
+`--config.KEY=VALUE` has `parse(parser, arguments)`, too.
 """
 
 import argparse
@@ -16,6 +17,7 @@ COMMANDS = {
   'summary': "print a network's blocks and parameters",
   'prepare': 'prepare and verify a data set; the only command that uses the network',
   'convert': 'weights to PyTorch (timm) and back',
+  'sweep': 'train configs x variants x seeds; a table and pictures',
   'bench': 'measure a network against timm',
 }
 
@@ -35,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = importlib.import_module(f'ecanet_jax.cli.{name}')
     parser = argparse.ArgumentParser(f'python -m ecanet_jax {name}', description=text)
     command.add_arguments(parser)
-    return command.run(parser.parse_args(rest))
+    parse = getattr(command, 'parse', argparse.ArgumentParser.parse_args)
+    return command.run(parse(parser, rest))
   except UserError as error:
     print(f'error: {error}', file=sys.stderr)
     return 2

@@ -80,7 +80,7 @@ def verify(builder, *, full: bool = False) -> int:
   """
   from ecanet_jax.data import prepared
 
-  label = prepared.require_classification(builder)
+  _, label, _ = prepared.label_feature(builder)
   if not builder.info.splits:
     raise UserError(f'{builder.data_dir} has no splits')
   for name, split in builder.info.splits.items():
@@ -91,16 +91,18 @@ def verify(builder, *, full: bool = False) -> int:
     where = f'{builder.name} {name}'
     if len(labels) != split.num_examples:
       raise UserError(f'{where}: {len(labels):,} records, {split.num_examples:,} expected')
+    if labels.ndim == 2:  # any number of labels, one column for each class
+      labels = np.nonzero(labels)[1]
     unlabelled = name == 'test' and (labels == -1).all()  # ImageNet's test split has no labels
-    if not unlabelled and (labels.min() < 0 or labels.max() >= label.num_classes):
+    if not unlabelled and labels.size and (labels.min() < 0 or labels.max() >= label.num_classes):
       raise UserError(
         f'{where}: labels {labels.min()}..{labels.max()}; {label.num_classes} classes expected'
       )
     note = _imagenet_note(builder.name, name, labels)
     present = 'no' if unlabelled else f'{len(np.unique(labels)):,} of {label.num_classes:,}'
     print(
-      f'{where}: {len(labels):,} images, {present} classes, '
-      f'{-(-len(labels) // stride):,} images decoded, ok{note}'
+      f'{where}: {split.num_examples:,} images, {present} classes, '
+      f'{-(-split.num_examples // stride):,} images decoded, ok{note}'
     )
   return 0
 

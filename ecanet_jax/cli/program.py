@@ -7,8 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import absl.logging
 from absl import app, flags
+from ml_collections import config_dict, config_flags
 
 from ecanet_jax.errors import UserError, closest
+
+# What absl and ml_collections raise while they read a config file and its overrides.
+_MISTAKES = (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError)
 
 
 def run_program(main: Callable[[], None], config: flags.FlagHolder) -> int:
@@ -23,13 +27,13 @@ def run_program(main: Callable[[], None], config: flags.FlagHolder) -> int:
     try:
       rest = flags.FLAGS(arguments)
       keys = list(config.value)  # raises what went wrong while the file was loaded
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+    except _MISTAKES as error:
       raise UserError(_explain(error, arguments)) from error
     if len(rest) > 1 or not keys:
       raise UserError(f'unexpected argument {rest[1:]}; write --config.KEY=VALUE.')
     return rest
 
-  _start_log()
+  start_log()
   try:
     app.run(lambda _: main(), flags_parser=parse)
   except UserError as error:
@@ -41,7 +45,30 @@ def run_program(main: Callable[[], None], config: flags.FlagHolder) -> int:
   return 0
 
 
-def _start_log() -> None:
+def load_config(path: str, overrides: Sequence[str] = ()) -> config_dict.ConfigDict:
+  """A config file with overrides, read as the programs' own flags are.
+
+  Args:
+    path: of the file.
+    overrides: `--config.KEY=VALUE`.
+
+  Raises:
+    UserError: there is no such file or key, or a value of another type.
+  """
+  arguments = ['', f'--config={path}', *overrides]
+  values = flags.FlagValues()
+  config = config_flags.DEFINE_config_file(
+    'config', None, flag_values=values, lock_config=True, sys_argv=arguments
+  )
+  try:
+    values(arguments)
+    list(config.value)  # raises what went wrong while the file was loaded
+  except _MISTAKES as error:
+    raise UserError(_explain(error, arguments)) from error
+  return config.value
+
+
+def start_log() -> None:
   """Our own lines on standard error; of the libraries', errors alone."""
   absl.logging.set_verbosity(absl.logging.ERROR)
   handler = logging.StreamHandler()
@@ -58,8 +85,8 @@ def _explain(error: Exception, arguments: Sequence[str]) -> str:
   known = list(_keys(base.get_config()))
   for argument in arguments:
     name, has_value, value = argument.lstrip('-').partition('=')
-    value = value.partition(':')[0] if name == 'config' else value  # FILE.py:WHICH
-    if name == 'config' and has_value and not pathlib.Path(value).is_file():
+    # A config can take an argument: --config=configs/transfer.py:cars196.
+    if name == 'config' and has_value and not pathlib.Path(value.split(':')[0]).is_file():
       files = [str(path) for path in sorted(pathlib.Path('configs').glob('[!_]*.py'))]
       return f'no config file {value!r}.{closest(value, files)} Known: {", ".join(files)}.'
     if name.startswith('config.') and name.removeprefix('config.') not in known:

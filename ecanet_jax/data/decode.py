@@ -143,19 +143,27 @@ def train_transform(data_config):
   return _compiled((*key, data_config.image_size, interpolation), transform, signature)
 
 
-def eval_transform(data_config):
+def eval_transform(data_config, crops: int = 1):
   """Returns the function bytes -> uint8 [size, size, 3] for evaluation.
 
-  The central square whose side is crop_fraction of the shorter side, resized to image_size.
+  The central square whose side is crop_fraction of the shorter side, resized to image_size; with
+  crops=5 uint8 [5, size, size, 3]: those in the corners, too.
   """
   size, fraction = data_config.image_size, data_config.crop_fraction
   interpolation = data_config.interpolation
 
-  def transform(data):
+  def center(data):
     box = functools.partial(crop.center_crop, fraction=fraction)
     return resize(decode_crop(data, box), size, interpolation)
 
-  key = ('eval', size, fraction, interpolation)
+  def five(data):
+    image = decode(data)
+    boxes = crop.five_crops(*tf.unstack(tf.shape(image)[:2]), fraction)
+    parts = [image[y : y + h, x : x + w] for y, x, h, w in map(tf.unstack, boxes)]
+    return tf.stack([resize(part, size, interpolation) for part in parts])
+
+  key = ('eval', size, fraction, interpolation, crops)
+  transform = {1: center, 5: five}[crops]
   return _compiled(key, transform, [tf.TensorSpec([], tf.string)])
 
 

@@ -2,18 +2,28 @@
 
 Every file in a class folder, at any depth, is an image; a file that cannot be one is an error, not
 something to skip. Hidden files (.name, Thumbs.db, desktop.ini) are ignored.
+A training first decodes every file of a folder of up to 20,000 and names those that it cannot.
 """
 
+import concurrent.futures
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from ecanet_jax.data.source import Batch, DatasetInfo, Shard, Split, require_square
+from ecanet_jax.data.source import (
+  Batch,
+  DatasetInfo,
+  Shard,
+  Split,
+  count_labels,
+  require_square,
+)
 from ecanet_jax.errors import UserError, closest
 
 EXTENSIONS = ('.jpg', '.jpeg', '.jpe', '.png', '.gif', '.bmp', '.webp')
+CHECKED = 20_000  # a folder with more files is checked while it is read
 _IGNORED = ('thumbs.db', 'desktop.ini')
 
 
@@ -41,6 +51,36 @@ class FolderSplit:
     paths = self.paths[indices]
     return {'data': paths, 'label': self.labels[indices], 'name': paths}
 
+  def check(self) -> None:
+    """Decodes every image.
+
+    Raises:
+      UserError: some cannot be read or decoded; the text counts them and names the first five.
+    """
+    from ecanet_jax.data import decode, pipeline
+
+    tf = decode.tf
+    size = tf.function(
+      lambda path: tf.size(decode.decode(self.read(path))),
+      input_signature=[tf.TensorSpec([], tf.string)], autograph=False,
+    ).get_concrete_function()
+
+    def mistake(path: bytes) -> str:
+      try:
+        size(tf.constant(path))
+      except tf.errors.OpError as error:
+        return f'{os.fsdecode(path)} ({pipeline.reason(error)})'
+      return ''
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+      found = [text for text in pool.map(mistake, self.paths) if text]
+    if found:
+      more = f'; and {len(found) - 5} more' if len(found) > 5 else ''
+      raise UserError(
+        f'{self.directory}: {len(found)} of {len(self):,} files cannot be read as images: '
+        f'{"; ".join(found[:5])}{more}'
+      )
+
   def read(self, data):
     """Returns the bytes of the file with the path `data`."""
     from ecanet_jax.data.engine import tensorflow
@@ -57,8 +97,8 @@ class FolderSource:
     root = os.path.expanduser(config.data.data_dir)
     if not root:
       raise UserError("data.source='folder' needs data.data_dir, the folder that holds the splits")
-    self._train = FolderSplit(_split_directory(root, config.data.train_split))
-    self._eval = FolderSplit(_split_directory(root, config.data.eval_split))
+    self._train = FolderSplit(_split_directory(root, config.data.train_split, 'data.train_split'))
+    self._eval = FolderSplit(_split_directory(root, config.data.eval_split, 'data.eval_split'))
     names = self._train.class_names
     if names != self._eval.class_names:
       _raise_different(self._train, self._eval)
@@ -70,20 +110,30 @@ class FolderSource:
       index_addressable=True,
     )
 
+  def check(self) -> None:
+    """Decodes every image of both splits that are not too large; see `FolderSplit.check`."""
+    for split in (self._train, self._eval):
+      if len(split) <= CHECKED:
+        split.check()
+
   def train_batches(self, start_step: int, steps: int | None, shard: Shard) -> Iterator[Batch]:
     """Yields this host's rows of `steps` training batches from `start_step` on; None = endless."""
     from ecanet_jax.data import pipeline
 
     return pipeline.indexed_train(self._config, self._train, start_step, steps, shard)
 
-  def eval_batches(self, rows: int, shard: Shard) -> Iterator[Batch]:
+  def label_counts(self) -> np.ndarray:
+    """Returns how many training images every class has, int64 [classes]."""
+    return count_labels(self._train.labels, self.info.num_classes)
+
+  def eval_batches(self, rows: int, shard: Shard, crops: int = 1) -> Iterator[Batch]:
     """Yields this host's part of the evaluation split once; the last batch may be short."""
     from ecanet_jax.data import pipeline
 
-    return pipeline.indexed_eval(self._config, self._eval, rows, shard)
+    return pipeline.indexed_eval(self._config, self._eval, rows, shard, crops)
 
 
-def _split_directory(root: str, split: str) -> str:
+def _split_directory(root: str, split: str, key: str) -> str:
   directory = os.path.join(root, split)
   if os.path.isdir(directory):
     return directory
@@ -91,8 +141,8 @@ def _split_directory(root: str, split: str) -> str:
     raise UserError(f'data.data_dir={root!r} is not a folder')
   known = sorted(name for name in os.listdir(root) if os.path.isdir(os.path.join(root, name)))
   raise UserError(
-    f'{root} has no folder {split!r} for that split.{closest(split, known)} '
-    f'Folders: {", ".join(known) or "none"}.'
+    f'{root} has no folder {split!r} for {key}.{closest(split, known)} '
+    f'Folders: {", ".join(known[:20]) or "none"}{" ..." if len(known) > 20 else ""}.'
   )
 
 
@@ -108,6 +158,8 @@ def _class_names(directory: str) -> tuple[str, ...]:
       raise UserError(f'{entry.path}: an image outside a class folder; expected SPLIT/CLASS/image')
   if not names:
     raise UserError(f'{directory} has no class folders; expected SPLIT/CLASS/image')
+  if len(names) == 1:
+    raise UserError(f'{directory} has one class, {names[0]!r}; a classifier needs at least 2')
   return tuple(sorted(names))
 
 

@@ -5,8 +5,12 @@
   permutation `RandomState(0).permutation(1797)`.
 - synthetic: 512 + 200 generated images of 10 classes, each class a smooth colour pattern of its
   own under noise; for tests and benchmarks.
+- fashion_mnist: 60,000 + 10,000 pictures of clothes of 28 x 28 pixels (Xiao et al. 2017,
+  1708.07747) from the four idx.gz files in data.data_dir; '' = where Debian's package
+  dataset-fashion-mnist puts them.
 
-Images are resized once, when they are loaded. Augmentation is a pure function of (seed, epoch,
+A part of a split is written as in TFDS, 'train[:2000]'. Images are resized once, when they are
+loaded. Augmentation is a pure function of (seed, epoch,
 index) and much simpler than for photographs: with crop='inception' the image is shifted by up to an
 eighth of its side in each direction (the border is repeated), with crop='center' it is not;
 flip=True mirrors one image in two. `area`, `aspect` and `crop_fraction` are not used. The names
@@ -14,25 +18,45 @@ flip=True mirrors one image in two. `area`, `aspect` and `crop_fraction` are not
 """
 
 import functools
+import gzip
 import itertools
+import os
+import re
 from collections.abc import Iterator
 
 import numpy as np
 
 from ecanet_jax.data import order
-from ecanet_jax.data.source import Batch, DatasetInfo, Shard, Split, require_square
+from ecanet_jax.data.source import (
+  Batch,
+  DatasetInfo,
+  Shard,
+  Split,
+  count_labels,
+  require_square,
+)
 from ecanet_jax.errors import UserError, lookup
 
 DIGITS_TRAIN = 1437
+FASHION_MNIST = '/usr/share/datasets/fashion-mnist'  # of Debian's package
+FASHION_NAMES = (
+  'T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag',
+  'Ankle boot',
+)
+MAX_BYTES = 2**32  # of a split's images
 _CROPS = {'inception': 8, 'center': 0}  # shift by at most side / this
 
 
-def digits() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+Parts = tuple[Batch, Batch]
+
+
+def digits(directory: str = '') -> Parts:
   """Returns scikit-learn's digits: (train, test), each {'image': uint8 [n, 8, 8, 1], 'label'}.
 
   Raises:
     UserError: scikit-learn is not installed.
   """
+  del directory  # it is a part of scikit-learn
   try:
     from sklearn import datasets
   except ImportError as error:
@@ -47,8 +71,9 @@ def digits() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
   return tuple({'image': image[part], 'label': label[part]} for part in parts)
 
 
-def synthetic() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def synthetic(directory: str = '') -> Parts:
   """Returns generated images: (train, test), each {'image': uint8 [n, 8, 8, 3], 'label'}."""
+  del directory  # nothing is read
   random = np.random.RandomState(0)
   patterns = random.randint(0, 256, (10, 4, 4, 3)).repeat(2, axis=1).repeat(2, axis=2)
   parts = []
@@ -60,18 +85,92 @@ def synthetic() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
   return tuple(parts)
 
 
-SETS = {'digits': digits, 'synthetic': synthetic}
+def fashion_mnist(directory: str = '') -> Parts:
+  """Returns Fashion-MNIST: (train, test), each {'image': uint8 [n, 28, 28, 1], 'label'}.
+
+  Args:
+    directory: of the four files; '' = `FASHION_MNIST`.
+
+  Raises:
+    UserError: a file is missing or is not what its name says.
+  """
+  directory = os.path.expanduser(directory) or FASHION_MNIST
+  parts = []
+  for prefix, count in (('train', 60_000), ('t10k', 10_000)):
+    image = _read_idx(os.path.join(directory, f'{prefix}-images-idx3-ubyte.gz'), (count, 28, 28))
+    label = _read_idx(os.path.join(directory, f'{prefix}-labels-idx1-ubyte.gz'), (count,))
+    parts.append({'image': image[..., None], 'label': label.astype(np.int32)})
+  return tuple(parts)
+
+
+def _read_idx(path: str, shape: tuple[int, ...]) -> np.ndarray:
+  """Reads uint8 values of this shape from a file in MNIST's format, gzipped."""
+  try:
+    with gzip.open(path) as file:
+      content = file.read()
+  except FileNotFoundError:
+    raise UserError(
+      f'no file {path}: install the Debian package dataset-fashion-mnist, or put the four idx.gz '
+      'files of github.com/zalandoresearch/fashion-mnist into data.data_dir'
+    ) from None
+  except (OSError, EOFError) as error:
+    raise UserError(f'{path} cannot be read: {error}') from None
+  # Two zeros, 8 = uint8, the number of axes; then each axis as a big-endian int32.
+  header = bytes([0, 0, 8, len(shape)]) + np.array(shape, '>i4').tobytes()
+  if not content.startswith(header) or len(content) != len(header) + np.prod(shape):
+    raise UserError(f'{path} is not an idx file of {" x ".join(map(str, shape))} bytes')
+  return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
+
+
+SETS = {'digits': digits, 'synthetic': synthetic, 'fashion_mnist': fashion_mnist}
+NAMES = {'digits': tuple(str(digit) for digit in range(10)), 'fashion_mnist': FASHION_NAMES}
 
 
 @functools.lru_cache(maxsize=2)
-def load(name: str, image_size: int, interpolation: str) -> dict[str, dict[str, np.ndarray]]:
-  """Returns {split: {'image': uint8 [n, size, size, 3], 'label': int32 [n]}}, read-only arrays."""
-  train, test = lookup(SETS, name, 'set in memory (data.name)')()
-  for part in (train, test):
-    part['image'] = _resize(part['image'], image_size, interpolation)
-    for array in part.values():
-      array.setflags(write=False)
-  return {'train': train, 'validation': test, 'test': test}
+def _read(name: str, directory: str) -> Parts:
+  return SETS[name](directory)
+
+
+@functools.lru_cache(maxsize=4)
+def load(
+  name: str, split: str, image_size: int, interpolation: str, directory: str = '',
+  key: str = 'split',
+) -> Batch:
+  """Returns {'image': uint8 [n, size, size, 3], 'label': int32 [n]}, read-only arrays.
+
+  Args:
+    name: of `SETS`.
+    split: train, validation or test, or a part such as 'train[:2000]'.
+    image_size: pixels.
+    interpolation: bicubic or bilinear.
+    directory: of the files, for sets that have any.
+    key: of the config, for the message.
+  """
+  lookup(SETS, name, 'set in memory (data.name)')
+  train, test = _read(name, directory)
+  base, bracket, rest = split.partition('[')
+  whole = lookup({'train': train, 'validation': test, 'test': test}, base, f'split ({key})')
+  count = len(whole['label'])
+  found = re.fullmatch(r'(-?\d*):(-?\d*)\]', rest) if bracket else None
+  if bracket and not found:
+    raise UserError(f'{key}={split!r}: a part of a split is written as in {base}[:2000]')
+  part = slice(*(int(end) if end else None for end in found.groups())) if found else slice(None)
+  chosen = range(count)[part]
+  if not chosen:
+    raise UserError(f'{key}={split!r} has no images; {base} has {count:,}')
+  size = 3 * len(chosen) * image_size**2
+  if size > MAX_BYTES:
+    raise UserError(
+      f'{key}={split!r}: {len(chosen):,} images of {image_size} px are {size / 2**30:.1f} GiB and '
+      f'{MAX_BYTES / 2**30:.0f} GiB is the most in memory; take a part, or data.source=tfds'
+    )
+  arrays = {
+    'image': _resize(whole['image'][part], image_size, interpolation),
+    'label': whole['label'][part].copy(),
+  }
+  for array in arrays.values():
+    array.setflags(write=False)
+  return arrays
 
 
 def augment(images, keys, indices, *, shift: int, flip: bool) -> np.ndarray:
@@ -117,21 +216,22 @@ class MemorySource:
     size = require_square(config)
     self._seed, self._batch_size, self._flip = config.seed, config.batch_size, data.flip
     self._shift = largest_shift(data.crop, size)
-    splits = load(data.name, size, data.interpolation)
-    self._train = lookup(splits, data.train_split, 'split (data.train_split)')
-    self._eval = lookup(splits, data.eval_split, 'split (data.eval_split)')
+    read = functools.partial(
+      load, data.name, image_size=size, interpolation=data.interpolation, directory=data.data_dir
+    )
+    self._train = read(split=data.train_split, key='data.train_split')
+    self._eval = read(split=data.eval_split, key='data.eval_split')
     self.info = DatasetInfo(
       train=Split(data.train_split, len(self._train['label']), 10),
       eval=Split(data.eval_split, len(self._eval['label']), 10),
       num_classes=10,
-      label_names=tuple(str(digit) for digit in range(10)) if data.name == 'digits' else None,
+      label_names=NAMES.get(data.name),
       index_addressable=True,
     )
 
   def train_batches(self, start_step: int, steps: int | None, shard: Shard) -> Iterator[Batch]:
     """Yields this host's rows of `steps` training batches from `start_step` on; None = endless."""
-    size, rows = self._batch_size, shard.rows(self._batch_size)
-    mine = range(shard.host * rows, (shard.host + 1) * rows)
+    size, mine = self._batch_size, shard.places(self._batch_size)
     count = len(self._train['label'])
     numbers = itertools.count(start_step)
     for step in numbers if steps is None else range(start_step, start_step + steps):
@@ -141,8 +241,14 @@ class MemorySource:
         image = augment(image, keys, indices, shift=self._shift, flip=self._flip)
       yield {'image': image, 'label': self._train['label'][indices]}
 
-  def eval_batches(self, rows: int, shard: Shard) -> Iterator[Batch]:
+  def label_counts(self) -> np.ndarray:
+    """Returns how many training images every class has, int64 [classes]."""
+    return count_labels(self._train['label'], self.info.num_classes)
+
+  def eval_batches(self, rows: int, shard: Shard, crops: int = 1) -> Iterator[Batch]:
     """Yields this host's part of the evaluation split once; the last batch may be short."""
+    if crops > 1:
+      raise UserError("data.source='memory' has whole images of image_size only, without crops")
     mine = shard.examples(len(self._eval['label']))
     for first in range(mine.start, mine.stop, rows):
       part = slice(first, min(first + rows, mine.stop))

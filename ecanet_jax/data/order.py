@@ -51,10 +51,10 @@ def positions(num_examples: int, seed: int, start: int, count: int):
   return np.concatenate(keys), np.concatenate(indices)
 
 
-def batch_positions(num_examples: int, seed: int, step: int, batch_size: int, rows: range):
+def batch_positions(num_examples: int, seed: int, step: int, batch_size: int, rows: np.ndarray):
   """Returns (keys, indices) of the rows `rows` of the batch of one step; see `positions`."""
-  start = step * batch_size + rows.start
-  return positions(num_examples, seed, start, len(rows))
+  keys, indices = positions(num_examples, seed, step * batch_size, batch_size)
+  return keys[rows], indices[rows]
 
 
 def uniform(keys: np.ndarray, indices: np.ndarray, draws: int) -> np.ndarray:

@@ -39,7 +39,7 @@ class IndexedSplit(Protocol):
   def __len__(self) -> int: ...
 
   def fetch(self, indices: np.ndarray) -> dict[str, Any]:
-    """Returns {'data': n bytes, 'label': int32 [n], 'name': n strings}."""
+    """Returns {'data': n bytes, 'label': int32 [n] or bool [n, classes], 'name': n strings}."""
 
   def read(self, data):
     """Returns the file's bytes from one element of 'data' (TensorFlow string scalars)."""
@@ -50,7 +50,7 @@ def indexed_train(
 ) -> Iterator[Batch]:
   """Yields this host's rows of the training batches of an index-addressable split."""
   rows = shard.rows(config.batch_size)
-  mine = range(shard.host * rows, (shard.host + 1) * rows)
+  mine = shard.places(config.batch_size)
 
   def fetched(first_step):
     for step in itertools.count(first_step):
@@ -67,10 +67,12 @@ def indexed_train(
   return batches(records, transform, rows, threads=config.data.decode_threads, steps=steps)
 
 
-def indexed_eval(config, split: IndexedSplit, rows: int, shard: Shard) -> Iterator[Batch]:
+def indexed_eval(
+  config, split: IndexedSplit, rows: int, shard: Shard, crops: int = 1
+) -> Iterator[Batch]:
   """Yields this host's part of an index-addressable split once, in order."""
   records = indexed_records(split, shard.examples(len(split)), rows)
-  transform = eval_transform(config, split.read)
+  transform = eval_transform(config, split.read, crops)
   return batches(records, transform, rows, threads=config.data.decode_threads)
 
 
@@ -83,7 +85,9 @@ def indexed_records(split: IndexedSplit, part: range, rows: int) -> Callable:
 
   def records(skipped):
     first = part.start + skipped * rows
-    chunks = tf.data.Dataset.from_generator(lambda: fetched(first), output_signature=_spec())
+    label = split.fetch(np.zeros((1,), int))['label']
+    spec = _spec() | {'label': tf.TensorSpec([None, *label.shape[1:]], label.dtype)}
+    chunks = tf.data.Dataset.from_generator(lambda: fetched(first), output_signature=spec)
     return chunks.prefetch(1).unbatch()
 
   return records
@@ -102,9 +106,9 @@ def train_transform(config, read: Callable) -> Callable:
   return apply
 
 
-def eval_transform(config, read: Callable) -> Callable:
+def eval_transform(config, read: Callable, crops: int = 1) -> Callable:
   """Returns the function record -> {'image', 'label'} for evaluation; `read` gives the bytes."""
-  transform = decode.eval_transform(config.data)
+  transform = decode.eval_transform(config.data, crops)
 
   def apply(record):
     return {'image': transform(read(record['data'])), 'label': record['label']}
@@ -159,17 +163,18 @@ def _broken(records, transform: Callable, error: Exception) -> UserError:
     try:
       record = next(iterator)
     except StopIteration:
-      return UserError(f'the images cannot be read: {_reason(error)}')
+      return UserError(f'the images cannot be read: {reason(error)}')
     except tf.errors.OpError as failure:
-      return UserError(f'record {place} of the batch cannot be read: {_reason(failure)}')
+      return UserError(f'record {place} of the batch cannot be read: {reason(failure)}')
     try:
       transform(record)
     except tf.errors.OpError as failure:
       name = record['name'].numpy().decode()
-      return UserError(f'{name}: the image cannot be decoded: {_reason(failure)}')
+      return UserError(f'{name}: the image cannot be decoded: {reason(failure)}')
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+  """What TensorFlow says of a broken image, on one line."""
   text = ' '.join(str(getattr(error, 'message', None) or error).split())
   text = text.split('}} ')[-1] if text.startswith('{{') else text
   return text.split(' [Op:')[0][:200]

@@ -16,7 +16,14 @@ import numpy as np
 
 from ecanet_jax.data import datasets, pipeline
 from ecanet_jax.data.engine import tensorflow, tensorflow_datasets
-from ecanet_jax.data.source import Batch, DatasetInfo, Shard, Split, require_square
+from ecanet_jax.data.source import (
+  Batch,
+  DatasetInfo,
+  Shard,
+  Split,
+  count_labels,
+  require_square,
+)
 from ecanet_jax.errors import UserError, closest, lookup
 
 tf = tensorflow()
@@ -81,11 +88,17 @@ def read_records(builder, split, *, shuffle_seed=None):
     read_config=read_config,
     decoders=_image_decoders(builder),
   )
+  key, classes, multi_label = label_feature(builder)
+
+  def label(value):
+    if not multi_label:
+      return tf.cast(value, tf.int32)
+    hot = tf.one_hot(value, classes.num_classes, on_value=True, off_value=False, dtype=tf.bool)
+    return tf.reduce_any(hot, 0)
+
   return dataset.map(
     lambda example: {
-      'data': example['image'],
-      'label': tf.cast(example['label'], tf.int32),
-      'name': example['tfds_id'],
+      'data': example['image'], 'label': label(example[key]), 'name': example['tfds_id']
     }
   )
 
@@ -99,13 +112,13 @@ def records_in_order(builder, split, rows: int):
 
 
 class PreparedSource:
-  """A prepared TFDS data set with the features 'image' and 'label'."""
+  """A prepared TFDS data set with the features 'image' and 'label' (see `label_feature`)."""
 
   def __init__(self, config):
     require_square(config)
     self._config = config
     self._builder = open_builder(config.data.name, config.data.data_dir)
-    label = require_classification(self._builder)
+    _, label, multi_label = label_feature(self._builder)
     train = self._split(config.data.train_split, 'train_split')
     evaluation = self._split(config.data.eval_split, 'eval_split')
     self._indexed = self._builder.info.file_format.value == 'array_record'
@@ -116,25 +129,36 @@ class PreparedSource:
       num_classes=label.num_classes,
       label_names=names,
       index_addressable=self._indexed,
+      multi_label=multi_label,
     )
 
   def train_batches(self, start_step: int, steps: int | None, shard: Shard) -> Iterator[Batch]:
     """Yields this host's rows of `steps` training batches from `start_step` on; None = endless."""
+    if self.info.multi_label:
+      raise UserError(f'{self._builder.name} has several labels per image; it is for evaluation.')
     if self._indexed:
       split = ArrayRecordSplit(self._builder, self._config.data.train_split)
       return pipeline.indexed_train(self._config, split, start_step, steps, shard)
     return self._train_records(start_step, steps, shard)
 
-  def eval_batches(self, rows: int, shard: Shard) -> Iterator[Batch]:
+  def label_counts(self) -> np.ndarray:
+    """Returns how many training images every class has, int64 [classes]; reads the whole split."""
+    rows, name = 1024, self._config.data.train_split
+    records = records_in_order(self._builder, name, rows)(0).map(lambda record: record['label'])
+    labels = np.concatenate(list(records.batch(rows).as_numpy_iterator()))
+    return count_labels(labels, self.info.num_classes)
+
+  def eval_batches(self, rows: int, shard: Shard, crops: int = 1) -> Iterator[Batch]:
     """Yields this host's part of the evaluation split once; the last batch may be short."""
     name, config = self._config.data.eval_split, self._config
     if self._indexed:
-      return pipeline.indexed_eval(config, ArrayRecordSplit(self._builder, name), rows, shard)
+      split = ArrayRecordSplit(self._builder, name)
+      return pipeline.indexed_eval(config, split, rows, shard, crops)
     part = name if shard.num_hosts == 1 else tfds.even_splits(name, shard.num_hosts)[shard.host]
     if not self._builder.info.splits[part].num_examples:
       return iter(())  # more hosts than images
     records = records_in_order(self._builder, part, rows)
-    transform = pipeline.eval_transform(config, tf.identity)
+    transform = pipeline.eval_transform(config, tf.identity, crops)
     return pipeline.batches(records, transform, rows, threads=config.data.decode_threads)
 
   def _split(self, name: str, key: str) -> int:
@@ -194,16 +218,22 @@ class ArrayRecordSplit:
   def __init__(self, builder, split: str):
     self._name = f'{builder.name} {split}'
     self._records = builder.as_data_source(split=split, decoders=_image_decoders(builder))
+    self._label, self._classes, self._multi_label = label_feature(builder)
 
   def __len__(self) -> int:
     return len(self._records)
 
   def fetch(self, indices: np.ndarray) -> dict[str, Any]:
-    """Returns {'data': encoded images, 'label': int32 [n], 'name': strings}."""
+    """Returns {'data': encoded images, 'label': int32 [n] or bool [n, classes], 'name'}."""
     examples = self._records.__getitems__([int(index) for index in indices])
+    labels = [example[self._label] for example in examples]
+    if self._multi_label:
+      hot = np.zeros((len(labels), self._classes.num_classes), bool)
+      for row, own in zip(hot, labels, strict=True):
+        row[np.asarray(own, int)] = True
     return {
       'data': np.array([example['image'] for example in examples], object),
-      'label': np.array([example['label'] for example in examples], np.int32),
+      'label': hot if self._multi_label else np.array(labels, np.int32),
       'name': np.array([f'{self._name}, image {index}' for index in indices], object),
     }
 
@@ -212,15 +242,25 @@ class ArrayRecordSplit:
     return data
 
 
-def require_classification(builder):
-  """Returns the ClassLabel of a data set of images with labels; raises UserError for others."""
+def label_feature(builder) -> tuple:
+  """What labels the images: (its key, ClassLabel, whether an image has any number of labels).
+
+  'label', or the 'real_label' of imagenet2012_real.
+
+  Raises:
+    UserError: a data set without images or without labels.
+  """
   features = builder.info.features
-  label = dict(features.items()).get('label')
+  known = dict(features.items())
+  key = 'real_label' if 'real_label' in known else 'label'
+  label = known.get(key)
+  multi_label = isinstance(label, tfds.features.Sequence)
+  label = label.feature if multi_label else label
   if 'image' not in features or not isinstance(label, tfds.features.ClassLabel):
     raise UserError(
       f"{builder.name} has no features 'image' and 'label'; it has {', '.join(features)}"
     )
-  return label
+  return key, label, multi_label
 
 
 def _image_decoders(builder) -> dict:

@@ -16,7 +16,7 @@ import numpy as np
 from ecanet_jax import data
 from ecanet_jax.data import memory, order
 from ecanet_jax.data.augmentation import settings
-from ecanet_jax.data.source import Batch, Shard
+from ecanet_jax.data.source import Batch, Shard, check_labels
 from ecanet_jax.errors import UserError
 
 MAX_BYTES = 2**31  # of images, on every device
@@ -48,8 +48,7 @@ class Resident:
       {'index': int32 [b], 'shift': int32 [b, 2] in pixels, 'mirror': bool [b]}, this host's rows.
     """
     size, count = self._config.batch_size, len(self.arrays['label'])
-    rows = Shard(host, num_hosts).rows(size)
-    mine = range(host * rows, (host + 1) * rows)
+    mine = Shard(host, num_hosts, self._config.accumulate).places(size)
     numbers = itertools.count(start_step)
     for step in numbers if steps is None else range(start_step, start_step + steps):
       keys, indices = order.batch_positions(count, self._config.seed, step, size, mine)
@@ -79,6 +78,7 @@ def load(config) -> Batch:
     for name, array in arrays.items():
       array[seen : seen + rows] = batch[name][:rows]
     seen += rows
+  check_labels(arrays['label'], data.describe(config).num_classes)
   return arrays
 
 

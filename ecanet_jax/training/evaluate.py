@@ -1,6 +1,7 @@
 """Exact evaluation: every image once, whatever the batch size, devices and processes."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -13,13 +14,20 @@ from ecanet_jax.models.fold import fold_batch_norm
 from ecanet_jax.training.progress import bar
 from ecanet_jax.training.sharding import by_image, put_batch, replicated
 from ecanet_jax.training.task import Task
+from ecanet_jax.training.views import CENTRE, Views, mean_logits
 
 
-def make_eval_step(model: nn.Module, task: Task, mesh: Mesh) -> Callable:
-  """Compiles the evaluation step: variables and a batch with `mask` give the task's sums."""
+def make_eval_step(model: nn.Module, task: Task, mesh: Mesh, seen: Views = CENTRE) -> Callable:
+  """Compiles the evaluation step: variables and a batch with `mask` give the task's sums.
+
+  With several views an image's logits are their mean.
+  """
 
   def eval_step(variables, batch):
-    return task.sums(model.apply(variables, task.inputs(batch), train=False), batch)
+    def apply(images):
+      return model.apply(variables, task.inputs({**batch, 'image': images}), train=False)
+
+    return task.sums(mean_logits(apply, batch['image'], seen), batch)
 
   return jax.jit(
     eval_step, in_shardings=(replicated(mesh), by_image(mesh)), out_shardings=replicated(mesh)
@@ -46,7 +54,7 @@ def evaluate(
   expected: int,
   task: Task,
   mesh: Mesh,
-) -> dict[str, float]:
+) -> dict[str, Any]:
   """Evaluates a whole split.
 
   Args:
@@ -64,12 +72,14 @@ def evaluate(
   Raises:
     UserError: the number of images seen is not the split's.
   """
-  totals: dict[str, float] = {}
+  totals: dict[str, Any] = {}
   for _ in bar(range(steps), 'evaluation', 'batch'):
     sums = eval_step(variables, put_batch(next(batches), mesh))
     for key, value in jax.device_get(sums).items():
-      totals[key] = totals.get(key, 0) + value.item()
-  if totals.get('seen', 0) != expected:
+      # Python's numbers, and int64 or float64: no sum is too large.
+      wide = value.astype(np.promote_types(value.dtype, np.int64)) if value.ndim else value.item()
+      totals[key] = totals.get(key, 0) + wide
+  if totals.get('seen', 0) + totals.get('left_out', 0) != expected:
     raise UserError(
       f'evaluation saw {totals.get("seen", 0)} images and the split has {expected}: '
       'the data set on disk is not what its description says; prepare it again.'
@@ -80,8 +90,9 @@ def evaluate(
 
 def result_line(metrics: dict[str, float], data: str, expected: int, weights: str) -> str:
   """The one line that reports an evaluation."""
+  rest = f', {metrics["left_out"]:,} without a label' if metrics.get('left_out') else ''
   return (
     f'top-1 {100 * metrics["top1"]:.2f} % ({metrics["top1_count"]:,}), '
     f'top-5 {100 * metrics["top5"]:.2f} %, loss {metrics["loss"]:.4f} on '
-    f'{metrics["seen"]:,} of {expected:,} images of {data}; {weights}'
+    f'{metrics["seen"]:,} of {expected:,} images of {data}{rest}; {weights}'
   )

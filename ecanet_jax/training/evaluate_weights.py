@@ -2,6 +2,8 @@
 
 import json
 import os
+import pathlib
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -9,16 +11,19 @@ import jax
 
 from ecanet_jax import data
 from ecanet_jax.data import presets
-from ecanet_jax.errors import lookup
+from ecanet_jax.data.imagenet_sets import IMAGENET_CLASSES, imagenet_set
+from ecanet_jax.errors import UserError, lookup
 from ecanet_jax.training import sharding
 from ecanet_jax.training.evaluate import evaluate, evaluated, make_eval_step, place, result_line
+from ecanet_jax.training.measures import Measures
 from ecanet_jax.training.progress import log
-from ecanet_jax.training.task import Classification
 from ecanet_jax.training.trainer import make_model
+from ecanet_jax.training.views import views
 from ecanet_jax.weights.source import Source, read_source
 
 # --preset: what travels with the weights, what the recipe says, or a name.
 PRESETS = ('weights', 'config', *presets.PRESETS)
+DEFAULTS = ('none', 'last', 'ema')  # of tta, checkpoint and weights; a report's name is without
 
 
 def evaluate_weights(
@@ -30,6 +35,8 @@ def evaluate_weights(
   dialect: str = 'timm',
   preset: str = 'weights',
   given: Collection[str] = (),
+  tta: str = 'none',
+  report: str | os.PathLike = '',
 ) -> dict[str, Any]:
   """Evaluates weights on the config's evaluation split and prints the result twice.
 
@@ -42,11 +49,18 @@ def evaluate_weights(
     preset: the images' preprocessing: 'weights' = what travels with the weights (of a bare file,
       the default preset of its network), 'config' = the config's, or a name of `PRESETS`.
     given: keys such as 'data.mean' that the user set by hand; they stay the config's.
+    tta: test-time augmentation, a name of `views.VIEWS`.
+    report: path of a JSON file with all figures, pictures beside it (`analysis.report`); without
+      the ending .json the folder for one that is named by the data. '' = none.
+
+  Returns:
+    What `Measures.metrics` has, `seen`, `top1_count` and `top5_count`.
 
   Raises:
     UserError: nothing there to read, or the data set does not fit the network.
   """
   lookup(dict.fromkeys(PRESETS), preset, 'preset')
+  seen = views(tta)
   mesh = sharding.make_mesh()
   sharding.check_batch('batch_size', config.batch_size, mesh)
   bare = not os.path.isdir(path)
@@ -57,23 +71,82 @@ def evaluate_weights(
   said = apply_preprocessing(config, source, preset, given)
   with config.unlocked():
     config.model = source.model
-  info, task = data.describe(config), Classification(config)
+  columns = choose_split(config, given)
+  info, task = data.describe(config), Measures(config, columns)
   log.info('%s: preprocessing %s: %s', path, said, presets.describe(config.data))
   model = make_model(config, info.num_classes)
   batches, steps = data.eval_batches(
-    config, host=jax.process_index(), num_hosts=jax.process_count()
+    config, host=jax.process_index(), num_hosts=jax.process_count(), crops=seen.crops
   )
   metrics = evaluate(
-    make_eval_step(evaluated(model, config), task, mesh),
+    make_eval_step(evaluated(model, config), task, mesh, seen),
     place(model, source.variables, config, mesh), batches, steps, info.eval.num_examples, task,
     mesh,
   )
-  if jax.process_index() == 0:
-    form = f'checkpoint {checkpoint} of {path}' if not source.state_dict else str(path)
-    name = f'{weights} weights, {form}' if not source.state_dict else form
-    print(result_line(metrics, info.eval.name, info.eval.num_examples, name))
-    print(json.dumps({'model': config.model.name, 'data': info.eval.name, **metrics}), flush=True)
+  if jax.process_index() > 0:
+    return metrics
+  form = f'checkpoint {checkpoint} of {path}' if not source.state_dict else str(path)
+  name = f'{weights} weights, {form}' if not source.state_dict else form
+  name += f'; mean logits of {seen.count} views' if seen.count > 1 else ''
+  print(result_line(metrics, info.eval.name, info.eval.num_examples, name))
+  numbers = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
+  said = {'model': config.model.name, 'data': info.eval.name, 'set': set_name(config)}
+  print(json.dumps({**said, 'tta': tta, **numbers}), flush=True)
+  if report:
+    from ecanet_jax.analysis.report import write_report
+
+    of = [said['set'], *(x for x in (tta, checkpoint, weights) if x not in DEFAULTS)]
+    said |= {'weights': name, 'tta': tta}
+    said['preprocessing'] = {key: config.data[key] for key in presets.KEYS}
+    title = f'{said["model"]}, {said["set"]}: top-1 {100 * metrics["top1"]:.2f} %'
+    files = write_report(
+      _file(report, '_'.join(of)), {**said, **metrics}, info.label_names, title
+    )
+    log.info('written: %s', ', '.join(map(str, files)))
   return metrics
+
+
+def _file(report: str | os.PathLike, name: str) -> pathlib.Path:
+  path = pathlib.Path(report)
+  if path.suffix == '.json':
+    return path
+  return path / (re.sub(r'[^\w.-]+', '-', name).strip('-') + '.json')
+
+
+def set_name(config) -> str:
+  """The evaluated data in a few words, such as 'imagenet_v2 test'."""
+  data_config = config.data
+  folder = data_config.source == 'folder'
+  name = os.path.basename(os.path.abspath(data_config.data_dir)) if folder else data_config.name
+  return f'{name} {data_config.eval_split}'
+
+
+def choose_split(config, given: Collection[str]) -> tuple[int, ...]:
+  """Puts the splits of an evaluation into `config.data`; returns the classes to compare.
+
+  A set of `imagenet_sets` has one split, which is taken unless `given` has data.eval_split. There
+  need not be a training split.
+
+  Returns:
+    See `Measures.columns`.
+
+  Raises:
+    UserError: a set for ImageNet's networks, and a network of other classes.
+  """
+  found = imagenet_set(config.data.name) if config.data.source == 'tfds' else None
+  if found and config.model.num_classes != IMAGENET_CLASSES:
+    raise UserError(
+      f"{config.data.name} is for networks of ImageNet's {IMAGENET_CLASSES:,} classes; "
+      f'{config.model.name} has {config.model.num_classes:,}.'
+    )
+  if found and 'data.eval_split' not in given:
+    config.data.eval_split = found.split
+  training = os.path.join(os.path.expanduser(config.data.data_dir), config.data.train_split)
+  if config.data.source != 'folder' or not os.path.isdir(training):
+    config.data.train_split = config.data.eval_split
+  if found and found.classes:
+    log.info('%s: the logits of %d classes are compared', config.data.name, len(found.classes))
+  return found.classes if found else ()
 
 
 def apply_preprocessing(config, source: Source, preset: str, given: Collection[str]) -> str:

@@ -30,6 +30,8 @@ class Progress:
   def __init__(self, start: int, total: int, batch_size: int):
     self.total, self.batch_size = total, batch_size
     self._step, self._began, self._waited = start, time.monotonic(), 0.0
+    self._first = 0.0  # seconds of the first step if it is among the next report's
+    self._untimed = 0  # steps that count as long as the next ones
     self._bar = tqdm.tqdm(
       total=total, initial=start, desc='training', unit='step', disable=not on_terminal(),
       dynamic_ncols=True,
@@ -38,6 +40,11 @@ class Progress:
   def waited(self, seconds: float) -> None:
     """Counts time in which the step had no data."""
     self._waited += seconds
+
+  def compiled(self) -> None:
+    """The first step of this process, which compiles, is over; it counts like an average one."""
+    self._first, self._untimed = max(time.monotonic() - self._began, 1e-9), 1
+    self._began, self._waited = time.monotonic(), 0.0
 
   def advance(self) -> None:
     """One more step was dispatched."""
@@ -52,13 +59,21 @@ class Progress:
       metrics: loss and lr.
 
     Returns:
-      images_per_second and data_wait, a fraction of the time.
+      images_per_second; seconds of training, without compilation, evaluation and saving, so that
+      their sum over the lines of metrics.jsonl is the run's however often it was interrupted; and
+      data_wait, a fraction of the time.
     """
-    seconds = max(time.monotonic() - self._began, 1e-9)
-    steps = step - self._step
-    rate = steps * self.batch_size / seconds
-    wait = min(self._waited / seconds, 1.0)
-    left = (self.total - step) * seconds / max(steps, 1)
+    elapsed = max(time.monotonic() - self._began, 1e-9)
+    timed = step - self._step - bool(self._first)
+    wait = min(self._waited / elapsed, 1.0)
+    if timed:
+      rate = timed * self.batch_size / elapsed
+      seconds = elapsed * (timed + self._untimed) / timed
+      self._untimed = 0
+    else:  # the first step alone: the next line has its time
+      rate, seconds = self.batch_size / self._first, 0.0
+    left = (self.total - step) * self.batch_size / rate
+    self._first = 0.0
     self._step, self._began, self._waited = step, time.monotonic(), 0.0
     line = (
       f'step {step}/{self.total} epoch {epoch:.2f} loss {metrics["loss"]:.4f} '
@@ -66,7 +81,7 @@ class Progress:
       f'{_clock(left)} left'
     )
     self.say(line)
-    return {'images_per_second': rate, 'data_wait': wait}
+    return {'images_per_second': rate, 'seconds': seconds, 'data_wait': wait}
 
   def say(self, line: str) -> None:
     """A line above the bar, or in the log."""

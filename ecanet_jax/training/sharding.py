@@ -49,14 +49,20 @@ def replicated(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec())
 
 
-def by_image(mesh: Mesh) -> NamedSharding:
-  """The first axis is cut over the devices."""
-  return NamedSharding(mesh, PartitionSpec('data'))
+def by_image(mesh: Mesh, parts: int = 1) -> NamedSharding:
+  """The images, the first axis, are cut over the devices; behind the parts' if there are several.
+  """
+  return NamedSharding(mesh, PartitionSpec('data') if parts == 1 else PartitionSpec(None, 'data'))
 
 
-def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-  """Places this process's rows `[b, ...]` of a batch as global arrays `[b * processes, ...]`."""
-  sharding = by_image(mesh)
+def put_batch(batch: dict[str, np.ndarray], mesh: Mesh, parts: int = 1) -> dict[str, jax.Array]:
+  """Places this process's rows `[b, ...]` of a batch as global arrays `[b * processes, ...]`.
+
+  With several parts, `[parts, b * processes / parts, ...]`: every device has rows of each part.
+  """
+  if parts > 1:
+    batch = {key: value.reshape(parts, -1, *value.shape[1:]) for key, value in batch.items()}
+  sharding = by_image(mesh, parts)
   return {
     key: jax.make_array_from_process_local_data(sharding, value) for key, value in batch.items()
   }
@@ -80,4 +86,20 @@ def check_batch(name: str, batch_size: int, mesh: Mesh) -> None:
     raise UserError(
       f'{name}={batch_size} does not divide over {devices} devices; '
       f'give a multiple of {devices}, such as {near}.'
+    )
+
+
+def check_parts(config, mesh: Mesh) -> None:
+  """Raises UserError unless `accumulate` cuts the batch, the devices' rows and BatchNorm's groups.
+  """
+  parts, devices, groups = config.accumulate, mesh.devices.size, config.model.bn_groups
+  if parts < 1 or config.batch_size % (parts * devices):
+    raise UserError(
+      f'accumulate={parts} must be at least 1, and batch_size={config.batch_size} a multiple of '
+      f'accumulate times {devices} devices.'
+    )
+  if groups % parts and not config.model.frozen_bn:
+    raise UserError(
+      f'accumulate={parts} must divide model.bn_groups={groups}: BatchNorm sees one part at a '
+      f'time; set --config.model.bn_groups={parts} for the statistics of each part.'
     )

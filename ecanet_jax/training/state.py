@@ -1,10 +1,12 @@
 """Everything that a training carries from one step to the next."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 Tree = dict[str, Any]
 
@@ -32,7 +34,9 @@ class TrainState:
     return self.ema or self.variables
 
 
-def init_state(model, tx, config, example) -> TrainState:
+def init_state(
+  model, tx, config, example, loaded: Mapping[str, jax.Array] | None = None
+) -> TrainState:
   """A fresh state; call under jit with the mesh's shardings.
 
   Args:
@@ -40,12 +44,16 @@ def init_state(model, tx, config, example) -> TrainState:
     tx: optax transformation.
     config: the whole config.
     example: images `[1, H, W, 3]`.
+    loaded: arrays by path ('params/stem/kernel') that are not to be random.
   """
   init_key, rng = jax.random.split(jax.random.key(config.seed))
   variables = model.init(init_key, example, train=False)
   variables = {
     'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})
   }
+  if loaded:
+    flat = flatten_dict(variables, sep='/', keep_empty_nodes=True)
+    variables = unflatten_dict({**flat, **loaded}, sep='/')
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     variables=variables,

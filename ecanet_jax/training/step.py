@@ -9,6 +9,7 @@ import optax
 from jax.sharding import Mesh
 
 from ecanet_jax.data.resident import Resident, select
+from ecanet_jax.training.accumulate import mean_of_parts
 from ecanet_jax.training.schedule import Schedule
 from ecanet_jax.training.sharding import by_image, put_everywhere, replicated
 from ecanet_jax.training.state import TrainState, ema_decay
@@ -35,26 +36,38 @@ def make_train_step(
   Seen from the step there is one global batch: its mean loss, its gradient and (with bn_groups=1)
   its BatchNorm statistics are those of one large device, and XLA adds what must be communicated.
   With `resident` its images are placed on every device, and a batch says which of them to take.
+  With `config.accumulate` parts the batch is one of `put_batch` with as many, and the parts are
+  computed in turn: less memory and the same step, but for rounding and what is random in layers.
 
   Returns:
     A function of state and batch that gives the next state and float32 scalars: loss, grad_norm
     (of the loss, before clipping) and lr.
   """
 
-  def train_step(state: TrainState, batch: Batch):
-    key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
-    batch = task.mix(batch, jax.random.fold_in(key, 1))
+  parts = config.accumulate
+  if parts > 1 and not config.model.frozen_bn:
+    model = model.clone(bn_groups=model.bn_groups // parts)
 
-    def loss_of(params):
-      outputs, changed = model.apply(
-        {'params': params, 'batch_stats': state.variables['batch_stats']},
-        task.inputs(batch), train=True, mutable=['batch_stats'],
-        rngs={'dropout': key},
-      )
-      return task.loss(outputs, batch), changed.get('batch_stats', {})
-
+  def train_step(state: TrainState, batch: Batch, arrays: Batch | None = None):
     params = state.variables['params']
-    (loss, batch_stats), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
+    key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+
+    def gradient_of(batch: Batch, key: jax.Array):
+      if arrays is not None:
+        batch = jax.lax.with_sharding_constraint(select(arrays, batch), by_image(mesh))
+      batch = task.mix(batch, jax.random.fold_in(key, 1))
+
+      def loss_of(params):
+        outputs, changed = model.apply(
+          {'params': params, 'batch_stats': state.variables['batch_stats']},
+          task.inputs(batch), train=True, mutable=['batch_stats'],
+          rngs={'dropout': key},
+        )
+        return task.loss(outputs, batch), changed.get('batch_stats', {})
+
+      return jax.value_and_grad(loss_of, has_aux=True)(params)
+
+    (loss, batch_stats), gradient = mean_of_parts(gradient_of, parts, batch, key)
     updates, opt_state = tx.update(gradient, state.opt_state, params)
     variables = {'params': optax.apply_updates(params, updates), 'batch_stats': batch_stats}
     ema = state.ema
@@ -77,14 +90,9 @@ def make_train_step(
     'donate_argnums': 0, 'out_shardings': replicated(mesh),
     'compiler_options': KEEP_REMAT if rematerialises else None,
   }
+  shardings = replicated(mesh), by_image(mesh, parts)
   if resident is None:
-    return jax.jit(train_step, in_shardings=(replicated(mesh), by_image(mesh)), **options)
-
-  def resident_step(state: TrainState, chosen: Batch, arrays: Batch):
-    batch = jax.lax.with_sharding_constraint(select(arrays, chosen), by_image(mesh))
-    return train_step(state, batch)
-
-  shardings = replicated(mesh), by_image(mesh), replicated(mesh)
-  compiled = jax.jit(resident_step, in_shardings=shardings, **options)
+    return jax.jit(train_step, in_shardings=shardings, **options)
+  compiled = jax.jit(train_step, in_shardings=(*shardings, replicated(mesh)), **options)
   arrays = put_everywhere(resident.arrays, mesh)
   return lambda state, chosen: compiled(state, chosen, arrays)

@@ -1,5 +1,6 @@
 """What the trainer must know of a task: an example input, a loss, metrics that are summed."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import jax
@@ -40,10 +41,12 @@ class Task(Protocol):
     ...
 
 
-# The loss of each image from logits and targets, both `[B, classes]`.
+# Each class's term of an image's loss, `[B, classes]`, from logits and targets of that shape.
 LOSSES = {
-  'softmax': optax.softmax_cross_entropy,
-  'bce': lambda outputs, targets: optax.sigmoid_binary_cross_entropy(outputs, targets).mean(-1),
+  'softmax': lambda outputs, targets: -targets * jax.nn.log_softmax(outputs),
+  'bce': lambda outputs, targets: (
+    optax.sigmoid_binary_cross_entropy(outputs, targets) / outputs.shape[-1]
+  ),
 }
 
 
@@ -53,7 +56,7 @@ class Classification:
   A mixed image, float32, belongs to `label` with the weight `share`, and to `other` with the rest.
   """
 
-  def __init__(self, config):
+  def __init__(self, config, class_weights: Sequence[float] = ()):
     self.size = config.data.image_size
     self.mean = jnp.asarray(config.data.mean, jnp.float32)
     self.std = jnp.asarray(config.data.std, jnp.float32)
@@ -68,6 +71,8 @@ class Classification:
     self.mixing, self.augment = config.mix, config.augment
     if not 0 <= self.smoothing < 1:
       raise UserError(f'loss.label_smoothing={self.smoothing} must be at least 0 and below 1.')
+    # One factor per class, in training alone; () = 1.
+    self.weights = jnp.asarray(class_weights, jnp.float32) if class_weights else None
 
   def example(self) -> jax.Array:
     return jnp.zeros((1, self.size, self.size, 3), jnp.float32)
@@ -88,7 +93,12 @@ class Classification:
     targets = optax.smooth_labels(targets, self.smoothing)
     if self.threshold:
       targets = (targets > self.threshold).astype(targets.dtype)
-    return self.criterion(outputs, targets).mean()
+    terms = self.criterion(outputs, targets)
+    if self.weights is not None:
+      # Every class's term by its factor, as PyTorch has it, but the mean is over images: so a part
+      # of a batch counts by its images.
+      terms *= self.weights[None]
+    return terms.sum(-1).mean()
 
   def sums(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
     mask, label = batch['mask'], batch['label']

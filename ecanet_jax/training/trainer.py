@@ -1,7 +1,6 @@
 """The one trainer: from a config and a directory to a trained network, resumable at any moment."""
 
 import collections
-import functools
 import json
 import os
 import pathlib
@@ -13,20 +12,29 @@ import numpy as np
 
 from ecanet_jax import data
 from ecanet_jax.data.augmentation import settings
-from ecanet_jax.data.resident import Resident
 from ecanet_jax.errors import UserError, lookup
 from ecanet_jax.models import create_from_config
 from ecanet_jax.models.convnet import REMAT
 from ecanet_jax.ops import batch_norm, convolution, depthwise
 from ecanet_jax.training import sharding
-from ecanet_jax.training.checkpoint import Checkpoints, data_name, evaluation_text
+from ecanet_jax.training.checkpoint import (
+  Checkpoints,
+  data_name,
+  evaluation_text,
+  is_checkpoint,
+)
+from ecanet_jax.training.class_weights import class_weights
 from ecanet_jax.training.evaluate import evaluate, evaluated, make_eval_step, place, result_line
+from ecanet_jax.training.initial import initial_weights
 from ecanet_jax.training.metrics import MetricsWriter, read_metrics
 from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.progress import Progress, log
+from ecanet_jax.training.results import Results
 from ecanet_jax.training.schedule import make_schedule, peak_learning_rate, training_steps
+from ecanet_jax.training.sizes import check_sizes, stretches
 from ecanet_jax.training.state import init_state
 from ecanet_jax.training.step import make_train_step
+from ecanet_jax.training.stream import step_stream
 from ecanet_jax.training.task import Classification
 
 DTYPE = {'float32': np.float32, 'bfloat16': jax.numpy.bfloat16}
@@ -63,11 +71,14 @@ class Trainer:
     self.mesh = sharding.make_mesh()
     sharding.check_batch('batch_size', config.batch_size, self.mesh)
     settings.check(config)
+    sharding.check_parts(config, self.mesh)
     self.info = data.describe(config)
-    self.task = Classification(config)
     self.model = make_model(config, self.info.num_classes)
+    self.task = Classification(config, class_weights(config, self.info.num_classes))
     self.steps_per_epoch = self.info.train.num_examples / config.batch_size
     self.total_steps = training_steps(config, self.steps_per_epoch)
+    self.stretches = stretches(config, self.steps_per_epoch, self.total_steps)
+    check_sizes(self.model, config.data.image_size, {part.size for part in self.stretches})
     self.schedule = make_schedule(config, self.steps_per_epoch, self.total_steps)
     self.tx = make_optimizer(
       config, self.schedule, self.model.is_frozen, self.model.stages_behind
@@ -77,41 +88,56 @@ class Trainer:
         raise UserError(f'{key}={config[key]} must be at least 0.')
     if config.log_steps < 1:
       raise UserError(f'log_steps={config.log_steps} must be at least 1.')
-    self.best: dict[str, Any] = {}
-    self.last: dict[str, Any] = {}
+    if config.early_stop < 0 or (config.early_stop and not config.eval_epochs):
+      raise UserError(
+        f'early_stop={config.early_stop} must be at least 0 and needs evaluations on the way: '
+        f'eval_epochs={config.eval_epochs} must be above 0.'
+      )
+    self.results = Results()
 
   def run(self) -> dict[str, Any]:
     """Trains to the end and returns the last evaluation.
 
     Raises:
-      UserError: a checkpoint of another network, or one that cannot be read.
+      UserError: a checkpoint of another network, or one that cannot be read; weights to start from
+        that do not fit, or images in a folder that cannot be read, before anything is written.
       NonFiniteError: the loss is not a number.
     """
+    data.check(self.config)
+    fresh = not is_checkpoint(self.workdir)
+    loaded = initial_weights(self.config, self.model) if fresh and self.config.init.weights else {}
     self.workdir.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(self.workdir, self.config.keep_checkpoints)
     try:
-      state = self._start(checkpoints)
+      state = self._start(checkpoints, loaded)
       step = int(state.step)
-      if step >= self.total_steps:
-        self._announce(f'nothing to do: {self.workdir} is at step {step} of {self.total_steps}')
+      early = self._early(step)
+      if step >= self.total_steps or early:
+        self._announce(
+          f'nothing to do: {self.workdir} is at step {step} of {self.total_steps}'
+          + (f'; {early}' if early else '')
+        )
       else:
         self._train(state, step, checkpoints)
     finally:
       checkpoints.close()
-    return self.last
+    return self.results.last
 
-  def _start(self, checkpoints: Checkpoints):
-    """A fresh state, or the newest checkpoint's."""
-    make = lambda: init_state(self.model, self.tx, self.config, self.task.example())
+  def _start(self, checkpoints: Checkpoints, loaded: dict[str, np.ndarray]):
+    """A fresh state, with the weights to start from, or the newest checkpoint's."""
+    make = lambda loaded: init_state(
+      self.model, self.tx, self.config, self.task.example(), loaded
+    )
     everywhere = sharding.replicated(self.mesh)
     step = checkpoints.latest()
     if step is None:
       # Drawn on the host and run once: on a CPU, compiling it well is most of what it would take.
       quick = {'xla_backend_optimization_level': 0} if jax.default_backend() == 'cpu' else None
-      state = jax.jit(make, out_shardings=everywhere, compiler_options=quick)()
+      start = jax.jit(make, out_shardings=everywhere, compiler_options=quick)
+      state = start(sharding.put_everywhere(loaded, self.mesh))
     else:
-      state, meta = checkpoints.restore(step, jax.eval_shape(make), everywhere)
-      self.best, self.last = meta['best'], meta['last']
+      state, meta = checkpoints.restore(step, jax.eval_shape(make, {}), everywhere)
+      self.results = Results.of(meta)
       for key, (old, new) in differences(meta['config'], plain(self.config)).items():
         log.warning('%s was %s in the checkpoint and is %s now', key, old, new)
       log.info('resumed at step %d of %d from %s', step, self.total_steps, self.workdir)
@@ -124,36 +150,36 @@ class Trainer:
       config.model.name, f'{count(state.variables["params"]):,}', self.mesh.devices.size,
       self.total_steps, config.batch_size, self.info.train.name, peak_learning_rate(config),
     )
-    resident = Resident(config) if config.data.resident else None
-    train_step = make_train_step(
+    if config.data.size_schedule:
+      log.info('image sizes: %s', ', '.join(
+        f'{part.size} px from step {part.first} on' for part in self.stretches
+      ))
+    make_step = lambda resident: make_train_step(
       self.model, self.task, self.tx, self.schedule, config, self.mesh, resident
     )
     eval_step = make_eval_step(evaluated(self.model, config), self.task, self.mesh)
     writer = MetricsWriter(self.workdir, step, config.tensorboard)
     if jax.process_index() == 0:
       (self.workdir / 'config.json').write_text(json.dumps(plain(config), indent=2) + '\n')
-    stream = resident.train_batches if resident else functools.partial(data.train_batches, config)
-    batches = stream(
-      step, self.total_steps - step, host=jax.process_index(), num_hosts=jax.process_count()
-    )
+    stream = step_stream(config, self.stretches, step, make_step)
     progress = Progress(step, self.total_steps, config.batch_size)
     pending: collections.deque = collections.deque()  # (step, its metrics, perhaps not computed)
-    first = step
+    first, early = step, ''
     try:
-      while step < self.total_steps:
+      while step < self.total_steps and not early:
         before = time.monotonic()
-        batch = next(batches)
+        train_step, batch = next(stream)
         progress.waited(time.monotonic() - before)
-        placed = sharding.put_batch(batch, self.mesh)
+        placed = sharding.put_batch(batch, self.mesh, config.accumulate)
         with jax.transfer_guard('disallow'):
           state, metrics = train_step(state, placed)
         step += 1
         pending.append((step, metrics))
         progress.advance()
         if step == first + 1:
-          with progress.paused():
-            jax.block_until_ready(metrics)
-            progress.say(f'time to first step: {time.monotonic() - self._began:.1f} s')
+          jax.block_until_ready(metrics)
+          progress.say(f'time to first step: {time.monotonic() - self._began:.1f} s')
+          progress.compiled()
         if len(pending) > 2:  # Lets two steps run ahead of the host, not more.
           jax.block_until_ready(pending[-3])
         evaluates, saves = self._due('eval_epochs', step), self._due('save_epochs', step)
@@ -163,13 +189,15 @@ class Trainer:
         with progress.paused():
           if evaluates:
             top1 = self._evaluate(eval_step, state, step, writer, progress)
-          if saves:
+            early = self._early(step)
+          if saves or early:
             checkpoints.save(state, self._meta(), top1)
     finally:
+      stream.close()
       progress.close()
       writer.close()
     checkpoints.wait()
-    self._finish(state)
+    self._finish(state, f', step {step}' + (f'; {early}' if early else ''))
 
   def _log(self, pending, step, writer, progress) -> None:
     """Fetches the metrics of the steps since the last call and stops at one not finite."""
@@ -200,13 +228,11 @@ class Trainer:
       eval_step, variables, batches, steps, self.info.eval.num_examples, self.task, self.mesh,
     )
     writer.write(step, 'eval', metrics)
-    self.last = {'step': step, **metrics}
-    if metrics['top1'] > self.best.get('top1', -1.0):
-      self.best = self.last
+    self.results.add(step, metrics)
     progress.say(f'step {step}: {self._result()}')
     return metrics['top1']
 
-  def _finish(self, state) -> None:
+  def _finish(self, state, ending: str) -> None:
     """The last line, the picture and the export."""
     if jax.process_index() == 0:
       from ecanet_jax.analysis.curves import draw_curves
@@ -219,14 +245,14 @@ class Trainer:
         config = plain(self.config)
         result = export(
           config, variables, self.workdir / 'export', data_name=data_name(config),
-          evaluation=evaluation_text(config, self.last) if self.last else '',
+          evaluation=evaluation_text(config, self.results.last) if self.results.last else '',
         )
         log.info('%s', result)
-    self._announce(f'result: {self._result()}, step {self.total_steps}')
+    self._announce(f'result: {self._result()}{ending}')
 
   def _result(self) -> str:
     return result_line(
-      self.last, self.info.eval.name, self.info.eval.num_examples,
+      self.results.last, self.info.eval.name, self.info.eval.num_examples,
       'EMA weights' if self.config.ema.decay else 'weights as trained',
     )
 
@@ -236,7 +262,11 @@ class Trainer:
       print(line, flush=True)
 
   def _meta(self) -> dict[str, Any]:
-    return {'config': plain(self.config), 'best': self.best, 'last': self.last}
+    return {'config': plain(self.config), **self.results.meta()}
+
+  def _early(self, step: int) -> str:
+    """Why the training ends before its last step, '' if it does not."""
+    return self.results.enough(self.config.early_stop) if step < self.total_steps else ''
 
   def _due(self, key: str, step: int) -> bool:
     """A whole number of `config[key]` epochs, or the training, ends with this step."""

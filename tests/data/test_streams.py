@@ -174,7 +174,7 @@ for config.data.name in ('digits', 'synthetic'):
 
 def test_synthetic_can_be_learnt(configure):
   batches, _ = data.eval_batches(configure('synthetic'), batch_size=200)
-  train = memory.load('synthetic', 16, 'bicubic')['train']
+  train = memory.load('synthetic', 'train', 16, 'bicubic')
   means = [train['image'][train['label'] == label].mean(0) for label in range(10)]
   batch = next(iter(batches))
   distance = [((batch['image'] - mean) ** 2).sum((1, 2, 3)) for mean in means]
@@ -238,3 +238,27 @@ def test_host_and_step_out_of_range(configure):
 def test_tfrecord_batch_larger_than_the_split(configure):
   with pytest.raises(UserError, match='batch_size=16 is larger than the 15 images'):
     next(data.train_batches(configure('tfrecord', batch_size=16), 0))
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_label_counts_are_those_of_the_images(configure, kind):
+  config, whole = configure(kind), configure(kind)
+  whole.data.eval_split = whole.data.train_split
+  info = data.describe(config)
+  seen = np.zeros(info.num_classes, int)
+  for batch in data.eval_batches(whole, batch_size=64)[0]:
+    np.add.at(seen, batch['label'][batch['mask']], 1)
+  assert seen.sum() == info.train.num_examples
+  np.testing.assert_array_equal(data.label_counts(config), seen)
+
+
+@pytest.mark.parametrize('label', [-1, 10])
+def test_a_label_that_is_no_class(configure, monkeypatch, label):
+  config = configure('digits')
+  train = memory.load('digits', 16, config.data.interpolation)['train']
+  monkeypatch.setitem(train, 'label', np.full_like(train['label'], label))
+  text = f'has an image with label {label}; labels must be from 0 to 9. Take another data.train'
+  with pytest.raises(UserError, match=text):
+    next(data.train_batches(config, 0))
+  with pytest.raises(UserError, match=text):
+    data.label_counts(config)

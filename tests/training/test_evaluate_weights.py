@@ -60,6 +60,21 @@ def test_every_form_and_every_rule(evaluated):
   assert evaluated('w.npz', {'data.mean': MEAN}, given=['data.image_size', 'data.mean']) == own
 
 
+def test_views_and_files(evaluated, tmp_path):
+  own = evaluated('ours', tta='flip', report=tmp_path)
+  path = tmp_path / 'synthetic-test_flip.json'
+  assert {file.name for file in tmp_path.iterdir()} == {
+    path.name, 'synthetic-test_flip.reliability.png', 'synthetic-test_flip.confusion.png'
+  }
+  read = json.loads(path.read_text())
+  assert read['tta'] == 'flip' and read['weights'].endswith('; mean logits of 2 views')
+  assert read['preprocessing']['mean'] == list(MEAN)
+  assert {key: read[key] for key in own} == own
+  assert sum(entry['seen'] for entry in own['classes']) == 200
+  assert sum(entry['correct'] for entry in own['classes']) == own['top1_count']
+  assert sum(images for *_, images in own['confused']) == 200 - own['top1_count']
+
+
 def test_weights_that_were_not_trained_here_have_no_evaluation(forms):
   assert load_evaluated(forms / 'ours')[2] == ('', '')
 
@@ -67,6 +82,10 @@ def test_weights_that_were_not_trained_here_have_no_evaluation(forms):
 def test_mistakes(evaluated):
   with pytest.raises(UserError, match=r"unknown preset 'lit'. Did you mean 'lite'"):
     evaluated('ours', preset='lit')
+  with pytest.raises(UserError, match=r"augmentation \(--tta\) 'fiv'. Did you mean 'five'"):
+    evaluated('ours', tta='fiv')
+  with pytest.raises(UserError, match="imagenet_r is for networks of ImageNet's 1,000 classes; ti"):
+    evaluated('ours', {'data.source': 'tfds', 'data.name': 'imagenet_r'})
   with pytest.raises(UserError, match='nothing: no such file or directory'):
     evaluated('nothing')
   with pytest.raises(UserError, match='a directory says whose names it has'):

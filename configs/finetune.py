@@ -1,0 +1,35 @@
+"""Fine-tuning on your own images: IMAGES/train/CLASS/* and IMAGES/val/CLASS/*.
+
+  python train.py --config=configs/finetune.py --workdir=runs/mine --config.data.data_dir=IMAGES \
+    --config.model.num_classes=37 --config.init.weights=WEIGHTS
+
+WEIGHTS: a training's workdir, a timm folder, 'hf-hub:timm/tf_efficientnet_b0.in1k', or a file.
+--config.model.name, and what the log says of the preprocessing, must be those of the weights. With
+few images try schedule.lr from 1e-3 to 3e-2 first, then epochs.
+
+The schedule is that of configs/transfer.py, shortened to 30 epochs and with a warm-up for the new
+classifier; batch 64, so that it fits a small device. Expected top-1: not measured.
+"""
+
+from configs import base
+
+
+def get_config():
+  config = base.get_config()
+  config.epochs = 30.0
+  config.batch_size = 64
+  config.model.name = 'tf_efficientnet_b0'
+  config.model.bn_decay = 0.9
+  config.data.source = 'folder'
+  config.data.eval_split = 'val'
+  config.data.area = (0.25, 1.0)
+  config.optimizer.name = 'sgd'
+  config.optimizer.nesterov = True
+  config.optimizer.weight_decay = 1e-5
+  config.schedule.name = 'cosine'
+  config.schedule.lr = 0.04  # 0.01 at batch 64
+  config.schedule.warmup_epochs = 1.0
+  config.ema.decay = 0.99
+  config.log_steps = 20
+  config.export = True
+  return config

@@ -1,0 +1,80 @@
+"""python -m ecanet_jax sweep: configs x variants x seeds, one run directory each, then a table.
+
+    python -m ecanet_jax sweep --config=configs/digits.py --workdir=runs/attention \
+      --vary=model.attention.kind=none,se,eca --seeds=0,1,2 [--config.KEY=VALUE]
+
+Every run is a process that does what train.py does. Whatever was killed, the same command again
+goes on: what is finished is not run again, the others resume from their newest checkpoint. At the
+end WORKDIR has table.md, results.json, top1_by_images.png and top1_by_time.png.
+"""
+
+import argparse
+import pathlib
+import shlex
+import sys
+from collections.abc import Sequence
+
+from ecanet_jax.errors import UserError, closest
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the command's arguments to `parser`."""
+  parser.epilog = 'Any --config.KEY=VALUE, as for train.py, holds for all runs.'
+  parser.add_argument('--config', action='append', required=True, help='a recipe; may be repeated')
+  parser.add_argument('--workdir', required=True, help='directory of the runs and the results')
+  parser.add_argument(
+    '--vary', action='append', default=[], metavar='KEY=VALUE,VALUE',
+    help='values of a config key; a tuple in parentheses; repeated, every combination is trained',
+  )
+  parser.add_argument('--seeds', default='0', help='such as 0,1,2 (default: 0)')
+  parser.add_argument('--jobs', type=int, default=1, help='runs at a time (default: 1)')
+  parser.add_argument(
+    '--smooth', type=int, default=3,
+    help='evaluations of which the curves are a centred mean, an odd number (default: 3)',
+  )
+
+
+def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+  """Parses the arguments; `overrides` are those that begin with --config. and a key."""
+  args, others = parser.parse_known_args(arguments)
+  known = [f'--{name}' for name in vars(args)]
+  for text in others:
+    name, has_value, _ = text.partition('=')
+    if not name.startswith('--config.'):
+      raise UserError(f'unexpected argument {text!r}.{closest(name, known)}')
+    if not has_value:
+      raise UserError(f'{text!r} has no value; write {name}=VALUE.')
+  args.overrides = others
+  args.command = shlex.join(['python', '-m', 'ecanet_jax', 'sweep', *arguments])
+  return args
+
+
+def run(args: argparse.Namespace) -> int:
+  """Trains what is not finished yet, writes the results and prints the table.
+
+  Returns:
+    0 when every run is finished, 1 when some failed.
+
+  Raises:
+    UserError: a sweep that cannot be run, or another one in the directory; nothing was done.
+  """
+  from ecanet_jax.cli.program import start_log
+  from ecanet_jax.cli.sweep import process, results
+  from ecanet_jax.cli.sweep.definition import define, enter
+
+  for name, value in (('jobs', args.jobs), ('smooth', args.smooth)):
+    if value < 1:
+      raise UserError(f'--{name}={value} must be at least 1.')
+  if not args.smooth % 2:
+    raise UserError(f'--smooth={args.smooth} must be odd.')
+  sweep = define(args.config, args.vary, args.seeds, args.overrides)
+  workdir = pathlib.Path(args.workdir)
+  start_log()
+  with enter(sweep, workdir) as lock:
+    try:
+      failed = process.train(sweep.runs, workdir, args.jobs, lock)
+    except KeyboardInterrupt:
+      print('error: interrupted; the same command goes on.', file=sys.stderr)
+      return 130
+    print(results.write(sweep, workdir, failed, args.command, args.smooth), end='')
+  return 1 if failed else 0

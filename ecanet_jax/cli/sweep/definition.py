@@ -1,0 +1,237 @@
+"""What a sweep is: configs x variants x seeds, and the directory that holds one sweep alone."""
+
+import contextlib
+import dataclasses
+import fcntl
+import itertools
+import json
+import os
+import pathlib
+import re
+import time
+from collections.abc import Iterator, Sequence
+from typing import IO, Any
+
+import jax
+
+from ecanet_jax.cli.program import load_config
+from ecanet_jax.errors import UserError
+from ecanet_jax.models import create_from_config
+from ecanet_jax.models.count import count
+from ecanet_jax.training.trainer import differences, plain
+
+RECORD = 'sweep.json'
+_LOCK_SECONDS = 10  # processes of a sweep that was killed end within that
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One training.
+
+  Attributes:
+    variant: what tells it from others but for the seed, such as 'kind=eca'.
+    seed: config.seed.
+    folder: its directory in the sweep's.
+    arguments: of train.py, without --workdir.
+    length: 'epochs' or 'steps', whichever the config gives, and how many.
+    batch_size: images per step.
+  """
+
+  variant: str
+  seed: int
+  folder: str
+  arguments: tuple[str, ...]
+  length: tuple[str, float]
+  batch_size: int
+
+  @property
+  def name(self) -> str:
+    return f'{self.variant} seed {self.seed}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+  """All runs, in order.
+
+  Attributes:
+    runs: variant by variant.
+    parameters: number of each variant's.
+    record: what makes this sweep another than others, as JSON gives it back.
+  """
+
+  runs: tuple[Run, ...]
+  parameters: dict[str, int]
+  record: dict[str, Any]
+
+
+def define(
+  configs: Sequence[str], vary: Sequence[str], seeds: str, overrides: Sequence[str]
+) -> Sweep:
+  """Checks what the user wrote, makes every variant's network, and lists the runs.
+
+  Args:
+    configs: paths of recipes.
+    vary: 'KEY=VALUE,VALUE'; several make every combination.
+    seeds: '0,1,2'.
+    overrides: '--config.KEY=VALUE' for all runs.
+
+  Raises:
+    UserError: a file, key, value, network or seed that does not exist, or one that is there twice.
+  """
+  numbers = _seeds(seeds)
+  axes = dict(_axis(text) for text in vary)
+  if len(axes) < len(vary):
+    raise UserError('--vary has a key twice; give all its values in one.')
+  for key in [*axes, *(text.removeprefix('--config.').split('=')[0] for text in overrides)]:
+    if key == 'seed':
+      raise UserError('the seed is not a key of a sweep: give --seeds=0,1,2.')
+    if key in axes and any(text.startswith(f'--config.{key}=') for text in overrides):
+      raise UserError(f'{key} is given by --vary and by --config.{key}; give one of them.')
+  titles = _titles(configs)
+  names = {key: key.rpartition('.')[2] for key in axes}
+  if len(set(names.values())) < len(names):
+    names = {key: key for key in axes}
+  bases = {path: plain(load_config(path, overrides)) for path in configs}
+  runs, seen, folders, parameters = [], {}, {}, {}
+  for path, values in itertools.product(configs, itertools.product(*axes.values())):
+    chosen = dict(zip(axes, values, strict=True))
+    parts = [titles[path]] if len(configs) > 1 or not axes else []
+    variant = ' '.join([*parts, *(f'{names[key]}={value}' for key, value in chosen.items())])
+    arguments = [*overrides, *(f'--config.{key}={value}' for key, value in chosen.items())]
+    config = load_config(path, arguments)
+    same = seen.setdefault(json.dumps(plain(config), sort_keys=True), variant)
+    if same != variant:
+      raise UserError(f'{same!r} and {variant!r} are the same training.')
+    folder = re.sub(r'[^\w.=+,-]+', '_', variant).strip('_')
+    if folders.setdefault(folder, variant) != variant:
+      raise UserError(f'{folders[folder]!r} and {variant!r} would share the directory {folder!r}.')
+    parameters[variant] = _parameters(config)
+    for seed in numbers:
+      runs.append(Run(
+        variant, seed, f'{folder}/seed_{seed}',
+        (f'--config={path}', *arguments, f'--config.seed={seed}'), _length(config),
+        config.batch_size,
+      ))
+  record = {'config': bases, 'vary': {k: list(v) for k, v in axes.items()}, 'seeds': numbers}
+  return Sweep(tuple(runs), parameters, json.loads(json.dumps(record)))
+
+
+def _seeds(text: str) -> list[int]:
+  try:
+    numbers = [int(part) for part in text.split(',')]
+  except ValueError:
+    raise UserError(f'--seeds={text!r} are not whole numbers such as 0,1,2.') from None
+  for number in numbers:
+    if not 0 <= number < 2**31:
+      raise UserError(f'--seeds: {number} must be at least 0 and below 2^31.')
+    if numbers.count(number) > 1:
+      raise UserError(f'--seeds has {number} twice.')
+  return numbers
+
+
+def _axis(text: str) -> tuple[str, list[str]]:
+  """'KEY=VALUE,(1,2)' as the key and its values; commas in brackets do not divide."""
+  key, _, rest = text.partition('=')
+  values, depth = [''], 0
+  for letter in rest:
+    depth += (letter in '([{') - (letter in ')]}')
+    if letter == ',' and not depth:
+      values.append('')
+    else:
+      values[-1] += letter
+  values = [value.strip() for value in values]
+  if not key or not all(values):
+    raise UserError(f'--vary={text!r} has {"an empty value" if any(values) else "no values"}; '
+                    'write KEY=VALUE,VALUE.')
+  for value in values:
+    if values.count(value) > 1:
+      raise UserError(f'--vary={key} has {value!r} twice.')
+  return key, values
+
+
+def _titles(paths: Sequence[str]) -> dict[str, str]:
+  """A short name for each config file."""
+  for path in paths:
+    if paths.count(path) > 1:
+      raise UserError(f'--config={path} is given twice.')
+  stems = {path: pathlib.Path(path).name.replace('.py', '', 1) for path in paths}
+  return stems if len(set(stems.values())) == len(stems) else {path: path for path in paths}
+
+
+def _length(config) -> tuple[str, float]:
+  by_steps = 'steps' in config and config.steps
+  return ('steps', config.steps) if by_steps else ('epochs', config.epochs)
+
+
+def _parameters(config) -> int:
+  """The network's number of parameters; making it finds a wrong name before anything is trained."""
+  # The accelerator is the runs' own.
+  jax.config.update('jax_platforms', 'cpu')
+  return count(create_from_config(config.model), config.data.image_size).parameters()
+
+
+@contextlib.contextmanager
+def enter(sweep: Sweep, workdir: pathlib.Path) -> Iterator[IO[str]]:
+  """Makes the directory this sweep's and keeps every other program of ours out of it.
+
+  Yields:
+    The open lock file, which the runs' processes are to hold, too.
+
+  Raises:
+    UserError: the directory has another sweep or a training, or a sweep that is running.
+  """
+  if (workdir / 'checkpoints').exists() or (workdir / 'metrics.jsonl').exists():
+    raise UserError(f'{workdir} has a training, not a sweep; give another --workdir.')
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    lock = (workdir / 'lock').open('w')
+  except OSError as error:
+    raise UserError(f'--workdir={workdir}: {error.strerror}.') from error
+  with lock:
+    _hold(lock, workdir)
+    _check_record(sweep.record, workdir)
+    yield lock
+
+
+def _hold(lock: IO[str], workdir: pathlib.Path) -> None:
+  deadline = time.monotonic() + _LOCK_SECONDS
+  while True:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      return
+    except OSError:
+      if time.monotonic() > deadline:
+        raise UserError(f'a sweep is running in {workdir}.') from None
+      time.sleep(0.1)
+
+
+def _check_record(record: dict[str, Any], workdir: pathlib.Path) -> None:
+  path = workdir / RECORD
+  if not path.exists():
+    write_whole(path, json.dumps(record, indent=2) + '\n')
+    return
+  try:
+    there = json.loads(path.read_text())
+  except json.JSONDecodeError as error:
+    raise UserError(f'{path} is not a sweep: {error}.') from error
+  changed = differences(there, record)
+  if changed:
+    key, (old, new) = next(iter(changed.items()))
+    more = f' ({len(changed) - 1} more)' if len(changed) > 1 else ''
+    raise UserError(
+      f'{workdir} has another sweep: {key} is {_said(old)} there and {_said(new)} here{more}; '
+      'give another --workdir.'
+    )
+
+
+def _said(value) -> str:
+  if isinstance(value, list):
+    return ','.join(map(str, value)) or '()'
+  return 'given' if isinstance(value, dict) else 'not given' if value is None else repr(value)
+
+
+def write_whole(path: pathlib.Path, text: str) -> None:
+  """Writes a file that is there completely or not at all."""
+  temporary = path.with_name(path.name + '.tmp')
+  temporary.write_text(text)
+  os.replace(temporary, path)

@@ -1,0 +1,179 @@
+"""The runs of a sweep as processes: started, watched, and reported in lines or a bar."""
+
+import contextlib
+import logging
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import IO
+
+import tqdm
+
+from ecanet_jax.cli.sweep.definition import Run
+from ecanet_jax.cli.sweep.worker import DONE
+from ecanet_jax.training.metrics import read_metrics
+
+log = logging.getLogger('ecanet_jax')
+
+LOG = 'log.txt'
+_POLL_SECONDS = 0.5
+
+
+def train(
+  runs: Sequence[Run], workdir: pathlib.Path, jobs: int, lock: IO[str]
+) -> dict[Run, str]:
+  """Trains the runs that are not finished, so many at a time, and goes on when one fails.
+
+  Args:
+    runs: of the sweep.
+    workdir: of the sweep.
+    jobs: processes at a time.
+    lock: a file that the processes keep open, too, so that it stays locked until the last ends.
+
+  Returns:
+    The runs that failed, with one line each.
+  """
+  finished = [run for run in runs if (workdir / run.folder / DONE).exists()]
+  waiting = [run for run in runs if run not in finished]
+  failed: dict[Run, str] = {}
+  active: list[_Process] = []
+  board = _Board(runs, finished)
+  board.say(f'{len(finished)} of {len(runs)} runs are finished, {jobs} at a time')
+  try:
+    while waiting or active:
+      while waiting and len(active) < jobs:
+        active.append(_Process(waiting.pop(0), workdir, lock))
+        board.say(active[-1].beginning())
+      time.sleep(_POLL_SECONDS)
+      for process in list(active):
+        ended = process.poll()
+        for line in process.news():
+          board.say(line)
+        if ended is None:
+          continue
+        active.remove(process)
+        if ended:
+          failed[process.run] = ended
+        board.end(process.run, ended)
+      board.show({process.run: process.fraction for process in active})
+  finally:
+    for process in active:
+      process.end()
+    board.close()
+  return failed
+
+
+class _Process:
+  """One run's process.
+
+  Attributes:
+    run: what it trains.
+    fraction: of the training that is done.
+  """
+
+  def __init__(self, run: Run, workdir: pathlib.Path, lock: IO[str]):
+    self.run, self.folder, self.fraction = run, workdir / run.folder, 0.0
+    self._read, self._told = 0, self._evaluated()
+    package = str(pathlib.Path(__file__).parents[3])
+    self.folder.mkdir(parents=True, exist_ok=True)
+    with (self.folder / LOG).open('a') as output:
+      self._process = subprocess.Popen(
+        [sys.executable, '-m', 'ecanet_jax.cli.sweep.worker', *run.arguments,
+         f'--workdir={self.folder}'],
+        stdin=subprocess.PIPE, stdout=output, stderr=output, pass_fds=(lock.fileno(),),
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(
+          filter(None, [package, os.environ.get('PYTHONPATH', '')]))},
+      )
+
+  def beginning(self) -> str:
+    """The line of its start."""
+    begins = f'goes on after step {self._told}' if self._told else 'begins'
+    return f'{self.run.name} {begins}, process {self._process.pid}: {self.folder / LOG}'
+
+  def _evaluated(self) -> int:
+    steps = [line['step'] for line in read_metrics(self.folder) if 'eval/top1' in line]
+    return max(steps, default=0)
+
+  def news(self) -> list[str]:
+    """A line for each evaluation since the last call."""
+    path = self.folder / 'metrics.jsonl'
+    size = path.stat().st_size if path.exists() else 0
+    if size == self._read:
+      return []
+    unit, length = self.run.length
+    self._read, done, lines = size, 0.0, []
+    for line in read_metrics(self.folder):
+      done = line['step'] if unit == 'steps' else line.get('train/epoch', done)
+      if 'eval/top1' in line and line['step'] > self._told:
+        self._told = line['step']
+        lines.append(
+          f'{self.run.name}: {done:.4g} of {length:g} {unit}, '
+          f'top-1 {100 * line["eval/top1"]:.2f} %'
+        )
+    self.fraction = min(done / length, 1.0) if length else 0.0
+    return lines
+
+  def poll(self) -> str | None:
+    """None while it runs, '' when the run is finished, or a line that says why it is not."""
+    status = self._process.poll()
+    if status is None:
+      return None
+    self._close()
+    if status == 0 and (self.folder / DONE).exists():
+      return ''
+    if status < 0:
+      return f'killed by {signal.Signals(-status).name}'
+    lines = (self.folder / LOG).read_text(errors='replace').strip().splitlines()
+    return f'status {status}: {lines[-1].removeprefix("error: ") if lines else ""}'
+
+  def end(self) -> None:
+    """Ends it at once; it goes on from its checkpoint another time."""
+    with contextlib.suppress(OSError):
+      self._process.kill()
+    self._process.wait()
+    self._close()
+
+  def _close(self) -> None:
+    with contextlib.suppress(OSError):
+      self._process.stdin.close()
+
+
+class _Board:
+  """What a person sees: on a terminal a bar over all runs below the lines, else lines alone."""
+
+  def __init__(self, runs: Sequence[Run], finished: Sequence[Run]):
+    self._total, self._ended, self._first = len(runs), len(finished), len(finished)
+    self._began = time.monotonic()
+    self._bar = tqdm.tqdm(
+      total=len(runs), initial=len(finished), disable=not sys.stderr.isatty(), dynamic_ncols=True,
+      bar_format='{percentage:3.0f} %|{bar}| {n:.2f}/{total} runs, {remaining} left{postfix}',
+    )
+
+  def say(self, line: str) -> None:
+    """A line above the bar, or in the log."""
+    if self._bar.disable:
+      log.info('%s', line)
+    else:
+      self._bar.write(line, file=sys.stderr)
+
+  def end(self, run: Run, problem: str) -> None:
+    """A run is over."""
+    self._ended += 1
+    left = (time.monotonic() - self._began) / (self._ended - self._first)
+    left = round(left * (self._total - self._ended))
+    said = f'FAILED, {problem}' if problem else 'is finished'
+    self.say(f'{run.name} {said}; {self._ended} of {self._total}, about {left // 3600}:'
+             f'{left // 60 % 60:02}:{left % 60:02} left')
+
+  def show(self, fractions: dict[Run, float]) -> None:
+    """Moves the bar."""
+    if not self._bar.disable:
+      self._bar.n = self._ended + sum(fractions.values())
+      self._bar.set_postfix_str(', '.join(run.name for run in fractions), refresh=True)
+
+  def close(self) -> None:
+    self._bar.close()

@@ -1,0 +1,126 @@
+"""What a sweep ends in: table.md, results.json and the two pictures."""
+
+import collections
+import importlib.metadata
+import json
+import pathlib
+import statistics
+from typing import Any
+
+from ecanet_jax.analysis.comparison import Curve, draw_top1
+from ecanet_jax.cli.bench import host
+from ecanet_jax.cli.sweep.definition import Run, Sweep, write_whole
+from ecanet_jax.cli.sweep.worker import DONE
+from ecanet_jax.errors import UserError
+from ecanet_jax.training.metrics import read_metrics
+from ecanet_jax.version import __version__
+
+FIGURES = ('top1', 'top5', 'loss', 'seconds')
+PACKAGES = ('jax', 'jaxlib', 'flax', 'optax')
+
+
+def write(
+  sweep: Sweep, workdir: pathlib.Path, failed: dict[Run, str], command: str, smooth: int
+) -> str:
+  """Writes the results of the finished runs and returns the table.
+
+  Args:
+    sweep: what was run.
+    workdir: where.
+    failed: the runs that are not finished, with one line each.
+    command: for the reader.
+    smooth: evaluations that a curve's point is the mean of.
+
+  Raises:
+    UserError: no run is finished.
+  """
+  runs = [_figures(run, workdir / run.folder) for run in sweep.runs if run not in failed]
+  if not runs:
+    raise UserError(f'no run is finished: {next(iter(failed.values()))}')
+  by_variant = collections.defaultdict(list)
+  for run in runs:
+    by_variant[run['variant']].append(run)
+  report = {
+    'variants': [
+      {'variant': variant, 'parameters': sweep.parameters[variant], 'n': len(group),
+       **{key: _mean_and_deviation([run[key] for run in group]) for key in FIGURES}}
+      for variant, group in by_variant.items()
+    ],
+    'runs': runs,
+    'failed': {run.name: why for run, why in failed.items()},
+    'command': command,
+    'host': host.describe(),
+    'versions': {'ecanet_jax': __version__,
+                 **{name: importlib.metadata.version(name) for name in PACKAGES}},
+  }
+  table = _table(report)
+  write_whole(workdir / 'results.json', json.dumps(report, indent=2) + '\n')
+  write_whole(workdir / 'table.md', table)
+  curves = {
+    variant: [Curve(**run['curve']) for run in group] for variant, group in by_variant.items()
+  }
+  draw_top1(curves, 'images', workdir / 'top1_by_images.png', smooth)
+  draw_top1(curves, 'seconds', workdir / 'top1_by_time.png', smooth)
+  return table
+
+
+def _figures(run: Run, folder: pathlib.Path) -> dict[str, Any]:
+  """A run's last evaluation and its curve.
+
+  The time is that of training: without start, compilation, evaluation and saving, and without what
+  a kill undid, whose lines are not in metrics.jsonl.
+  """
+  done = json.loads((folder / DONE).read_text())
+  seconds, curve = 0.0, collections.defaultdict(list)
+  for line in read_metrics(folder):
+    seconds += line.get('train/seconds', 0.0)
+    if 'eval/top1' in line:
+      for key, value in (('images', line['step'] * run.batch_size), ('seconds', seconds),
+                         ('top1', line['eval/top1'])):
+        curve[key].append(value)
+  return {
+    'variant': run.variant, 'seed': run.seed, **done, 'images': done['step'] * run.batch_size,
+    'seconds': seconds, 'curve': dict(curve),
+  }
+
+
+def _mean_and_deviation(values: list[float]) -> dict[str, float | None]:
+  """The mean, and the standard deviation of a sample (n - 1), which one value does not have."""
+  return {
+    'mean': statistics.fmean(values),
+    'std': statistics.stdev(values) if len(values) > 1 else None,
+  }
+
+
+def _table(report: dict[str, Any]) -> str:
+  rows = [
+    ['variant', 'top-1, %', 'top-5, %', 'loss', 'n', 'parameters', 'images seen', 'training, s'],
+  ]
+  rows.append(['---'] * len(rows[0]))
+  for variant in report['variants']:
+    group = [run for run in report['runs'] if run['variant'] == variant['variant']]
+    rows.append([
+      variant['variant'], _spread(variant['top1'], 2, 100), _spread(variant['top5'], 2, 100),
+      _spread(variant['loss'], 4), str(variant['n']), f'{variant["parameters"]:,}',
+      f'{group[0]["images"]:,}', _spread(variant['seconds'], 1),
+    ])
+  missing = ''.join(f'\nFAILED: {name}: {why}' for name, why in report['failed'].items())
+  devices = sorted({run['device'] for run in report['runs']})
+  seen = sorted({run['seen'] for run in report['runs']})
+  versions = ', '.join(f'{name} {version}' for name, version in report['versions'].items())
+  about = report['host']
+  body = '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
+  return (
+    f'{body}\n{missing}\n'
+    'Mean ± standard deviation (n - 1) over n seeds of the last evaluation, '
+    f'{" or ".join(f"{number:,}" for number in seen)} images; time without evaluation.\n\n'
+    f'    {report["command"]}\n\n'
+    f'{about["date"]}; {", ".join(devices)}; {about["cpu"]}, {about["cpus"]} CPUs; '
+    f'{about["system"]}; {versions}\n'
+  )
+
+
+def _spread(figure: dict[str, float | None], digits: int, factor: float = 1.0) -> str:
+  mean, deviation = figure['mean'], figure['std']
+  text = f'{factor * mean:.{digits}f}'
+  return text if deviation is None else f'{text} ± {factor * deviation:.{digits}f}'

@@ -1,0 +1,47 @@
+"""One run of a sweep in a process of its own: what train.py does, and DONE at the end.
+
+Started as `python -m ecanet_jax.cli.sweep.worker`, with train.py's arguments. It ends when its
+standard input does, which is when the sweep ends, however that was killed.
+"""
+
+import json
+import os
+import pathlib
+import sys
+import threading
+
+from absl import flags
+from ml_collections import config_flags
+
+from ecanet_jax.allocation import keep_freed_memory
+from ecanet_jax.cli.program import run_program
+
+DONE = 'done.json'  # the last evaluation and the device, once the run is finished
+
+
+def main() -> None:
+  threading.Thread(target=_end_with_sweep, daemon=True).start()
+  keep_freed_memory()
+  import jax
+
+  from ecanet_jax.cli.sweep.definition import write_whole
+  from ecanet_jax.compilation import keep_compiled_programs
+  from ecanet_jax.training.trainer import train_and_evaluate
+
+  keep_compiled_programs()
+  workdir = pathlib.Path(flags.FLAGS.workdir)
+  evaluation = train_and_evaluate(flags.FLAGS.config, workdir)
+  device = f'{jax.device_count()} x {jax.devices()[0].device_kind}'
+  write_whole(workdir / DONE, json.dumps({**evaluation, 'device': device}, indent=2) + '\n')
+
+
+def _end_with_sweep() -> None:
+  while os.read(0, 1):
+    pass
+  os._exit(1)
+
+
+if __name__ == '__main__':
+  CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.', lock_config=True)
+  flags.DEFINE_string('workdir', None, 'Directory of the run.')
+  sys.exit(run_program(main, CONFIG))
