@@ -58,36 +58,33 @@ struct Spans {
 // 2^23: what is added to it is rounded to even, and lies in the low bits of the sum.
 constexpr float kRound = 8388608.0f;
 
-// Sixteen bytes as numbers.
-inline Vector<float, 64> Widen(const uint8_t* p) {
-#ifdef __AVX512F__  // g++ 12 makes a dozen instructions of the general form
-  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p)));
-#else
-  return __builtin_convertvector(Load<Vector<uint8_t, 16>>(p), Vector<float, 64>);
-#endif
-}
-
 // One row of the output before its columns are resized: `count` rows of n bytes, weighted.
-inline void SumRows(const uint8_t* image, int64_t n, const float* w, int64_t count, float* row) {
-  using V = Vector<float, 64>;
-  int64_t x = 0;
-  for (; x + 64 <= n; x += 64) {
-    V a = {}, b = {}, c = {}, d = {};
-    const uint8_t* from = image + x;
-    for (int64_t t = 0; t < count; ++t, from += n) {
-      a += w[t] * Widen(from);
-      b += w[t] * Widen(from + 16);
-      c += w[t] * Widen(from + 32);
-      d += w[t] * Widen(from + 48);
+#ifndef __clang__
+__attribute__((optimize("O3")))  // -O2 would leave the last loop as it is
+#endif
+inline void SumRows(const uint8_t* image, int64_t n, const float* w, int64_t count,
+                    float* __restrict row) {
+  int64_t first = 0;
+#ifdef __AVX512F__  // of the general form of this g++ 12 makes many more instructions
+  for (; first + 32 <= n; first += 32) {
+    __m512 low = _mm512_setzero_ps(), high = low;
+    for (int64_t t = 0; t < count; ++t) {
+      const auto* from = reinterpret_cast<const __m128i*>(image + first + t * n);
+      const __m512 weight = _mm512_set1_ps(w[t]);
+      const auto widened = [](__m128i bytes) {
+        return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
+      };
+      low = _mm512_fmadd_ps(weight, widened(_mm_loadu_si128(from)), low);
+      high = _mm512_fmadd_ps(weight, widened(_mm_loadu_si128(from + 1)), high);
     }
-    Store(row + x, a);
-    Store(row + x + 16, b);
-    Store(row + x + 32, c);
-    Store(row + x + 48, d);
+    _mm512_storeu_ps(row + first, low);
+    _mm512_storeu_ps(row + first + 16, high);
   }
-  for (; x < n; ++x) {
-    row[x] = 0;
-    for (int64_t t = 0; t < count; ++t) row[x] += w[t] * image[x + t * n];
+#endif
+  for (int64_t x = first; x < n; ++x) row[x] = 0;
+  for (int64_t t = 0; t < count; ++t) {
+    const uint8_t* __restrict from = image + t * n;
+    for (int64_t x = first; x < n; ++x) row[x] += w[t] * from[x];
   }
 }
 
