@@ -39,7 +39,7 @@ def test_crop_and_flip_do_not_depend_on_the_chain():
   np.testing.assert_array_equal(more[:12], chain.draw(seed, 12))
 
 
-FROZEN = [0.0, 0.0, 0.0]
+FROZEN = [0.605994, 0.577713, 0.642444]
 
 
 def test_a_picture_depends_on_key_and_index_alone(folder):

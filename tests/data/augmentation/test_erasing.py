@@ -71,7 +71,7 @@ def test_what_is_erased(mode):
     rows, columns = np.nonzero(one)
     assert one.sum() == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)  # a rectangle
     assert 0.01 < one.mean() < 0.4
-  normal = (np.asarray(after['image']) / 255 - MEAN) / STD
+  normal = (np.asarray(after['image']) / 255 - np.asarray(MEAN)) / np.asarray(STD)
   values = normal[changed].reshape(-1, 3)
   if mode == 'const':
     np.testing.assert_allclose(values, 0, atol=1e-6)

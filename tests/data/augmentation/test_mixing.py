@@ -88,7 +88,7 @@ def draws(count=4000, **mix):
   return share, cut
 
 
-@pytest.mark.parametrize('alpha', [0.2, 1.0])
+@pytest.mark.parametrize('alpha', [pytest.param(0.2, marks=pytest.mark.slow), 1.0])
 def test_share_of_mixup_is_beta(alpha):
   share, _ = draws(mixup_alpha=alpha)
   assert stats.kstest(share, stats.beta(alpha, alpha).cdf).pvalue > 1e-3
@@ -113,6 +113,7 @@ def test_switching():
   assert abs((share < 1).mean() - 0.25) < 0.04  # a small box has no pixel: not counted
 
 
+@pytest.mark.slow
 def test_number_of_devices_does_not_matter():
   config = settings(mixup_alpha=0.2, cutmix_alpha=1.0)
   config.augment.erasing, config.augment.erasing_mode = 0.5, 'pixel'

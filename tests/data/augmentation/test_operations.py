@@ -65,8 +65,10 @@ def compare_timm(monkeypatch, images, levels, grey):
   for negative in (False, True):
     monkeypatch.setattr(timm_augment, '_randomly_negate', lambda v, n=negative: -v if n else v)
     for name in TIMM:
-      for convention in ('timm', 'timm_increasing'):
-        theirs = timm_name(name, convention)
+      for convention in ('timm', 'timm_increasing') if name in INCREASING else ('timm',):
+        theirs, scale = timm_name(name, convention), OPERATIONS[name].range(convention)
+        if negative and not (scale and scale.signed):
+          continue
         for interpolation in PILLOW if name in GEOMETRIC else ('nearest',):
           hparams = {'img_mean': FILL[0] if grey else FILL, 'interpolation': PILLOW[interpolation]}
           for level in levels:
