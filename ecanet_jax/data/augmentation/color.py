@@ -3,7 +3,8 @@
 Images are uint8 [H, W, 3], RGB; amounts are float64 scalars. Sources: Pillow's ImageOps.py,
 ImageEnhance.py, and of its C files Blend.c (a float32 sum that is cut off), Convert.c (grey levels
 and HSV) and Filter.c. Lighting noise is not in Pillow. Where Pillow looks levels up in a table they
-are computed, because a table takes TensorFlow many times as long; equalize alone needs one.
+are computed, because a table takes TensorFlow many times as long (equalize alone needs one); so do
+tf.where of bytes and numbers that are repeated along the last axis of three.
 """
 
 from ecanet_jax.data.engine import tensorflow
@@ -64,14 +65,15 @@ def solarize(image, threshold):
   """Inverts the levels that are not below the threshold."""
   # The highest level that is below; there may be none.
   last = tf.math.ceil(tf.convert_to_tensor(threshold, tf.float64)) - 1
-  above = (image > _levels(last)) | (last < 0)
-  return tf.where(above, 255 - image, image)
+  above = tf.cast((image > _levels(last)) | (last < 0), tf.uint8)
+  return tf.bitwise.bitwise_xor(image, 255 * above)  # 255 - level
 
 
 def solarize_add(image, addition):
   """Adds to the levels below 128."""
   add = _levels(tf.convert_to_tensor(addition, tf.float64))
-  return tf.where(image < 128, tf.minimum(image, 255 - add) + add, image)
+  add *= tf.cast(image < 128, tf.uint8)
+  return tf.minimum(image, 255 - add) + add
 
 
 def invert(image):
@@ -80,20 +82,21 @@ def invert(image):
 
 def autocontrast(image):
   """Stretches each channel from 0 to 255; a channel of one level stays."""
-  columns = tf.reshape(image, [tf.shape(image)[0], -1])  # first down: contiguous, and quick
+  rows = _rows(image)
   low, high = (
-    tf.cast(reduce(tf.reshape(reduce(columns, 0), [-1, 3]), 0), tf.float64)
+    tf.cast(reduce(tf.reshape(reduce(rows, 0), [-1, 3]), 0), tf.float64)
     for reduce in (tf.reduce_min, tf.reduce_max)
   )
   scale = tf.where(high > low, 255 / tf.maximum(high - low, 1), 1)
   offset = tf.where(high > low, -low * scale, 0)
-  return _levels(tf.cast(image, tf.float64) * scale + offset)
+  stretched = tf.cast(rows, tf.float64) * _along(scale, image) + _along(offset, image)
+  return tf.reshape(_levels(stretched), tf.shape(image))
 
 
 def equalize(image):
   """Makes each channel's levels about equally frequent; a channel of one level stays."""
   level = tf.range(256)
-  place = tf.cast(image, tf.int32) + tf.constant([0, 256, 512])
+  place = tf.cast(_rows(image), tf.int32) + _along(tf.constant([0, 256, 512]), image)
   counts = tf.math.bincount(tf.reshape(place, [-1]), minlength=768, maxlength=768)
   counts = tf.reshape(counts, [3, 256])
   highest = tf.reduce_max(tf.where(counts > 0, level[None], 0), 1)
@@ -101,7 +104,8 @@ def equalize(image):
   before = tf.cumsum(counts, 1, exclusive=True)
   table = (step[:, None] // 2 + before) // tf.maximum(step, 1)[:, None]
   table = tf.where(step[:, None] > 0, table, level[None])
-  return tf.gather(_levels(tf.reshape(table, [768])), place)
+  equal = tf.gather_nd(_levels(tf.reshape(table, [768])), place[..., None])
+  return tf.reshape(equal, tf.shape(image))
 
 
 def hue(image, turn):
@@ -153,7 +157,8 @@ def lighting(image, normal):
   """
   scaled = normal * tf.constant(EIGENVALUES)
   shift = 255 * tf.reduce_sum(tf.constant(EIGENVECTORS) * scaled[None], 1)
-  return _levels(tf.round(tf.cast(image, tf.float32) + shift))
+  lit = tf.round(tf.cast(_rows(image), tf.float32) + _along(shift, image))
+  return tf.reshape(_levels(lit), tf.shape(image))
 
 
 def _blend(degenerate, image, factor):
@@ -165,6 +170,16 @@ def _grey(image):
   """Luma of ITU-R 601-2 with 16 bits after the point, int32 [H, W]."""
   red, green, blue = tf.unstack(tf.cast(image, tf.int32), axis=-1)
   return tf.bitwise.right_shift(19595 * red + 38470 * green + 7471 * blue + 32768, 16)
+
+
+def _rows(image):
+  """[H, W, 3] as [H, 3 W]."""
+  return tf.reshape(image, [tf.shape(image)[0], -1])
+
+
+def _along(channels, image):
+  """Three numbers, one per channel, for every pixel of a row: [1, 3 W]."""
+  return tf.tile(channels, [tf.shape(image)[1]])[None]
 
 
 def _levels(value):
