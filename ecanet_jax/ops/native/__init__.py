@@ -61,29 +61,48 @@ def call(name: str, shapes, *arrays: jax.Array, **attributes: int):
 
 
 @functools.cache
-def load(dtype: str) -> bool:
-  """Compiles the kernels for a type if need be, and tells XLA of them; False if that fails."""
+def library(dtype: str) -> ctypes.CDLL | None:
+  """The kernels for a type, compiled if need be; None where that fails or is turned off."""
   if os.environ.get(SWITCH) == '0':
-    return False
-  suffix, defines = TYPES[dtype]
+    return None
   try:
-    library = ctypes.CDLL(str(_library(defines)))
+    return ctypes.CDLL(str(_library(TYPES[dtype][1])))
   except (OSError, RuntimeError, subprocess.SubprocessError) as error:
     logging.warning('CPU kernels are not used, which is slower: %s', ' '.join(str(error).split()))
+    return None
+
+
+@functools.cache
+def load(dtype: str) -> bool:
+  """Tells XLA of the kernels for a type; False where there are none."""
+  loaded, (suffix, _) = library(dtype), TYPES[dtype]
+  if loaded is None:
     return False
   for name in KERNELS:
-    handler = jax.ffi.pycapsule(getattr(library, f'{name}_{suffix}'))
+    handler = jax.ffi.pycapsule(getattr(loaded, f'{name}_{suffix}'))
     jax.ffi.register_ffi_target(f'ecanet_jax_{name}_{suffix}', handler, platform='cpu')
   return True
 
 
-def _library(defines: tuple[str, ...]) -> pathlib.Path:
-  """The compiled kernels; compiled now if this source, compiler or CPU is new here."""
+def ready(dtype: str) -> bool:
+  """Whether the kernels for a type were compiled on this machine before."""
+  with contextlib.suppress(OSError, RuntimeError):
+    return _place(TYPES[dtype][1])[0].exists()
+  return False
+
+
+def _place(defines: tuple[str, ...]) -> tuple[pathlib.Path, list[str]]:
+  """The file of the compiled kernels for this source, compiler and CPU, and the compiler's call."""
   command = [*_compiler(), *FLAGS, *defines, f'-I{jax.ffi.include_dir()}']
   sources = [path.read_text() for path in sorted(SOURCE.parent.glob('*.[ch]*'))]
   facts = [*sources, *command, jaxlib.__version__, platform.machine(), _cpu_flags()]
   digest = hashlib.sha256('\n'.join(facts).encode()).hexdigest()[:16]
-  library = _cache() / f'kernels-{digest}.so'
+  return _cache() / f'kernels-{digest}.so', command
+
+
+def _library(defines: tuple[str, ...]) -> pathlib.Path:
+  """The compiled kernels; compiled now if they are not there."""
+  library, command = _place(defines)
   with _locked(library.with_suffix('.lock')):
     if not library.exists():
       logging.info('compiling the CPU kernels, once on this machine: %s', shlex.join(command))
