@@ -25,7 +25,7 @@ def make_chain(config) -> Callable | None:
   """Returns the function (image uint8 [H, W, 3], seed int64 [2]) -> uint8 [H, W, 3].
 
   Args:
-    config: the whole configuration; augment, data.mean and data.interpolation are used.
+    config: the whole configuration; augment, data.mean and data.image_size are used.
 
   Returns:
     None when everything is off.
@@ -53,9 +53,15 @@ def make_chain(config) -> Callable | None:
     return image
 
   size = config.data.image_size
-  signature = [tf.TensorSpec([size, size, 3], tf.uint8), tf.TensorSpec([2], tf.int64)]
-  function = tf.function(chain, input_signature=signature, autograph=False)
-  return function.get_concrete_function()
+  key = (augment.to_json(), tuple(config.data.mean), size)
+  if key not in _traced:
+    signature = [tf.TensorSpec([size, size, 3], tf.uint8), tf.TensorSpec([2], tf.int64)]
+    function = tf.function(chain, input_signature=signature, autograph=False)
+    _traced[key] = function.get_concrete_function()
+  return _traced[key]
+
+
+_traced: dict = {}
 
 
 def draw(seed, count: int):
@@ -68,7 +74,7 @@ def make_policy(config) -> Callable:
   """Returns the function (image, float32 [layers, LAYER] in [0, 1)) -> image of a policy."""
   augment = config.augment
   policy = POLICIES[augment.policy]
-  interpolation = augment.interpolation or policy.interpolation or config.data.interpolation
+  interpolation = augment.interpolation or policy.interpolation
   fill = augment.fill or policy.fill or tuple(round(255 * mean) for mean in config.data.mean)
   choose = _choose_sub_policy if policy.sub_policies else _choose_operations
   names, chosen = choose(policy, augment)

@@ -2,8 +2,9 @@
 
 Images are uint8 [H, W, 3], RGB; amounts are float64 scalars. Sources: Pillow's ImageOps.py,
 ImageEnhance.py, and of its C files Blend.c (a float32 sum that is cut off), Convert.c (grey levels
-and HSV) and Filter.c. What changes a level without regard to its neighbours is a table of 256
-entries. Lighting noise is not in Pillow.
+and HSV) and Filter.c. Lighting noise is not in Pillow. Where Pillow looks levels up in a table they
+are computed, because a table takes TensorFlow many times as long (equalize alone needs one); so do
+tf.where of bytes and numbers that are repeated along the last axis of three.
 """
 
 from ecanet_jax.data.engine import tensorflow
@@ -20,7 +21,7 @@ EIGENVECTORS = (
 
 def brightness(image, factor):
   """Blends with black: 0 is black, 1 the image."""
-  return _by_table(image, lambda level: _blend(0.0, level, factor))
+  return _levels(tf.cast(image, tf.float32) * tf.cast(factor, tf.float32))
 
 
 def contrast(image, factor):
@@ -28,7 +29,7 @@ def contrast(image, factor):
   grey = tf.reduce_sum(tf.cast(_grey(image), tf.int64))
   pixels = tf.size(image, tf.int64) // 3
   mean = tf.floor(tf.cast(grey, tf.float64) / tf.cast(pixels, tf.float64) + 0.5)
-  return _by_table(image, lambda level: _blend(tf.cast(mean, tf.float32), level, factor))
+  return _levels(_blend(tf.cast(mean, tf.float32), tf.cast(image, tf.float32), factor))
 
 
 def saturation(image, factor):
@@ -62,14 +63,17 @@ def posterize(image, bits):
 
 def solarize(image, threshold):
   """Inverts the levels that are not below the threshold."""
-  below = lambda level: level < tf.cast(threshold, tf.float32)
-  return _by_table(image, lambda level: tf.where(below(level), level, 255 - level))
+  # The highest level that is below; there may be none.
+  last = tf.math.ceil(tf.convert_to_tensor(threshold, tf.float64)) - 1
+  above = tf.cast((image > _levels(last)) | (last < 0), tf.uint8)
+  return tf.bitwise.bitwise_xor(image, 255 * above)  # 255 - level
 
 
 def solarize_add(image, addition):
   """Adds to the levels below 128."""
-  add = tf.cast(addition, tf.float32)
-  return _by_table(image, lambda level: tf.where(level < 128, level + add, level))
+  add = _levels(tf.convert_to_tensor(addition, tf.float64))
+  add *= tf.cast(image < 128, tf.uint8)
+  return tf.minimum(image, 255 - add) + add
 
 
 def invert(image):
@@ -78,26 +82,30 @@ def invert(image):
 
 def autocontrast(image):
   """Stretches each channel from 0 to 255; a channel of one level stays."""
+  rows = _rows(image)
   low, high = (
-    tf.cast(reduce(image, [0, 1]), tf.float64)[:, None] for reduce in (tf.reduce_min, tf.reduce_max)
+    tf.cast(reduce(tf.reshape(reduce(rows, 0), [-1, 3]), 0), tf.float64)
+    for reduce in (tf.reduce_min, tf.reduce_max)
   )
-  scale = 255 / tf.maximum(high - low, 1)
-  level = tf.range(256, dtype=tf.float64)[None]
-  table = tf.clip_by_value(level * scale + -low * scale, 0, 255)
-  return _by_tables(image, tf.where(high > low, table, level))
+  scale = tf.where(high > low, 255 / tf.maximum(high - low, 1), 1)
+  offset = tf.where(high > low, -low * scale, 0)
+  stretched = tf.cast(rows, tf.float64) * _along(scale, image) + _along(offset, image)
+  return tf.reshape(_levels(stretched), tf.shape(image))
 
 
 def equalize(image):
   """Makes each channel's levels about equally frequent; a channel of one level stays."""
   level = tf.range(256)
-  counts = tf.math.bincount(tf.reshape(_table_index(image), [-1]), minlength=768, maxlength=768)
+  place = tf.cast(_rows(image), tf.int32) + _along(tf.constant([0, 256, 512]), image)
+  counts = tf.math.bincount(tf.reshape(place, [-1]), minlength=768, maxlength=768)
   counts = tf.reshape(counts, [3, 256])
   highest = tf.reduce_max(tf.where(counts > 0, level[None], 0), 1)
   step = (tf.reduce_sum(counts, 1) - tf.gather(counts, highest, batch_dims=1)) // 255
   before = tf.cumsum(counts, 1, exclusive=True)
   table = (step[:, None] // 2 + before) // tf.maximum(step, 1)[:, None]
-  table = tf.where(step[:, None] > 0, tf.minimum(table, 255), level[None])
-  return _by_tables(image, table)
+  table = tf.where(step[:, None] > 0, table, level[None])
+  equal = tf.gather_nd(_levels(tf.reshape(table, [768])), place[..., None])
+  return tf.reshape(equal, tf.shape(image))
 
 
 def hue(image, turn):
@@ -149,7 +157,8 @@ def lighting(image, normal):
   """
   scaled = normal * tf.constant(EIGENVALUES)
   shift = 255 * tf.reduce_sum(tf.constant(EIGENVECTORS) * scaled[None], 1)
-  return _levels(tf.round(tf.cast(image, tf.float32) + shift))
+  lit = tf.round(tf.cast(_rows(image), tf.float32) + _along(shift, image))
+  return tf.reshape(_levels(lit), tf.shape(image))
 
 
 def _blend(degenerate, image, factor):
@@ -163,24 +172,21 @@ def _grey(image):
   return tf.bitwise.right_shift(19595 * red + 38470 * green + 7471 * blue + 32768, 16)
 
 
+def _rows(image):
+  """[H, W, 3] as [H, 3 W]."""
+  return tf.reshape(image, [tf.shape(image)[0], -1])
+
+
+def _along(channels, image):
+  """Three numbers, one per channel, for every pixel of a row: [1, 3 W]."""
+  return tf.tile(channels, [tf.shape(image)[1]])[None]
+
+
 def _levels(value):
-  """Cuts numbers off to uint8."""
+  """Cuts numbers off to uint8, as C does."""
   return tf.cast(tf.clip_by_value(value, 0, 255), tf.uint8)
 
 
 def _float(value):
   return tf.cast(value, tf.float32)
 
-
-def _by_table(image, function):
-  """Applies a function of float32 levels to all three channels."""
-  return tf.gather(_levels(function(tf.range(256, dtype=tf.float32))), tf.cast(image, tf.int32))
-
-
-def _by_tables(image, tables):
-  """Applies a table to each channel: [3, 256] numbers that are cut off to uint8."""
-  return tf.gather(_levels(tf.reshape(tables, [768])), _table_index(image))
-
-
-def _table_index(image):
-  return tf.cast(image, tf.int32) + tf.constant([0, 256, 512])

@@ -90,9 +90,11 @@ def cutout(image, half, fill: Fill):
   for size, place in zip((height, width), tf.unstack(tf.cast(fill.place, tf.float32)), strict=True):
     center = tf.cast(tf.floor(place * tf.cast(size, tf.float32)), tf.int32)
     line = tf.range(size)
-    covered.append((line >= center - half) & (line < center + half))
-  square = covered[0][:, None, None] & covered[1][None, :, None]
-  return tf.where(square, tf.constant(fill.color, tf.uint8), image)
+    covered.append(tf.cast((line >= center - half) & (line < center + half), tf.uint8))
+  inside = covered[0][:, None] * tf.repeat(covered[1], 3)[None]
+  color = tf.tile(tf.constant(fill.color, tf.uint8), [width])[None]
+  cut = tf.reshape(image, [height, -1]) * (1 - inside) + color * inside
+  return tf.reshape(cut, [height, width, 3])
 
 
 def _geometric(function) -> Callable:

@@ -22,7 +22,7 @@ class Policy:
     operations: RandAugment and TrivialAugment: each layer chooses one of them.
     always: every chosen operation is applied, not with `augment.probability`.
     bins: TrivialAugment: levels to choose from at random; 0 = the level is `augment.magnitude`.
-    interpolation: nearest | bilinear | bicubic; '' = as the image was resized (as in timm).
+    interpolation: nearest | bilinear | bicubic. timm's default is bilinear or bicubic at random.
     fill: levels for pixels from outside; () = the mean of `data.mean` (as in timm).
   """
 
@@ -123,7 +123,7 @@ POLICIES: dict[str, Policy] = {
       'color', 'contrast', 'brightness', 'sharpness', 'shear_x', 'shear_y', 'translate_x',
       'translate_y',
     ),
-    always=False, interpolation='', fill=(),
+    always=False, interpolation='bilinear', fill=(),
   ),
   'trivialaugment': Policy(
     'torchvision/transforms/autoaugment.py: TrivialAugmentWide', 'torchvision_wide', 30.0,

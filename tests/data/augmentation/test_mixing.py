@@ -55,12 +55,13 @@ def test_images_and_loss_are_timms(monkeypatch, kind):
   config.data.image_size = 12
   before, key = batch(), jax.random.key(3)
   task = Classification(config)
-  mixed = task.mix(before, key)
+  mixed = jax.jit(task.mix)(before, key)
   share = float(mixed['share'][0])
   assert 0 < share < 1 and set(mixed['share'].tolist()) == {share}
 
   theirs = timm_mixup.Mixup(0.8, 0.8, num_classes=5, label_smoothing=0.1)
-  _, weight = mixing.draw(config.mix, jax.random.fold_in(key, 0), 12, 12)
+  draw = jax.jit(lambda key: mixing.draw(config.mix, key, 12, 12))
+  _, weight = draw(jax.random.fold_in(key, 0))
   rows, columns = np.nonzero(np.asarray(weight) == 0)
   monkeypatch.setattr(theirs, '_params_per_batch', lambda: (share, kind == 'cutmix'))
   if kind == 'cutmix':
@@ -81,14 +82,14 @@ def draws(count=4000, **mix):
   """Share, whether pixels are taken from the second image as they are, and the weights' mean."""
   config = settings(**mix)
   keys = jax.random.split(jax.random.key(1), count)
-  share, weight = jax.vmap(lambda key: mixing.draw(config.mix, key, 32, 32))(keys)
+  share, weight = jax.jit(jax.vmap(lambda key: mixing.draw(config.mix, key, 32, 32)))(keys)
   share, weight = np.asarray(share), np.asarray(weight)
   cut = (weight == 0).any((1, 2)) | (weight == 1).all((1, 2))
   np.testing.assert_allclose(weight.mean((1, 2)), share, atol=1e-5)  # the corrected share
   return share, cut
 
 
-@pytest.mark.parametrize('alpha', [0.2, 1.0])
+@pytest.mark.parametrize('alpha', [pytest.param(0.2, marks=pytest.mark.slow), 1.0])
 def test_share_of_mixup_is_beta(alpha):
   share, _ = draws(mixup_alpha=alpha)
   assert stats.kstest(share, stats.beta(alpha, alpha).cdf).pvalue > 1e-3
@@ -113,6 +114,7 @@ def test_switching():
   assert abs((share < 1).mean() - 0.25) < 0.04  # a small box has no pixel: not counted
 
 
+@pytest.mark.slow
 def test_number_of_devices_does_not_matter():
   config = settings(mixup_alpha=0.2, cutmix_alpha=1.0)
   config.augment.erasing, config.augment.erasing_mode = 0.5, 'pixel'

@@ -109,7 +109,7 @@ def test_randaugment_draws_levels_as_timm(operated):
     (names[0], 0.7, True), (names[14], 0.7, False)
   ]
   assert {step[1] for step in found} == {'timm_increasing'}
-  assert found[0][4].interpolation == 'bicubic' and found[0][4].color == (124, 116, 104)
+  assert found[0][4].interpolation == 'bilinear' and found[0][4].color == (124, 116, 104)
   config.augment.increasing, config.augment.magnitude_std = False, 0.5
   values[0, 3] = 0.8413447  # one standard deviation
   found = applied(config, values, operated)
