@@ -6,6 +6,7 @@ TARGET ends in .safetensors or .npz. Such a file, a PyTorch file, a timm folder 
 """
 
 import argparse
+import concurrent.futures
 import os
 import pathlib
 from typing import Any
@@ -107,17 +108,17 @@ def _import(args: argparse.Namespace):
     args.source, model={'name': args.model} if args.model else None, dialect=args.dialect,
     weights=args.weights, preset=args.preset, widen=args.widen,
   )
-  result = verify(
-    source.create(), source.variables, source.state_dict, source.dialect,
-    image_size=source.data['image_size'], tolerance=args.tolerance, read=source.variables,
-  )
   config, variables = _config(source.model, source.data), source.variables
-  source.state_dict.clear()  # a copy of all weights less while they are written
   if args.num_classes:
     config, variables = _replace_classifier(config, variables, args.num_classes)
-  save_weights(args.target, config, variables)
+  with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    result = pool.submit(
+      verify, source.create(), source.variables, source.state_dict, source.dialect,
+      image_size=source.data['image_size'], tolerance=args.tolerance, read=source.variables,
+    )
+    save_weights(args.target, config, variables, proven=result.result)
   print(f'{args.source}: preprocessing {source.preprocessing}: {describe(source.data)}')
-  return result
+  return result.result()
 
 
 def _check_push(args: argparse.Namespace, exports: bool) -> None:

@@ -7,7 +7,8 @@ A step has four items: `variables` and `ema` (parameters and BatchNorm statistic
 import contextlib
 import os
 import pathlib
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -187,17 +188,29 @@ def evaluation_text(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> st
   )
 
 
-def save_weights(directory: str | os.PathLike, config: dict[str, Any], variables: Tree) -> None:
-  """Writes weights as step 0 of a checkpoint that `load_weights` reads."""
-  root = pathlib.Path(directory).absolute() / FOLDER
-  with ocp.CheckpointManager(root) as manager:
-    manager.save(
-      0, args=ocp.args.Composite(
-        variables=ocp.args.StandardSave(jax.tree.map(np.asarray, variables)),
-        meta=ocp.args.JsonSave({'config': config}),
+def save_weights(
+  directory: str | os.PathLike, config: dict[str, Any], variables: Tree,
+  proven: Callable[[], Any] = lambda: None,
+) -> None:
+  """Writes weights as step 0 of a checkpoint that `load_weights` reads.
+
+  They are written beside `directory` and become it when they are whole and `proven` has returned;
+  where it raises, nothing is left.
+  """
+  target = pathlib.Path(directory).absolute()
+  target.parent.mkdir(parents=True, exist_ok=True)
+  with tempfile.TemporaryDirectory(prefix=f'.{target.name}-', dir=target.parent) as aside:
+    with ocp.CheckpointManager(pathlib.Path(aside, FOLDER)) as manager:
+      manager.save(
+        0, args=ocp.args.Composite(
+          variables=ocp.args.StandardSave(jax.tree.map(np.asarray, variables)),
+          meta=ocp.args.JsonSave({'config': config}),
+        )
       )
-    )
-    manager.wait_until_finished()
+      manager.wait_until_finished()
+    proven()
+    target.mkdir(exist_ok=True)
+    os.rename(pathlib.Path(aside, FOLDER), target / FOLDER)
 
 
 def check_same(where, item: str, saved: Tree, wanted: Tree) -> None:

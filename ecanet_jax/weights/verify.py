@@ -3,7 +3,8 @@
 import concurrent.futures
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -11,7 +12,8 @@ import jax
 import numpy as np
 
 from ecanet_jax.errors import UserError
-from ecanet_jax.weights.convert import from_torch, to_torch
+from ecanet_jax.ops import native
+from ecanet_jax.weights.convert import from_torch, model_shapes, to_torch
 from ecanet_jax.weights.twin import TwinMissing, find_record, twin_logits
 
 TOLERANCE = 1e-4
@@ -140,22 +142,25 @@ def our_logits(
   `quick` compiles without XLA's optimisations, which is what most of the time would go to.
   """
   variables = jax.tree.map(np.asarray, dict(variables))
+  return np.asarray(_compiled_logits(model, images.shape, quick)(variables, images))
+
+
+@functools.lru_cache(maxsize=2)
+def _compiled_logits(model: nn.Module, shape: tuple[int, ...], quick: bool) -> Callable:
+  """The program of `our_logits` for images of such a shape; takes variables and images."""
+  if not native.ready('float32'):  # to compile them takes longer than all the rest
+    model = model.clone(conv_op='plain', depthwise='shift', norm_op='plain')
+  images = jax.ShapeDtypeStruct(shape, np.float32)
+  options = {'xla_backend_optimization_level': 0} if quick else None
   with _on_cpu(), jax.default_matmul_precision('highest'):
-    return np.asarray(_LOGITS[quick](model, variables, images))
+    lowered = jax.jit(functools.partial(model.apply, train=False)).lower(
+      model_shapes(model), images
+    )
+    return lowered.compile(compiler_options=options)
 
 
 def _equal(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
   return jax.tree.all(jax.tree.map(np.array_equal, dict(a), dict(b)))
-
-
-def _logits(model, variables, images):
-  return model.apply(variables, images, train=False)
-
-
-_LOGITS = {
-  quick: jax.jit(_logits, static_argnums=0, compiler_options=options)
-  for quick, options in ((True, {'xla_backend_optimization_level': 0}), (False, None))
-}
 
 
 def _on_cpu():

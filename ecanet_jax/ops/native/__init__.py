@@ -77,13 +77,25 @@ def load(dtype: str) -> bool:
   return True
 
 
-def _library(defines: tuple[str, ...]) -> pathlib.Path:
-  """The compiled kernels; compiled now if this source, compiler or CPU is new here."""
+def ready(dtype: str) -> bool:
+  """Whether the kernels for a type were compiled on this machine before."""
+  with contextlib.suppress(OSError, RuntimeError):
+    return _place(TYPES[dtype][1])[0].exists()
+  return False
+
+
+def _place(defines: tuple[str, ...]) -> tuple[pathlib.Path, list[str]]:
+  """The file of the compiled kernels for this source, compiler and CPU, and the compiler's call."""
   command = [*_compiler(), *FLAGS, *defines, f'-I{jax.ffi.include_dir()}']
   sources = [path.read_text() for path in sorted(SOURCE.parent.glob('*.[ch]*'))]
   facts = [*sources, *command, jaxlib.__version__, platform.machine(), _cpu_flags()]
   digest = hashlib.sha256('\n'.join(facts).encode()).hexdigest()[:16]
-  library = _cache() / f'kernels-{digest}.so'
+  return _cache() / f'kernels-{digest}.so', command
+
+
+def _library(defines: tuple[str, ...]) -> pathlib.Path:
+  """The compiled kernels; compiled now if they are not there."""
+  library, command = _place(defines)
   with _locked(library.with_suffix('.lock')):
     if not library.exists():
       logging.info('compiling the CPU kernels, once on this machine: %s', shlex.join(command))
