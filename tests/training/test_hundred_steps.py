@@ -52,8 +52,11 @@ class InDouble(Classification):
     return (images - MEAN) / STD
 
 
-def our_losses(config, data):
-  """Our trainer's step on the batches; the state dict at the start and the losses."""
+def our_losses(config, data, **fields):
+  """Our trainer's step on the batches; the state dict at the start and the losses.
+
+  `fields` of the network say how it is computed.
+  """
   mesh = sharding.make_mesh(1)
   task = InDouble(config)
   model = create_from_config(config.model)
@@ -63,7 +66,7 @@ def our_losses(config, data):
   )
   start = to_torch(model, variables)
   with jax.enable_x64(True):
-    model = create_from_config(config.model, dtype=jnp.float64)
+    model = create_from_config(config.model, dtype=jnp.float64, **fields)
     schedule = make_schedule(config, STEPS_PER_EPOCH, round(config.epochs * STEPS_PER_EPOCH))
     tx = make_optimizer(config, schedule)
     double = lambda: jax.tree.map(lambda array: jnp.array(array, jnp.float64), variables)
