@@ -1,5 +1,7 @@
 """Every operation against timm's and torchvision's on Pillow images."""
 
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -111,16 +113,26 @@ def compare_torchvision(images, levels, grey):
                 amount -= 1.0 if name in ENHANCE else 0.0  # theirs is the change
                 whole = int(expected) if theirs.startswith('Translate') else expected
                 assert amount == pytest.approx(whole, rel=1e-6, abs=1e-9)
+              if name.startswith('shear'):
+                # It goes through an angle, which moves what is exactly on the border.
+                angles = [0.0, 0.0]
+                angles[name == 'shear_y'] = math.degrees(math.atan(amount))
+                matrix = functional._get_inverse_affine_matrix([0, 0], 0.0, [0, 0], 1.0, angles)
+                assert matrix[1 if name == 'shear_x' else 3] == pytest.approx(amount, abs=1e-12)
               # torchvision moves the picture, Pillow the place where it is read. Its magnitudes are
               # rounded to float32.
               result = torchvision_augment._apply_op(
                 pillow(image, grey), theirs, -amount if theirs.startswith('Translate') else amount,
                 MODES[interpolation], [FILL[0]] if grey else list(FILL),
               )
+              if name.startswith('shear'):
+                amount = matrix[1 if name == 'shear_x' else 3]
+              amount += 1.0 if name in ENHANCE else 0.0
+              fill = Fill(interpolation, (FILL[0],) * 3 if grey else FILL)
+              arguments = tf.constant(image), tf.constant(amount, tf.float64), fill
               same(
-                ours(name, convention, image, bin_ / top, negative, interpolation,
-                     (FILL[0],) * 3 if grey else FILL),
-                result, int(interpolation == 'bilinear'),
+                OPERATIONS[name].function(*arguments), result,
+                int(interpolation == 'bilinear'),
                 (convention, theirs, bin_, negative, interpolation, image.shape),
               )
 
