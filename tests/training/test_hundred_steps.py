@@ -123,11 +123,11 @@ def twin_losses(config, start, data, make, rate, smoothing, dtype=torch.float64)
 def resnet18():
   """ECA-ResNet-18 by configs/eca_resnet.py: SGD, 0.1 at batch 256, L2 1e-4 on every parameter."""
   config = eca_resnet.get_config()
-  config.model.name, config.data.image_size, config.batch_size = 'eca_resnet18', 32, 32
+  config.model.name, config.data.image_size, config.batch_size = 'eca_resnet18', 32, 16
   make = lambda twin: torch.optim.SGD(
     twin.parameters(), lr=1.0, momentum=0.9, weight_decay=1e-4
   )
-  return config, {'make': make, 'rate': lambda step: 0.1 * 32 / 256, 'smoothing': 0.0}
+  return config, {'make': make, 'rate': lambda step: 0.1 * 16 / 256, 'smoothing': 0.0}
 
 
 def b0():
