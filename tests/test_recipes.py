@@ -195,7 +195,7 @@ EXPECTED = {
                 augment={**RSB_RAND, 'augment.magnitude': 6.0}),
 }
 # What other files' tests look at: not trainings on ImageNet.
-ELSEWHERE = {'base', 'digits', 'smoke'}
+ELSEWHERE = {'base', 'digits', 'smoke', 'transfer', 'finetune', 'fashion_mnist'}
 
 
 def load(expected):

@@ -95,6 +95,7 @@ def test_directories_that_are_taken(capsys, tmp_path, monkeypatch):
   assert not (busy / 'sweep.json').exists()
 
 
+@pytest.mark.slow
 def test_one_run_succeeds_and_one_fails(capsys, tmp_path, monkeypatch):
   monkeypatch.setenv('XLA_FLAGS', programs.QUICK)  # one device
   workdir = tmp_path / 'sweep'
