@@ -93,7 +93,7 @@ def resize(image, size: int, interpolation: str, mirrored=False):
   if kernel is not None:
     return kernel(image, size, interpolation, mirrored)
   image = plain_resize(image, size, interpolation)
-  return tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
+  return tf.cond(tf.convert_to_tensor(mirrored), lambda: tf.reverse(image, [1]), lambda: image)
 
 
 def plain_resize(image, size: int, interpolation: str):

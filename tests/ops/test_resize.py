@@ -38,14 +38,18 @@ def test_mirrored_is_the_same_in_reverse(resize, size):
   np.testing.assert_array_equal(mirrored, plain[:, ::-1])
 
 
-def test_without_the_kernel_it_is_mirrored_too(monkeypatch):
+@pytest.mark.parametrize('compiled', [False, True])
+def test_without_the_kernel_it_is_mirrored_too(compiled, monkeypatch):
   from ecanet_jax.data import decode
 
   monkeypatch.setattr(decode, 'resizer', lambda: None)
-  plain, mirrored = (
-    decode.resize(picture(20, 30), 16, 'bicubic', tf.constant(flag)) for flag in (False, True)
-  )
-  np.testing.assert_array_equal(mirrored, plain[:, ::-1])
+
+  def resized(*mirrored):
+    function = lambda image: decode.resize(image, 16, 'bicubic', *mirrored)
+    return (tf.function(function) if compiled else function)(picture(20, 30)).numpy()
+
+  np.testing.assert_array_equal(resized(), resized(False))
+  np.testing.assert_array_equal(resized(tf.constant(True)), resized()[:, ::-1])
 
 
 def test_the_shape_is_known_in_a_graph(resize):
