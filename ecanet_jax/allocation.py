@@ -35,7 +35,7 @@ def keep_freed_memory() -> bool:
 
 
 def return_freed_memory() -> bool:
-  """Gives what is free now back to the system, as after a compilation, which needs more than a step.
+  """Gives what is free back to the system, as after a compilation, which needs more than a step.
 
   Returns:
     Whether glibc did so.
