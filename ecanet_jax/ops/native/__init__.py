@@ -33,8 +33,8 @@ FLAGS = ('-std=c++17', '-O2', '-march=native', '-fno-math-errno', '-fPIC', '-sha
 TYPES = {'float32': ('f32', ()), 'float64': ('f64', ('-DECANET_DOUBLE',))}
 KERNELS = (
   'convolution_forward', 'convolution_kernel_gradient', 'depthwise_forward', 'depthwise_backward',
-  'max_pool', 'max_pool_gradient', 'norm_moments', 'norm_squeeze', 'norm_apply',
-  'norm_gradient_sums', 'norm_input_gradient',
+  'max_pool', 'max_pool_gradient', 'norm_moments', 'norm_apply', 'norm_apply_sum',
+  'norm_gradient_sums', 'norm_attended_sums', 'norm_input_gradient',
 )
 SECONDS = 600  # for the compiler
 
@@ -48,19 +48,23 @@ def usable(*arrays: jax.Array) -> bool:
   )
 
 
-def call(name: str, shapes, *arrays: jax.Array, **attributes: int):
+def call(name: str, shapes, *arrays: jax.Array, in_place: bool = False, **attributes: int):
   """Calls a kernel.
 
   Args:
     name: one of KERNELS.
     shapes: of the result, or a list of those of several results.
     *arrays: all of one type of TYPES, which the results have too.
+    in_place: the result takes the first array's memory.
     **attributes: integers.
   """
   dtype = arrays[0].dtype
   several = isinstance(shapes, list)
   out = [jax.ShapeDtypeStruct(shape, dtype) for shape in (shapes if several else [shapes])]
-  kernel = jax.ffi.ffi_call(f'ecanet_jax_{name}_{TYPES[dtype.name][0]}', out)
+  kernel = jax.ffi.ffi_call(
+    f'ecanet_jax_{name}_{TYPES[dtype.name][0]}', out,
+    input_output_aliases={0: 0} if in_place else None,
+  )
   results = kernel(*arrays, **{key: np.int64(value) for key, value in attributes.items()})
   return results if several else results[0]
 
