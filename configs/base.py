@@ -147,6 +147,7 @@ def get_config() -> config_dict.ConfigDict:
   config.early_stop = 0  # so many evaluations in a row without a better top-1 end it; 0 = never
   config.save_epochs = 1.0  # from one checkpoint to the next; the last step is always saved
   config.keep_checkpoints = 2  # newest ones; the best is kept besides
+  config.watchdog_seconds = 1800.0  # nothing goes on for so long: ends with status 76; 0 = never
   config.tensorboard = True
   config.export = False  # at the end, write WORKDIR/export for PyTorch (timm)
 

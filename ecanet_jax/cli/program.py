@@ -1,6 +1,7 @@
 """How train.py and eval.py start and end: a user's mistake is one line and exit status 2."""
 
 import logging
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ import absl.logging
 from absl import app, flags
 from ml_collections import config_dict, config_flags
 
-from ecanet_jax.errors import UserError, closest
+from ecanet_jax.errors import MISTAKE, RESUME, Interrupted, UserError, closest
 
 # What absl and ml_collections raise while they read a config file and its overrides.
 _MISTAKES = (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError)
@@ -37,7 +38,11 @@ def run_program(main: Callable[[], None], config: flags.FlagHolder) -> int:
   try:
     app.run(lambda _: main(), flags_parser=parse)
   except UserError as error:
-    return _fail(error)
+    _fail(error)
+    return _end(MISTAKE) if _is_one_of_several() else MISTAKE
+  except Interrupted as end:
+    _fail(end)
+    return _end(RESUME)
   except KeyboardInterrupt:
     return _fail('interrupted; the same command goes on from the last checkpoint.', 130)
   except SystemExit as end:
@@ -107,6 +112,25 @@ def _keys(config: Mapping, prefix: str = '') -> Iterator[str]:
       yield prefix + key
 
 
-def _fail(text, status: int = 2) -> int:
+def _end(status: int) -> int:
+  """Ends this process now: threads that are still at work, and other processes, do not hold it up.
+  """
+  from ecanet_jax.training import sharding
+
+  sharding.stop_processes(failed=status != RESUME)
+  for stream in (sys.stdout, sys.stderr):
+    stream.flush()
+  os._exit(status)
+
+
+def _is_one_of_several() -> bool:
+  if 'jax' not in sys.modules:
+    return False  # a mistake on the command line, before anything was imported
+  from ecanet_jax.training import sharding
+
+  return sharding.is_one_of_several()
+
+
+def _fail(text, status: int = MISTAKE) -> int:
   print(f'error: {text}', file=sys.stderr, flush=True)
   return status

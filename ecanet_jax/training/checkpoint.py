@@ -59,8 +59,12 @@ class Checkpoints:
       state: copied before this returns, so the caller may donate it.
       meta: JSON: config and best evaluation.
       top1: of this step's evaluation, None where there was none.
+
+    A step that is there is replaced: it was saved before its evaluation.
     """
     self._manager.wait_until_finished()
+    if int(state.step) in self._manager.all_steps():
+      self._manager.delete(int(state.step))
     items = {
       'variables': ocp.args.StandardSave(state.variables),
       'optimizer': ocp.args.StandardSave(_optimizer_item(state)),
