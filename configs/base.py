@@ -99,6 +99,7 @@ def get_config() -> config_dict.ConfigDict:
   config.data.mean = (0.485, 0.456, 0.406)  # RGB, image in 0..1
   config.data.std = (0.229, 0.224, 0.225)
   config.data.shuffle_buffer = 16384  # encoded images per host; TFRecord sources only
+  config.data.max_bad = 1e-4  # training: fraction of images that may be broken: replaced, named
   config.data.decode_threads = 0  # parallel decodes per host; 0 = tf.data chooses
 
   # What happens each step.
