@@ -20,7 +20,7 @@ from typing import TypeVar
 import jax
 from jax.experimental import multihost_utils
 
-from ecanet_jax.errors import PEER_LOST, Interrupted, UserError
+from ecanet_jax.errors import PEER_LOST, Interrupted
 from ecanet_jax.training.watchdog import Watchdog
 
 Value = TypeVar('Value')
@@ -43,13 +43,7 @@ class Supervisor:
   """
 
   def __init__(self, watchdog_seconds: float):
-    """With watchdog_seconds the process ends if nothing goes on for so long; 0 = never.
-
-    Raises:
-      UserError: a negative number.
-    """
-    if watchdog_seconds < 0:
-      raise UserError(f'watchdog_seconds={watchdog_seconds} must be at least 0; 0 = never.')
+    """With watchdog_seconds the process ends if nothing goes on for so long; 0 = never."""
     self.phase, self.step, self.requested = 'start', 0, ''
     self._several = jax.process_count() > 1
     self._seconds, self._signalled = watchdog_seconds, 0.0

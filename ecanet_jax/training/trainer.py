@@ -17,6 +17,7 @@ from ecanet_jax.models.convnet import REMAT
 from ecanet_jax.ops import batch_norm, convolution, depthwise
 from ecanet_jax.training import sharding
 from ecanet_jax.training.agreement import agree, configuration, contents
+from ecanet_jax.training.bounds import check_bounds
 from ecanet_jax.training.checkpoint import (
   Checkpoints,
   data_name,
@@ -70,6 +71,7 @@ class Trainer:
   def __init__(self, config, workdir: str | os.PathLike):
     self._began = time.monotonic()
     self.config, self.workdir = config, pathlib.Path(workdir)
+    check_bounds(config)
     agree('configuration', lambda: configuration(config, workdir))
     self.mesh = sharding.make_mesh()
     sharding.check_batch('batch_size', config.batch_size, self.mesh)
@@ -84,11 +86,6 @@ class Trainer:
     check_sizes(self.model, config.data.image_size, {part.size for part in self.stretches})
     self.schedule = make_schedule(config, self.steps_per_epoch, self.total_steps)
     self.tx = make_optimizer(config, self.schedule, self.model.is_frozen)
-    for key in ('eval_epochs', 'save_epochs'):
-      if config[key] < 0:
-        raise UserError(f'{key}={config[key]} must be at least 0.')
-    if config.log_steps < 1:
-      raise UserError(f'log_steps={config.log_steps} must be at least 1.')
     if config.early_stop < 0 or (config.early_stop and not config.eval_epochs):
       raise UserError(
         f'early_stop={config.early_stop} must be at least 0 and needs evaluations on the way: '

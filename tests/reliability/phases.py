@@ -26,9 +26,9 @@ def slow(phase: str, seconds: float) -> None:
 
   def slow_stream(*arguments):
     for number, item in enumerate(stream(*arguments)):
-      if phase in ('train', 'save'):
+      if phase in ('train', 'save', 'leave'):
         time.sleep(0.05)  # so that the training is not over before the signal comes
-      if number == STEP and phase == 'train':
+      if number == STEP and phase in ('train', 'leave'):
         mark()
       if number == STEP and phase == 'data':
         mark()
@@ -49,6 +49,10 @@ def slow(phase: str, seconds: float) -> None:
     compile_step(*arguments)
     time.sleep(seconds)
 
+  def slow_leave(*arguments):
+    mark()
+    time.sleep(seconds)
+
   def marked_save(*arguments):
     save(*arguments)
     mark()  # it is being written
@@ -58,6 +62,8 @@ def slow(phase: str, seconds: float) -> None:
     trainer.evaluate = slow_evaluate
   if phase == 'compile':
     trainer.compile_step = marked_compile
+  if phase == 'leave':
+    trainer.Trainer._leave = slow_leave
   if phase == 'save':
     Checkpoints.save = marked_save
 

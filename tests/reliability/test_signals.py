@@ -113,14 +113,14 @@ def test_interrupted_in_the_last_evaluation(uninterrupted, start, run, tmp_path)
 
 @pytest.mark.slow
 def test_a_second_signal_ends_at_once(start, tmp_path):
-  process = start(*train(tmp_path, '--config.epochs=4000', phase='train'))
+  process = start(*train(tmp_path, phase='leave:60'))
   await_mark(process)
-  process.send_signal(signal.SIGSTOP)  # so that it cannot be over before the second
   process.send_signal(signal.SIGTERM)
-  process.send_signal(signal.SIGCONT)
-  done = programs.finish(process)
-  assert done.returncode == 75
-  assert 'saved at step' in done.stderr
+  await_mark(process)  # in the save that the signal asked for
+  time.sleep(1.5)
+  done, seconds = interrupt(process)
+  assert done.returncode == 128 + signal.SIGTERM and seconds < 20
+  assert done.stderr.splitlines()[-1] == 'error: SIGTERM again; left without saving.'
 
 
 @pytest.mark.slow
