@@ -46,7 +46,8 @@ def finish(process: subprocess.Popen) -> subprocess.CompletedProcess:
 def run(*arguments: str, devices: int = 1, code: int | None = 0) -> subprocess.CompletedProcess:
   """Runs `python ARGUMENTS` to its end and checks its exit status (None: any)."""
   done = finish(start(*arguments, devices=devices))
-  assert code in (None, done.returncode), f'{done.args}: {done.returncode}\n{done.stdout}\n{done.stderr}'
+  ended = f'{done.args}: {done.returncode}\n{done.stdout}\n{done.stderr}'
+  assert code in (None, done.returncode), ended
   return done
 
 

@@ -12,7 +12,8 @@ from ml_collections import config_dict, config_flags
 
 from ecanet_jax.errors import MISTAKE, RESUME, Interrupted, UserError, closest
 
-# What absl and ml_collections raise while they read a config file and its overrides.
+# What absl and ml_collections raise while they read a config file and its overrides; a config file
+# is code and can raise anything.
 _MISTAKES = (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError)
 
 
@@ -27,8 +28,10 @@ def run_program(main: Callable[[], None], config: flags.FlagHolder) -> int:
   def parse(arguments: Sequence[str]) -> list[str]:
     try:
       rest = flags.FLAGS(arguments)
-      keys = list(config.value)  # raises what went wrong while the file was loaded
-    except _MISTAKES as error:
+      keys = list(_config(config.value))
+    except UserError:
+      raise
+    except Exception as error:
       raise UserError(_explain(error, arguments)) from error
     if len(rest) > 1 or not keys:
       raise UserError(f'unexpected argument {rest[1:]}; write --config.KEY=VALUE.')
@@ -67,10 +70,11 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> config_dict.ConfigD
   )
   try:
     values(arguments)
-    list(config.value)  # raises what went wrong while the file was loaded
-  except _MISTAKES as error:
+    return _config(config.value)
+  except UserError:
+    raise
+  except Exception as error:
     raise UserError(_explain(error, arguments)) from error
-  return config.value
 
 
 def start_log() -> None:
@@ -81,6 +85,15 @@ def start_log() -> None:
   log = logging.getLogger('ecanet_jax')
   log.handlers, log.propagate = [handler], False
   log.setLevel(logging.INFO)
+
+
+def _config(value) -> config_dict.ConfigDict:
+  """What a config file gave; the first look at it raises what went wrong while it was loaded."""
+  if value is not None:
+    list(value)
+  if not isinstance(value, config_dict.ConfigDict):
+    raise UserError(f'get_config() of the config file returned {value!r:.50}, not a ConfigDict.')
+  return value
 
 
 def _explain(error: Exception, arguments: Sequence[str]) -> str:
@@ -100,7 +113,8 @@ def _explain(error: Exception, arguments: Sequence[str]) -> str:
       near = f' Did you mean {same_end[0]!r}?' if same_end else closest(key, known)
       return f'unknown config key {key!r}.{near} configs/base.py has them all.'
   text = ' '.join(str(error.args[0] if error.args else error).split())
-  return text.removeprefix('flag --config=None: ')
+  text = text.removeprefix('flag --config=None: ')
+  return text if isinstance(error, _MISTAKES) and text else f'{type(error).__name__}: {text}'
 
 
 def _keys(config: Mapping, prefix: str = '') -> Iterator[str]:
