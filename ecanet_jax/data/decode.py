@@ -12,6 +12,7 @@ import functools
 from ecanet_jax.data import augment
 from ecanet_jax.data.engine import tensorflow
 from ecanet_jax.errors import lookup
+from ecanet_jax.ops.resize import resizer
 
 tf = tensorflow()
 
@@ -79,11 +80,26 @@ def is_jpeg(data):
 def resize(image, size: int, interpolation: str):
   """Resizes uint8 [h, w, 3] to uint8 [size, size, 3], antialiased, rounded and clipped.
 
+  By our own kernel where there is a C++ compiler, else by TensorFlow; see `plain_resize`.
+  """
+  lookup(_KERNELS, interpolation, 'interpolation (data.interpolation)')
+  kernel = resizer()
+  if kernel is None:
+    return plain_resize(image, size, interpolation)
+  image = tf.numpy_function(
+    lambda pixels: kernel(pixels, size, interpolation), [image], tf.uint8, stateful=False
+  )
+  return tf.ensure_shape(image, [size, size, 3])
+
+
+def plain_resize(image, size: int, interpolation: str):
+  """`resize` by TensorFlow alone.
+
   The values are those of tf.image.resize(..., antialias=True). Its columns are a loop over single
   pixels of three channels; here each direction works on whole rows, which takes two thirds of the
   time, transpositions included.
   """
-  kernel = lookup(_KERNELS, interpolation, 'interpolation (data.interpolation)')
+  kernel = _KERNELS[interpolation]
   height, width = tf.unstack(tf.shape(image)[:2])
   image = tf.reshape(_resize_rows(image, height, 3 * width, size, kernel), [size, width, 3])
   image = tf.transpose(image, [1, 0, 2])
