@@ -29,6 +29,13 @@ ITEMS = {
 }
 
 
+class Manager(ocp.CheckpointManager):
+  """Orbax's, which leaves JAX's preemption service alone: the supervisor counts for it."""
+
+  def reached_preemption(self, step: int) -> bool:
+    return False
+
+
 class Checkpoints:
   """The checkpoints of one training: asynchronous saves, the newest ones and the best kept."""
 
@@ -38,7 +45,7 @@ class Checkpoints:
       preservation_policy.BestN(get_metric_fn=_rank, n=1, keep_checkpoints_without_metrics=False),
     ])
     self.directory = pathlib.Path(workdir).absolute() / FOLDER
-    self._manager = ocp.CheckpointManager(
+    self._manager = Manager(
       self.directory,
       item_handlers={name: handler() for name, handler in ITEMS.items()},
       options=ocp.CheckpointManagerOptions(
@@ -59,8 +66,12 @@ class Checkpoints:
       state: copied before this returns, so the caller may donate it.
       meta: JSON: config and best evaluation.
       top1: of this step's evaluation, None where there was none.
+
+    A step that is there is replaced: it was saved before its evaluation.
     """
     self._manager.wait_until_finished()
+    if int(state.step) in self._manager.all_steps():
+      self._manager.delete(int(state.step))
     items = {
       'variables': ocp.args.StandardSave(state.variables),
       'optimizer': ocp.args.StandardSave(_optimizer_item(state)),

@@ -12,11 +12,13 @@ import numpy as np
 
 from ecanet_jax import data
 from ecanet_jax.data.augmentation import settings
-from ecanet_jax.errors import UserError, lookup
+from ecanet_jax.errors import Interrupted, UserError, lookup
 from ecanet_jax.models import create_from_config
 from ecanet_jax.models.convnet import REMAT
 from ecanet_jax.ops import batch_norm, convolution, depthwise
 from ecanet_jax.training import sharding
+from ecanet_jax.training.agreement import agree, configuration, contents
+from ecanet_jax.training.bounds import check_bounds
 from ecanet_jax.training.checkpoint import (
   Checkpoints,
   data_name,
@@ -35,8 +37,10 @@ from ecanet_jax.training.sizes import check_sizes, stretches
 from ecanet_jax.training.state import init_state
 from ecanet_jax.training.step import make_train_step
 from ecanet_jax.training.stream import step_stream
+from ecanet_jax.training.supervision import Supervisor
 from ecanet_jax.training.task import Classification
 
+AGAIN = 'the same command goes on from there.'
 DTYPE = {'float32': np.float32, 'bfloat16': jax.numpy.bfloat16}
 
 
@@ -68,11 +72,14 @@ class Trainer:
   def __init__(self, config, workdir: str | os.PathLike):
     self._began = time.monotonic()
     self.config, self.workdir = config, pathlib.Path(workdir)
+    check_bounds(config)
+    agree('configuration', lambda: configuration(config, workdir))
     self.mesh = sharding.make_mesh()
     sharding.check_batch('batch_size', config.batch_size, self.mesh)
     settings.check(config)
     sharding.check_parts(config, self.mesh)
     self.info = data.describe(config)
+    agree('data', lambda: contents(self.info))
     self.model = make_model(config, self.info.num_classes)
     self.task = Classification(config, class_weights(config, self.info.num_classes))
     self.steps_per_epoch = self.info.train.num_examples / config.batch_size
@@ -83,17 +90,13 @@ class Trainer:
     self.tx = make_optimizer(
       config, self.schedule, self.model.is_frozen, self.model.stages_behind
     )
-    for key in ('eval_epochs', 'save_epochs'):
-      if config[key] < 0:
-        raise UserError(f'{key}={config[key]} must be at least 0.')
-    if config.log_steps < 1:
-      raise UserError(f'log_steps={config.log_steps} must be at least 1.')
     if config.early_stop < 0 or (config.early_stop and not config.eval_epochs):
       raise UserError(
         f'early_stop={config.early_stop} must be at least 0 and needs evaluations on the way: '
         f'eval_epochs={config.eval_epochs} must be above 0.'
       )
     self.results = Results()
+    self.supervisor = Supervisor(config.watchdog_seconds)
 
   def run(self) -> dict[str, Any]:
     """Trains to the end and returns the last evaluation.
@@ -102,29 +105,41 @@ class Trainer:
       UserError: a checkpoint of another network, or one that cannot be read; weights to start from
         that do not fit, or images in a folder that cannot be read, before anything is written.
       NonFiniteError: the loss is not a number.
+      Interrupted: SIGTERM or SIGINT came; the training is saved as far as it is.
     """
-    data.check(self.config)
+    with self.supervisor:
+      return self._run()
+
+  def _run(self) -> dict[str, Any]:
+    call = self.supervisor.call
+    call('start', data.check, self.config)
     fresh = not is_checkpoint(self.workdir)
     loaded = initial_weights(self.config, self.model) if fresh and self.config.init.weights else {}
     self.workdir.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(self.workdir, self.config.keep_checkpoints)
     try:
-      state = self._start(checkpoints, loaded)
+      state, evaluates = call('start', self._start, checkpoints, loaded)
       step = int(state.step)
       early = self._early(step)
-      if step >= self.total_steps or early:
+      if (step >= self.total_steps or early) and not evaluates:
         self._announce(
           f'nothing to do: {self.workdir} is at step {step} of {self.total_steps}'
           + (f'; {early}' if early else '')
         )
       else:
-        self._train(state, step, checkpoints)
+        self._train(state, step, checkpoints, evaluates)
+    except jax.errors.JaxRuntimeError as error:
+      self.supervisor.end_if_lost(error)
+      raise
     finally:
       checkpoints.close()
     return self.results.last
 
   def _start(self, checkpoints: Checkpoints, loaded: dict[str, np.ndarray]):
-    """A fresh state, with the weights to start from, or the newest checkpoint's."""
+    """A fresh state, with the weights to start from, or the newest checkpoint's.
+
+    Also whether that was saved when it was to be evaluated, but was not.
+    """
     make = lambda loaded: init_state(
       self.model, self.tx, self.config, self.task.example(), loaded
     )
@@ -134,16 +149,16 @@ class Trainer:
       # Drawn on the host and run once: on a CPU, compiling it well is most of what it would take.
       quick = {'xla_backend_optimization_level': 0} if jax.default_backend() == 'cpu' else None
       start = jax.jit(make, out_shardings=everywhere, compiler_options=quick)
-      state = start(sharding.put_everywhere(loaded, self.mesh))
+      return start(sharding.put_everywhere(loaded, self.mesh)), False
     else:
       state, meta = checkpoints.restore(step, jax.eval_shape(make, {}), everywhere)
       self.results = Results.of(meta)
       for key, (old, new) in differences(meta['config'], plain(self.config)).items():
         log.warning('%s was %s in the checkpoint and is %s now', key, old, new)
       log.info('resumed at step %d of %d from %s', step, self.total_steps, self.workdir)
-    return state
+      return state, meta.get('evaluates', False)
 
-  def _train(self, state, step: int, checkpoints: Checkpoints) -> None:
+  def _train(self, state, step: int, checkpoints: Checkpoints, evaluates: bool) -> None:
     config = self.config
     log.info(
       '%s: %s parameters, %d devices, %d steps of %d images (%s), peak learning rate %g',
@@ -164,16 +179,35 @@ class Trainer:
     stream = step_stream(config, self.stretches, step, make_step)
     progress = Progress(step, self.total_steps, config.batch_size)
     pending: collections.deque = collections.deque()  # (step, its metrics, perhaps not computed)
-    first, early = step, ''
+    first, early, saves, top1, compiled = step, '', evaluates, None, None
+    supervisor = self.supervisor
     try:
-      while step < self.total_steps and not early:
+      while True:
+        supervisor.step = step
+        with progress.paused():
+          if evaluates:
+            variables = state.for_evaluation()
+            metrics = supervisor.call('evaluation', self._evaluate, eval_step, variables)
+            evaluates, top1 = False, metrics['top1']
+            self._record(metrics, step, writer, progress)
+            early = self._early(step)
+          if saves or early:
+            supervisor.enter('save')
+            checkpoints.save(state, self._meta(), top1)
+        if step >= self.total_steps or early:
+          break
         before = time.monotonic()
-        train_step, batch = next(stream)
+        train_step, batch = supervisor.call('data', next, stream)
         progress.waited(time.monotonic() - before)
         placed = sharding.put_batch(batch, self.mesh, config.accumulate)
+        form = train_step, {key: value.shape for key, value in placed.items()}
+        if form != compiled:  # by itself: the step takes the state away
+          supervisor.call('compile', compile_step, train_step, state, placed)
+          compiled = form
+        supervisor.enter('step')
         with jax.transfer_guard('disallow'):
           state, metrics = train_step(state, placed)
-        step += 1
+        step, top1 = step + 1, None
         pending.append((step, metrics))
         progress.advance()
         if step == first + 1:
@@ -183,19 +217,18 @@ class Trainer:
         if len(pending) > 2:  # Lets two steps run ahead of the host, not more.
           jax.block_until_ready(pending[-3])
         evaluates, saves = self._due('eval_epochs', step), self._due('save_epochs', step)
-        if step % config.log_steps == 0 or evaluates or saves:
+        leaves = supervisor.tick()
+        if step % config.log_steps == 0 or evaluates or saves or leaves:
           self._log(pending, step, writer, progress)
-        top1 = None
-        with progress.paused():
-          if evaluates:
-            top1 = self._evaluate(eval_step, state, step, writer, progress)
-            early = self._early(step)
-          if saves or early:
-            checkpoints.save(state, self._meta(), top1)
+        if leaves:
+          raise Interrupted
+    except Interrupted:
+      raise self._leave(state, step, checkpoints, evaluates, top1) from None
     finally:
-      stream.close()
+      supervisor.close(stream)
       progress.close()
       writer.close()
+    supervisor.enter('end')
     checkpoints.wait()
     self._finish(state, f', step {step}' + (f'; {early}' if early else ''))
 
@@ -219,18 +252,39 @@ class Trainer:
     speed = progress.report(step, epoch, metrics)
     writer.write(step, 'train', {**metrics, 'epoch': epoch, **speed})
 
-  def _evaluate(self, eval_step, state, step, writer, progress) -> float:
+  def _leave(
+    self, state, step: int, checkpoints: Checkpoints, evaluates: bool, top1: float | None
+  ) -> Interrupted:
+    """Saves what there is and returns what to raise.
+
+    Args:
+      state: after `step`.
+      step: last finished step.
+      checkpoints: where to.
+      evaluates: that the step's evaluation is left to the next start.
+      top1: of the step's evaluation, None where there was none.
+    """
+    self.supervisor.enter('save')
+    checkpoints.wait()
+    if step and checkpoints.latest() != step:
+      checkpoints.save(state, {**self._meta(), 'evaluates': evaluates}, top1)
+      checkpoints.wait()
+    what = f'saved at step {step} of {self.total_steps}' if step else 'there was nothing to save'
+    return Interrupted(f'{self.supervisor.requested}: {what}; {AGAIN}')
+
+  def _evaluate(self, eval_step, variables) -> dict[str, float]:
     batches, steps = data.eval_batches(
       self.config, host=jax.process_index(), num_hosts=jax.process_count()
     )
-    variables = place(self.model, state.for_evaluation(), self.config, self.mesh)
-    metrics = evaluate(
-      eval_step, variables, batches, steps, self.info.eval.num_examples, self.task, self.mesh,
+    return evaluate(
+      eval_step, place(self.model, variables, self.config, self.mesh),
+      self.supervisor.watched(batches), steps, self.info.eval.num_examples, self.task, self.mesh,
     )
+
+  def _record(self, metrics, step: int, writer, progress) -> None:
     writer.write(step, 'eval', metrics)
     self.results.add(step, metrics)
     progress.say(f'step {step}: {self._result()}')
-    return metrics['top1']
 
   def _finish(self, state, ending: str) -> None:
     """The last line, the picture and the export."""
@@ -273,6 +327,11 @@ class Trainer:
     interval = self.config[key] * self.steps_per_epoch
     whole = interval > 0 and int(step / interval) > int((step - 1) / interval)
     return whole or step == self.total_steps
+
+
+def compile_step(train_step, state, batch) -> None:
+  """Compiles what a call with these arguments runs, and leaves them alone."""
+  train_step.lower(state, batch).compile()
 
 
 def train_and_evaluate(config, workdir: str | os.PathLike) -> dict[str, Any]:

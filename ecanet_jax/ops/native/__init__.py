@@ -93,7 +93,7 @@ def ready(dtype: str) -> bool:
 
 def _place(defines: tuple[str, ...]) -> tuple[pathlib.Path, list[str]]:
   """The file of the compiled kernels for this source, compiler and CPU, and the compiler's call."""
-  command = [*_compiler(), *FLAGS, *defines, f'-I{jax.ffi.include_dir()}']
+  command = [*compiler(), *FLAGS, *defines, f'-I{jax.ffi.include_dir()}']
   sources = [path.read_text() for path in sorted(SOURCE.parent.glob('*.[ch]*'))]
   facts = [*sources, *command, jaxlib.__version__, platform.machine(), _cpu_flags()]
   digest = hashlib.sha256('\n'.join(facts).encode()).hexdigest()[:16]
@@ -120,7 +120,8 @@ def _library(defines: tuple[str, ...]) -> pathlib.Path:
   return library
 
 
-def _compiler() -> list[str]:
+def compiler() -> list[str]:
+  """The C++ compiler's call; RuntimeError if there is none."""
   if given := os.environ.get('CXX'):
     return shlex.split(given)
   for name in ('c++', 'g++', 'clang++'):
