@@ -9,7 +9,8 @@ WEIGHTS: a training's workdir, a timm folder, or 'hf-hub:timm/tf_efficientnet_b0
 neither birdsnap nor fgvc_aircraft: put the images into DATA/train/CLASS/ and DATA/test/CLASS/, of
 Aircraft the 100 variants, with trainval as train.
 
-EfficientNet (1905.11946, section 5.2) fine-tunes as Kornblith et al. (1805.08974, appendix A.5) do:
+EfficientNet (1905.11946, section 5.2) fine-tunes as Kornblith et al. (1805.08974) do
+(these numbers are not checked against their text):
 SGD with Nesterov momentum 0.9, batch 256, 20,000 steps, cosine decay to 0 without warm-up, the
 decay of BatchNorm's statistics max(1 - 10 / steps per epoch, 0.9), inception crops and mirroring,
 at test time the centre crop 0.875. Learning rate and weight decay are searched there for each data

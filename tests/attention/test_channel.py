@@ -218,8 +218,8 @@ def deviation(kind, options=(), channels=512, **facts):
 
 
 @pytest.mark.parametrize(('kind', 'options', 'expected'), [
-  ('eca', {'k': (201,)}, {'kernel': 201**-0.5}),
-  ('eca_ns', {'k': (5,)}, {'kernel': 5**-0.5}),
+  ('eca', {'k': (201,)}, {'kernel': (3 * 201) ** -0.5}),  # PyTorch's Conv1d, as released
+  ('eca_ns', {'k': (5,)}, {'kernel': 15**-0.5}),
   ('se', {}, {  # He et al. 2015 over the outputs, as for every convolution
     'reduce/kernel': (2 / 32) ** 0.5, 'reduce/bias': 0,
     'expand/kernel': (2 / 512) ** 0.5, 'expand/bias': 0,

@@ -104,6 +104,7 @@ def largest_difference(workdir, reference):
   return max(abs(ours[step] - theirs[step]) / theirs[step] for step in theirs)
 
 
+@pytest.mark.slow
 def test_eight_devices_give_the_same_curve(uninterrupted, run, tmp_path):
   run(*train(tmp_path, '--config.epochs=2'), devices=8)
   assert largest_difference(tmp_path, uninterrupted[0]) < 1e-5
