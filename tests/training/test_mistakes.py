@@ -4,7 +4,8 @@ import pytest
 
 from configs import smoke
 from ecanet_jax.errors import UserError
-from ecanet_jax.training.trainer import NonFiniteError, Trainer
+from ecanet_jax.training.guard import NonFiniteError
+from ecanet_jax.training.trainer import Trainer
 
 
 def train(workdir, *more):
@@ -15,7 +16,8 @@ def test_a_loss_that_is_not_finite_stops(tmp_path):
   config = small()
   config.schedule.lr = 1e30
   config.schedule.warmup_epochs = 0.0
-  with pytest.raises(NonFiniteError, match=r'^step \d+: loss .* is not finite; stopped') as error:
+  said = r'^step 12: loss .* is not finite, the 11th in a row; stopped'
+  with pytest.raises(NonFiniteError, match=said) as error:
     Trainer(config, tmp_path).run()
   assert '\n' not in str(error.value)
   assert not list((tmp_path / 'checkpoints').glob('[0-9]*'))  # nothing bad was saved

@@ -1,0 +1,96 @@
+"""A config against the one of the checkpoint that a training goes on from."""
+
+import dataclasses
+import json
+from typing import Any
+
+from ecanet_jax.errors import UserError
+from ecanet_jax.models import create_from_config
+from ecanet_jax.training import manifest
+from ecanet_jax.training.initial import FREE
+from ecanet_jax.training.progress import log
+
+# Keys that change when something happens or how it is computed, but no result.
+HARMLESS = (
+  'ops.', 'data.data_dir', 'data.decode_threads', 'data.resident', 'log_steps', 'eval_epochs',
+  'save_epochs', 'keep_checkpoints', 'tensorboard', 'export', 'bad_steps', 'init.',
+)
+WIDTH = 34  # characters of a column
+
+
+def plain(config) -> dict[str, Any]:
+  """A config as nested dicts, with lists for tuples, as JSON gives it back."""
+  return json.loads(config.to_json())
+
+
+def config_hash(config: dict[str, Any]) -> str:
+  """Twelve hexadecimal digits that name a plain config."""
+  return manifest.digest(config)[:12]
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = '') -> dict[str, tuple]:
+  """Dotted keys whose values differ, with both values."""
+  changed = {}
+  for key in {**old, **new}:
+    before, after = old.get(key), new.get(key)
+    if isinstance(before, dict) and isinstance(after, dict):
+      changed.update(differences(before, after, f'{prefix}{key}.'))
+    elif before != after:
+      changed[prefix + key] = (before, after)
+  return changed
+
+
+def compare(old: dict[str, Any], new: dict[str, Any]) -> None:
+  """Writes what changed since the checkpoint to the log, two columns, in one warning."""
+  if not (changed := differences(old, new)):
+    return
+  rows = [('', f'checkpoint {config_hash(old)}', f'now {config_hash(new)}')]
+  rows += [(key, _text(before), _text(after)) for key, (before, after) in sorted(changed.items())]
+  width = max(len(key) for key, _, _ in rows)
+  lines = [f'  {key:<{width}}  {before:<{WIDTH}} | {after}' for key, before, after in rows]
+  others = [key for key in sorted(changed) if not key.startswith(HARMLESS)]
+  ending = (
+    'the result is not that of one training with either config' if others
+    else 'none of these keys changes the result'
+  )
+  log.warning('the config is not the checkpoint\'s:\n%s\n%s', '\n'.join(lines), ending)
+
+
+def check(where, old: dict[str, Any], new: dict[str, Any], model) -> None:
+  """Refuses to go on with another network or optimizer whose arrays happen to be the same.
+
+  Args:
+    where: the checkpoint, for the message.
+    old: its config.
+    new: the config now.
+    model: the network now.
+
+  Raises:
+    UserError: with each value of the checkpoint and now.
+  """
+  changed = {}
+  if differences(old['model'], new['model']):
+    theirs = _network(old['model'])
+    fields = [field.name for field in dataclasses.fields(model) if field.name not in FREE]
+    pairs = {name: (getattr(theirs, name, None), getattr(model, name)) for name in fields}
+    changed = {f'model.{key}': two for key, two in pairs.items() if theirs and two[0] != two[1]}
+  names = old['optimizer']['name'], new['optimizer']['name']
+  if names[0] != names[1]:
+    changed['optimizer.name'] = names
+  if changed:
+    listed = '; '.join(f'{key} {_text(a)} | {_text(b)}' for key, (a, b) in changed.items())
+    raise UserError(
+      f'{where} cannot be gone on from with this config (checkpoint | now): {listed}. Train with '
+      'its config, or give another --workdir, and --config.init.weights to start from its weights.'
+    )
+
+
+def _network(section: dict[str, Any]):
+  try:
+    return create_from_config(section)
+  except UserError:  # of another version of this program: the arrays alone can tell
+    return None
+
+
+def _text(value) -> str:
+  return 'not set' if value is None else str(value)
