@@ -6,6 +6,7 @@ out steps so far, as JSON); and our manifest.
 """
 
 import contextlib
+import math
 import os
 import pathlib
 import tempfile
@@ -19,8 +20,10 @@ import orbax.checkpoint as ocp
 from ecanet_jax.errors import UserError
 from ecanet_jax.training import manifest
 from ecanet_jax.training.steps import FOLDER, fault_of, newest_sound, steps_in
+from ecanet_jax.weights.archive import RATIO
 
 Tree = dict[str, Any]
+SMALL = 2**28  # bytes that an item may have however well they are compressed
 ITEMS = {
   'variables': ocp.StandardCheckpointHandler,
   'ema': ocp.StandardCheckpointHandler,
@@ -66,6 +69,7 @@ def load_evaluated(
   with _reader(directory, step) as (manager, step, where), readable(where):
     saved = manager.item_metadata(step)
     item = 'ema' if ema and saved.get('ema') else 'variables'
+    _check_sizes(where, item, saved[item])
     host = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), _plain(saved[item]))
     restored = manager.restore(
       step, args=ocp.args.Composite(
@@ -145,6 +149,18 @@ def _reader(directory: str | os.PathLike, asked: int | str):
         f'{root / str(step)} is damaged: {fault}. --checkpoint=last takes the newest sound one.'
       )
     yield manager, step, root / str(step)
+
+
+def _check_sizes(where: pathlib.Path, item: str, saved) -> None:
+  """Refuses an item that says it has far more, or other, values than its files can have."""
+  flat, _ = jax.tree_util.tree_flatten_with_path(_plain(saved))
+  names = [str(getattr(key, 'key', key)) for path, _ in flat for key in path]
+  if odd := [name for name in names if '/' in name or name in ('.', '..')]:
+    raise UserError(f'{where}: {odd[0]!r} is no name of an array of {item}.')
+  size = sum(path.stat().st_size for path in (where / item).rglob('*') if path.is_file())
+  declared = sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for _, leaf in flat)
+  if declared > RATIO * size + SMALL:
+    raise UserError(f'{where}: {item} has {size:,} bytes and says that it holds {declared:,}.')
 
 
 def rank(metrics) -> float:

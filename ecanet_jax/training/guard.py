@@ -83,7 +83,7 @@ class Guard:
       if self.row > self.limit:
         raise NonFiniteError(
           f'step {step}: loss {values["loss"]}, gradient norm {values["grad_norm"]} is not finite, '
-          f'the {self.row}th in a row; stopped'
+          f'{self.row} steps in a row; stopped'
         )
     return self.total - before
 
