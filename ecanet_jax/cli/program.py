@@ -1,5 +1,6 @@
 """How train.py and eval.py start and end: a user's mistake is one line and exit status 2."""
 
+import errno
 import logging
 import pathlib
 import sys
@@ -11,6 +12,8 @@ from ml_collections import config_dict, config_flags
 
 from ecanet_jax.errors import UserError, closest
 
+# A disk that is full or may not be used: nothing that a traceback could tell.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 # What absl and ml_collections raise while they read a config file and its overrides.
 _MISTAKES = (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError)
 
@@ -38,6 +41,10 @@ def run_program(main: Callable[[], None], config: flags.FlagHolder) -> int:
     app.run(lambda _: main(), flags_parser=parse)
   except UserError as error:
     return _fail(error)
+  except OSError as error:
+    if error.errno not in _DISK:
+      raise
+    return _fail(f'{error.filename or "a file"} cannot be written or read: {error.strerror}.')
   except KeyboardInterrupt:
     return _fail('interrupted; the same command goes on from the last checkpoint.', 130)
   except SystemExit as end:

@@ -152,6 +152,6 @@ def _plain(value):
     return {key: _plain(item) for key, item in value.items()}
   if isinstance(value, (list, tuple)):
     return [_plain(item) for item in value]
-  if isinstance(value, (float, np.floating)):
-    return float(value) if np.isfinite(value) else str(value)
-  return value
+  if isinstance(value, (np.ndarray, np.generic)):
+    value = value.item()
+  return str(value) if isinstance(value, float) and not np.isfinite(value) else value

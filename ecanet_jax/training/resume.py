@@ -1,13 +1,12 @@
 """A config against the one of the checkpoint that a training goes on from."""
 
-import dataclasses
 import json
 from typing import Any
 
 from ecanet_jax.errors import UserError
 from ecanet_jax.models import create_from_config
 from ecanet_jax.training import manifest
-from ecanet_jax.training.initial import FREE
+from ecanet_jax.training.initial import other_fields
 from ecanet_jax.training.progress import log
 
 # Keys that change when something happens or how it is computed, but no result.
@@ -71,9 +70,8 @@ def check(where, old: dict[str, Any], new: dict[str, Any], model) -> None:
   changed = {}
   if differences(old['model'], new['model']):
     theirs = _network(old['model'])
-    fields = [field.name for field in dataclasses.fields(model) if field.name not in FREE]
-    pairs = {name: (getattr(theirs, name, None), getattr(model, name)) for name in fields}
-    changed = {f'model.{key}': two for key, two in pairs.items() if theirs and two[0] != two[1]}
+    other = other_fields(theirs, model) if theirs else {}
+    changed = {f'model.{key}': pair for key, pair in other.items()}
   names = old['optimizer']['name'], new['optimizer']['name']
   if names[0] != names[1]:
     changed['optimizer.name'] = names

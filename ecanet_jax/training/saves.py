@@ -36,6 +36,7 @@ class Checkpoints:
     self._workdir, self._keep = pathlib.Path(workdir).absolute(), keep
     self.directory = self._workdir / steps.FOLDER
     self._step, self._bytes = 0, 0  # of the save that was started last
+    self._pending = False  # it was started, and nobody has waited for it
     self._failures = 0  # in a row
     steps.prepare(self._workdir)
     self._manager = self._open()
@@ -92,21 +93,23 @@ class Checkpoints:
         self._step, args=ocp.args.Composite(**items),
         metrics={} if top1 is None else {'top1': top1},
       )
+      self._pending = True
     except Exception as error:  # Orbax and tensorstore raise many kinds for a full disk.
       self._failed(error)
 
   def _settle(self) -> bool:
-    """Waits for the save that was started; whether it is on disk."""
+    """Waits for the save that was started, if one was; whether the last one is on disk."""
     try:
       self._manager.wait_until_finished()
     except Exception as error:
       self._failed(error)
       return False
-    self._failures = 0
-    return True
+    self._failures = 0 if self._pending else self._failures
+    self._pending = False
+    return not self._failures
 
   def _failed(self, error: Exception) -> None:
-    self._failures += 1
+    self._failures, self._pending = self._failures + 1, False
     # Orbax has forgotten the steps that it was to remove after this one: it shall look again.
     with contextlib.suppress(Exception):
       self._manager.close()
@@ -178,7 +181,7 @@ class Checkpoints:
     Raises:
       SaveError: the last save failed.
     """
-    if not self._settle() or self._failures:
+    if not self._settle():
       raise SaveError(
         f'step {self._step} is not saved, see above; the newest in {self.directory} is '
         f'{self.latest()}. The same command goes on from there.'

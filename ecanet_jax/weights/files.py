@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -75,6 +76,7 @@ WRITTEN = ' or '.join(FORMATS)
 UNREADABLE = (
   safetensors.SafetensorError, zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError,
   KeyError, AttributeError, MemoryError, NotImplementedError, RuntimeError, SyntaxError, TypeError,
+  tokenize.TokenError,
 )
 
 

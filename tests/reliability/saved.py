@@ -1,5 +1,7 @@
 """A small training state with its checkpoints, for what happens to them."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,7 @@ MESH = sharding.make_mesh(1)
 QUICK = {'xla_backend_optimization_level': 0}
 
 
+@functools.cache
 def fresh_state(seed=0):
   """A state of the smallest network on one device: with EMA and an optimizer's moments."""
   config = smoke.get_config()

@@ -15,6 +15,7 @@ from ecanet_jax.errors import UserError
 from ecanet_jax.models import create_from_config
 from ecanet_jax.training import sharding, trainer
 from ecanet_jax.training.guard import Guard, NonFiniteError
+from ecanet_jax.training.metrics import read_metrics
 from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.schedule import make_schedule
 from ecanet_jax.training.state import init_state
@@ -37,9 +38,9 @@ class Poisoned(Classification):
   def loss(self, outputs, batch):
     by = batch['spoiled'][0]
     loss = super().loss(jnp.where(by[3] > 0, 0 * outputs, outputs), batch)
-    # 0, with a gradient of 0 * infinity.
-    spoils = jnp.sqrt(0 * outputs.sum()) * 0
-    return jnp.where(by[1] > 0, jnp.inf, loss) + jnp.where(by[2] > 0, spoils, 0.0)
+    # 0, with a gradient of 0 * infinity if it is spoiled.
+    nothing = 0 * jnp.sqrt(jnp.where(by[2] > 0, 0 * outputs.sum(), 1.0))
+    return jnp.where(by[1] > 0, jnp.inf, loss) + nothing
 
 
 @pytest.fixture(scope='module')
@@ -140,8 +141,7 @@ def test_a_training_with_a_bad_batch(tmp_path, monkeypatch):
 
   monkeypatch.setattr(trainer, 'Classification', Bad)
   trainer.Trainer(config, tmp_path / 'whole').run()
-  lines = [json.loads(line) for line in (tmp_path / 'whole/metrics.jsonl').open()]
-  by_step = {line['step']: line for line in lines if 'train/lr' in line}
+  by_step = {line['step']: line for line in read_metrics(tmp_path / 'whole') if 'train/lr' in line}
   assert by_step[7]['train/left_out'] == 1 and 'train/loss' not in by_step[7]
   assert 'train/left_out' not in by_step[8] and sorted(by_step) == list(range(1, 17))
 

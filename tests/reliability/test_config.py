@@ -45,7 +45,7 @@ def check(**changes):
 
 @pytest.mark.parametrize(('key', 'value', 'said'), [
   ('model.activation', 'relu', 'model.activation swish | relu'),
-  ('model.bn_eps', 0.1, 'model.bn_eps None | 0.1'),
+  ('model.bn_eps', 0.1, 'model.bn_eps not set | 0.1'),
   ('optimizer.name', 'rmsprop_tf', 'optimizer.name sgd | rmsprop_tf'),
 ])
 def test_refused(key, value, said):

@@ -72,7 +72,7 @@ def test_small_disk(small_disk):
 
 LIMITED = (
   'import resource, runpy, sys; '
-  'resource.setrlimit(resource.RLIMIT_FSIZE, (8000, resource.RLIM_INFINITY)); '
+  'resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)), resource.RLIM_INFINITY)); '
   "sys.argv[0] = 'train.py'; runpy.run_path('train.py', run_name='__main__')"
 )
 
@@ -85,10 +85,13 @@ def test_a_training(run, tmp_path):
     '--config.save_epochs=0.5', '--config.log_steps=8', '--config.schedule.warmup_epochs=0',
   )
   run('train.py', *flags, '--config.epochs=0.5')
-  more = run('-c', LIMITED, *flags, '--config.epochs=4', code=2)
+  more = run('-c', LIMITED, '8000', *flags, '--config.epochs=4', code=2)
   last = more.stderr.splitlines()[-1]
   assert last.startswith('error: 3 saves in a row failed: step ') and 'Traceback' not in more.stderr
   assert last.endswith('The newest step there is 8.')
   assert [path.name for path in (tmp_path / 'checkpoints').iterdir()] == ['8']
   done = run('train.py', *flags, '--config.epochs=4')
   assert 'resumed at step 8 of 64' in done.stderr and ', step 64' in done.stdout
+  begun = run('-c', LIMITED, '100', *flags, f'--workdir={tmp_path / "new"}', code=2)
+  assert begun.stderr.splitlines()[-1].endswith('cannot be written or read: File too large.')
+  assert 'Traceback' not in begun.stderr
