@@ -14,7 +14,8 @@ def get_config() -> config_dict.ConfigDict:
   config = config_dict.ConfigDict()
 
   config.seed = 0  # parameters, order of the images, augmentation, dropout
-  config.epochs = 350.0  # passes over the training split
+  config.epochs = 350.0  # passes over the training split; 0 = config.steps says how long
+  config.steps = placeholder(int)  # updates, in place of epochs
   config.batch_size = 1024  # images per step over all devices of all hosts
   config.accumulate = 1  # a step's batch in so many parts in turn: less memory; divides bn_groups
 
@@ -68,6 +69,7 @@ def get_config() -> config_dict.ConfigDict:
   config.model.reduce_first = placeholder(int)  # SENet-154: divides the first 1x1's channels
   config.model.stride_1x1 = placeholder(bool)  # ResNet: stride in the first 1x1 (original), or 3x3
   config.model.last_stride = placeholder(int)  # ResNet: of the last stage
+  config.model.zero_init_last = placeholder(bool)  # ResNet: a branch's last scale starts at 0
   config.model.batch_norm = placeholder(bool)  # VGG
   config.model.mlp = placeholder(int)  # VGG: width of the hidden layers; 0 = none
   config.model.repeats = placeholder(tuple)  # Inception-ResNet-v2: residual blocks of each stage
@@ -101,31 +103,70 @@ def get_config() -> config_dict.ConfigDict:
   config.data.shuffle_buffer = 16384  # encoded images per host; TFRecord sources only
   config.data.decode_threads = 0  # parallel decodes per host; 0 = tf.data chooses
 
+  # What happens to a training image at random after crop and flip. Images that are not decoded
+  # (source memory, data.resident) can have erasing only.
+  config.augment = config_dict.ConfigDict()
+  config.augment.policy = 'none'  # none | autoaugment | autoaugment_cifar | randaugment_tf |
+  # randaugment (timm's) | trivialaugment; see ecanet_jax/data/augmentation/policies.py
+  config.augment.layers = 2  # RandAugments: operations one after the other
+  config.augment.magnitude = 9.0  # RandAugments: timm's to 10, TensorFlow's to 30
+  config.augment.magnitude_std = 0.0  # randaugment: of the magnitude; inf = uniform from 0
+  config.augment.probability = 0.5  # randaugment: that an operation is applied
+  config.augment.increasing = True  # randaugment: more magnitude is always stronger (timm's inc1)
+  config.augment.interpolation = placeholder(str)  # of the policy: nearest | bilinear | bicubic
+  config.augment.fill = placeholder(tuple)  # of the policy: RGB of what lies outside, 0 to 255
+  config.augment.color_jitter = (0.0, 0.0, 0.0, 0.0)  # brightness, contrast, saturation, hue: +-
+  config.augment.lighting = 0.0  # standard deviation of AlexNet's colour noise; it had 0.1
+  config.augment.rotation = 0.0  # degrees to either side; SENet had 10
+  config.augment.erasing = 0.0  # probability that a rectangle is erased
+  config.augment.erasing_mode = 'const'  # const (data.mean) | rand (a colour) | pixel (noise)
+  config.augment.erasing_area = (0.02, 1 / 3)  # of the image's area
+  config.augment.erasing_aspect = (0.3, 1 / 0.3)  # height / width
+
+  # Two images in one: each batch (with accumulate each part) is mixed with itself in reverse order.
+  config.mix = config_dict.ConfigDict()
+  config.mix.mixup_alpha = 0.0  # of the Beta distribution of the first image's share; 0 = off
+  config.mix.cutmix_alpha = 0.0  # the same of the area, with a rectangle of the second; 0 = off
+  config.mix.prob = 1.0  # that a batch is mixed
+  config.mix.switch_prob = 0.5  # with both: that it is cutmix
+
   # What happens each step.
   config.loss = config_dict.ConfigDict()
+  config.loss.name = 'softmax'  # softmax | bce (every class a yes or no; mean over the classes)
   config.loss.label_smoothing = 0.1
+  config.loss.target_threshold = 0.0  # bce: a target is 1 above it and else 0; 0 = as it is
   config.loss.class_weights = ()  # one factor per class; () = 1
   config.loss.balanced = False  # factors from the training split: images / (classes * of the class)
 
   config.optimizer = config_dict.ConfigDict()
-  config.optimizer.name = 'rmsprop_tf'  # rmsprop_tf | sgd
-  config.optimizer.momentum = 0.9
-  config.optimizer.nesterov = False  # sgd
+  config.optimizer.name = 'rmsprop_tf'  # rmsprop_tf | sgd | adamw | lamb | lars
+  config.optimizer.momentum = 0.9  # rmsprop_tf, sgd, lars
+  config.optimizer.nesterov = False  # sgd, lars
   config.optimizer.decay = 0.9  # rmsprop_tf: of the mean square, which starts at 1
-  config.optimizer.eps = 1e-3  # rmsprop_tf: inside the square root
-  config.optimizer.weight_decay = 1e-5  # L2: added to the gradient
-  config.optimizer.decay_biases = True  # L2 on biases too (TF EfficientNet); never on BatchNorm
+  config.optimizer.b1 = 0.9  # adamw, lamb: of the mean gradient
+  config.optimizer.b2 = 0.999  # adamw, lamb: of the mean square
+  config.optimizer.eps = placeholder(float)  # rmsprop_tf 1e-3 in the root, adamw 1e-8, lamb 1e-6
+  config.optimizer.trust = 0.001  # lars: rate of a layer = trust * its norm / its gradient's
+  config.optimizer.weight_decay = 1e-5  # rmsprop_tf, sgd: L2, added to the gradient
+  config.optimizer.decoupled = False  # of those: off the parameter instead, times learning rate
+  config.optimizer.decay_biases = True  # biases decay too (TF EfficientNet, PyTorch's SGD)
+  config.optimizer.decay_batch_norm = False  # BatchNorm's scale and bias decay too (PyTorch's SGD)
   config.optimizer.clip_norm = 0.0  # of the whole gradient; 0 = off
+  config.optimizer.agc = 0.0  # or of each unit, relative to its weights (NFNet: 0.01); 0 = off
+  config.optimizer.layer_decay = 1.0  # transfer: rate of a stage / rate of the one behind it
 
   config.schedule = config_dict.ConfigDict()
   config.schedule.name = 'exponential'  # exponential | cosine | step | constant
   config.schedule.lr = 0.016  # per 256 images; the peak is lr * batch_size / 256
-  config.schedule.warmup_epochs = 5.0  # linear from 0
+  config.schedule.warmup_epochs = 5.0  # linear from warmup_from
+  config.schedule.warmup_from = 0.0  # learning rate of the first step, whatever the batch size
   config.schedule.decay_rate = 0.97  # exponential, step: factor of each decay
   config.schedule.decay_epochs = 2.4  # exponential: epochs from one decay to the next, from step 0
   config.schedule.staircase = True  # exponential: in steps, or smoothly
   config.schedule.milestones = (30.0, 60.0, 90.0)  # step: epochs at which it decays
   config.schedule.final_fraction = 0.0  # cosine: last learning rate / peak
+  config.schedule.from_warmup = True  # cosine: begins with the end of the warm-up, or with step 0
+  config.schedule.per_epoch = False  # changes between two epochs alone, as in timm's programs
 
   config.ema = config_dict.ConfigDict()
   config.ema.decay = 0.9999  # of parameters and BatchNorm statistics; 0 = off

@@ -13,9 +13,9 @@ class UserError(ValueError):
   """A mistake in what the user asked for; programs print its text and exit with status 2."""
 
 
-def closest(name: str, known) -> str:
+def closest(name: str, known, cutoff: float = 0.5) -> str:
   """Returns ' Did you mean NAME?' for the nearest of the known names, or '' when none is near."""
-  matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+  matches = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
   return f' Did you mean {matches[0]!r}?' if matches else ''
 
 

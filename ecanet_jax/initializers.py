@@ -39,6 +39,15 @@ def fan_out_normal(generator, shape):
 
 
 @_drawn_on_host
+def depthwise_normal(generator, shape):
+  """PyTorch's kaiming_normal_(mode='fan_out') of a depthwise `[kh, kw, C]`: 2 / (kh * kw * C).
+
+  It counts the channels of all groups, which TensorFlow's rule does not.
+  """
+  return generator.standard_normal(shape) * (2.0 / math.prod(shape)) ** 0.5
+
+
+@_drawn_on_host
 def dense_uniform(generator, shape):
   """TF EfficientNet's classifier initialiser: uniform in +-1 / sqrt(out), out at least 1000.
 
@@ -55,12 +64,22 @@ def dense_normal(generator, shape):
 
 
 @_drawn_on_host
-def dense_fan_in_uniform(generator, shape):
-  """PyTorch's own linear layer, and so ResNet's classifier: uniform in +-1 / sqrt(in)."""
+def fan_in_uniform(generator, shape):
+  """PyTorch's own linear and 1-D convolution layers: uniform in +-1 / sqrt(fan in).
+
+  ResNet's classifier `[in, out]`, ECA's kernel `[k]`, and one of ECA-NS per channel `[k, C]`.
+  """
   return generator.uniform(-1, 1, shape) * shape[0] ** -0.5
+
+
+def bias_uniform(fan_in: int):
+  """PyTorch's own bias of a layer with so many inputs: uniform in +-1 / sqrt(fan in)."""
+  return _drawn_on_host(
+    lambda generator, shape: generator.uniform(-1, 1, shape) * fan_in**-0.5
+  )
 
 
 @_drawn_on_host
 def fan_in_normal(generator, shape):
-  """Normal with variance 1 / k for a 1-D kernel `[k]` or one per channel, `[k, C]`."""
+  """Normal with variance 1 / the first axis."""
   return generator.standard_normal(shape) * shape[0] ** -0.5

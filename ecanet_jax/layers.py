@@ -114,11 +114,12 @@ class DepthwiseConv(Biased):
   use_bias: bool = False
   implementation: str = 'auto'
   dtype: jnp.dtype = jnp.float32
+  kernel_init: Callable = fan_out_normal
 
   @nn.compact
   def __call__(self, x, activation: str = ''):
     k = self.kernel_size
-    kernel = self.param('kernel', fan_out_normal, (k, k, x.shape[-1]))
+    kernel = self.param('kernel', self.kernel_init, (k, k, x.shape[-1]))
     return depthwise_conv(
       x.astype(self.dtype), kernel.astype(self.dtype), self.stride,
       explicit_padding(self.padding, x.shape[1:3], k, self.stride), self.implementation,
@@ -139,6 +140,7 @@ class BatchNorm(nn.Module):
   frozen: bool = False  # running statistics in training too
   implementation: str = 'auto'
   dtype: jnp.dtype = jnp.float32
+  zero_init: bool = False  # the scale starts at 0, not 1
 
   @nn.compact
   def __call__(self, x, train: bool, activation: str = ''):
@@ -150,7 +152,8 @@ class BatchNorm(nn.Module):
       activation: one of `ops.batch_norm.ACTIVATIONS`, applied to the result.
     """
     channels = x.shape[-1]
-    scale = self.param('scale', nn.initializers.ones, (channels,))
+    first = nn.initializers.zeros if self.zero_init else nn.initializers.ones
+    scale = self.param('scale', first, (channels,))
     bias = self.param('bias', nn.initializers.zeros, (channels,))
     mean = self.variable('batch_stats', 'mean', jnp.zeros, (channels,), jnp.float32)
     var = self.variable('batch_stats', 'var', jnp.ones, (channels,), jnp.float32)
@@ -215,6 +218,7 @@ class Layers:
     batch_norm: implementation of BatchNorm in training, see `ops.batch_norm`.
     dtype: what the layers compute in.
     folded: convolutions hold the BatchNorm behind them, see `models.fold`; not for training.
+    depthwise_init: what the kernels of depthwise convolutions are at the start.
   """
 
   preset: Preset
@@ -226,6 +230,7 @@ class Layers:
   batch_norm: str = 'auto'
   dtype: jnp.dtype = jnp.float32
   folded: bool = False
+  depthwise_init: Callable = fan_out_normal
 
   def conv(
     self, x, name: str, features: int, kernel: int | tuple[int, int] = 1, stride: int = 1,
@@ -241,16 +246,20 @@ class Layers:
     if kernel == 1 and groups == 1:
       conv = PointwiseConv(features, stride, implementation=self.convolution, **common)
     elif groups == channels == features:
-      conv = DepthwiseConv(kernel, stride, padding, implementation=self.depthwise, **common)
+      conv = DepthwiseConv(
+        kernel, stride, padding, implementation=self.depthwise, kernel_init=self.depthwise_init,
+        **common,
+      )
     else:
       conv = Conv(
         features, kernel, stride, padding, groups, implementation=self.convolution, **common
       )
     return checkpoint_name(conv(x, activation), CONV)
 
-  def norm(self, x, name: str, train: bool, activation: str = ''):
+  def norm(self, x, name: str, train: bool, activation: str = '', zero_init: bool = False):
     module = BatchNorm(
-      self.preset, self.bn_groups, self.frozen_bn, self.batch_norm, self.dtype, name=name
+      self.preset, self.bn_groups, self.frozen_bn, self.batch_norm, self.dtype, zero_init,
+      name=name,
     )
     return module(x, train, activation)
 
@@ -258,10 +267,11 @@ class Layers:
     return Activation(self.activation)(x, done)
 
   def conv_bn(self, x, name: str, train: bool, features: int, kernel=1, stride=1, *, act=True,
-              **options):
+              zero_init=False, **options):
     """Convolution `name`, BatchNorm `name`_bn, and the activation unless `act` is False.
 
-    A folded network has no `name`_bn: it is in the convolution's kernel and bias.
+    With `zero_init` its result is 0 at the start. A folded network has no `name`_bn: it is in the
+    convolution's kernel and bias.
 
     Raises:
       UserError: training of a folded network.
@@ -274,7 +284,7 @@ class Layers:
       x = self.conv(x, name, features, kernel, stride, **options)
     else:
       x = self.conv(x, name, features, kernel, stride, **options)
-      x = self.norm(x, f'{name}_bn', train, fused)
+      x = self.norm(x, f'{name}_bn', train, fused, zero_init)
     return self.act(x, done=bool(fused)) if act else x
 
   def depthwise_bn(self, x, name: str, train: bool, kernel: int, stride: int = 1):

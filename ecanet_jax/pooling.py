@@ -58,4 +58,4 @@ class GlobalPool(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    return x.astype(jnp.float32).mean((1, 2))
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32)).mean((1, 2))

@@ -44,7 +44,7 @@ def smoothed(values: np.ndarray, window: int) -> np.ndarray:
 def draw_top1(
   curves: Mapping[str, Sequence[Curve]], axis: str, path: str | os.PathLike, smooth: int
 ) -> None:
-  """Draws a PNG: the whole training, and its last third larger.
+  """Draws a PNG: the whole training, and its end larger.
 
   A line is the mean over the seeds, its band the standard deviation (n - 1) on either side.
 
@@ -54,41 +54,28 @@ def draw_top1(
     path: of the PNG.
     smooth: evaluations of which a point is the mean, odd.
   """
-  figure = Figure(figsize=(11, 5), layout='constrained')
+  figure = Figure(figsize=(11, 5.5), layout='constrained')
   FigureCanvasAgg(figure)
-  whole, end = figure.subplots(1, 2)
+  panels = whole, end = figure.subplots(1, 2)
   longest = max(curve.seconds[-1] for group in curves.values() for curve in group)
   scale, unit = next((u for u in _UNITS if longest >= _ENOUGH * u[0]), _UNITS[-1])
-  last_x, low, high = 0.0, 1.0, 0.0
+  lines, drawn = [], []
   for name, group in curves.items():
     x = np.mean([getattr(curve, axis) for curve in group], axis=0)
     x = x / scale if axis == 'seconds' else x
-    seeds = np.array([curve.top1 for curve in group])
-    values = smoothed(seeds, smooth)
-    mean = values.mean(0)
-    deviation = values.std(0, ddof=1) if len(group) > 1 else np.zeros_like(mean)
-    label = f'{name}: {100 * seeds[:, -1].mean():.2f}'
-    if len(group) > 1:
-      label += f' ± {100 * seeds[:, -1].std(ddof=1):.2f}'
-    for axes in (whole, end):
-      (line,) = axes.plot(
-        x, 100 * mean, label=f'{label} % (n = {len(group)})', marker='.' if len(x) < 60 else None,
-      )
-      axes.fill_between(
-        x, 100 * (mean - deviation), 100 * np.minimum(mean + deviation, 1.0),
-        color=line.get_color(), alpha=0.15, linewidth=0,
-      )
-    last = x >= 2 / 3 * x[-1]
-    last_x = max(last_x, x[-1])
-    low, high = min(low, (mean - deviation)[last].min()), max(high, (mean + deviation)[last].max())
-  margin = max(0.08 * (min(high, 1.0) - low), 1e-3)
-  whole.set_xlim(0, 1.02 * last_x)
-  end.set_xlim(2 / 3 * last_x, 1.01 * last_x)
-  end.set_ylim(100 * (low - margin), 100 * min(high + margin, 1 + margin / 2))
-  whole.legend(loc='lower right', title='last evaluation')
-  whole.set_title('whole training')
-  end.set_title('last third')
-  for axes in (whole, end):
+    seeds = 100 * np.array([curve.top1 for curve in group])
+    mean, deviation = _mean_and_deviation(smoothed(seeds, smooth))
+    low, high = mean - deviation, np.minimum(mean + deviation, 100)
+    spread = f' ± {deviation[-1]:.2f}' if len(group) > 1 else ''
+    label = f'{name}: {mean[-1]:.2f}{spread} % (n = {len(group)})'
+    drawn.append((x, low, high))
+    for axes in panels:
+      (line,) = axes.plot(x, mean, label=label, marker='.' if len(x) < 60 else None)
+      axes.fill_between(x, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+    lines.append(line)
+  _zoom(whole, end, drawn)
+  for axes, title in zip(panels, ('whole training', 'its end'), strict=True):
+    axes.set_title(title)
     axes.set_ylabel('top-1, %')
     axes.grid(alpha=0.3)
     if axis == 'images':
@@ -96,6 +83,27 @@ def draw_top1(
       axes.xaxis.set_major_formatter(EngFormatter(sep=''))
     else:
       axes.set_xlabel(f'time of training, {unit}, without evaluation')
+  figure.legend(
+    handles=lines, loc='outside lower center', ncols=min(len(lines), 3), title='last evaluation'
+  )
   points = f'; each point the mean of up to {smooth} evaluations' if smooth > 1 else ''
   figure.suptitle(f'Mean over the seeds ± standard deviation{points}', fontsize=11)
   figure.savefig(path, dpi=100)
+
+
+def _mean_and_deviation(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Over the first axis; the deviation of a single row is drawn as 0."""
+  mean = values.mean(0)
+  return mean, values.std(0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
+
+
+def _zoom(whole, end, drawn: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
+  """Sets the limits: everything, and from two thirds of the shortest training on."""
+  last = max(x[-1] for x, _, _ in drawn)
+  first = 2 / 3 * min(x[-1] for x, _, _ in drawn)
+  whole.set_xlim(0, 1.02 * last)
+  end.set_xlim(first, first + 1.02 * (last - first))
+  low = min(below[x >= first].min() for x, below, _ in drawn)
+  high = max(above[x >= first].max() for x, _, above in drawn)
+  margin = max(0.06 * (high - low), 0.1)
+  end.set_ylim(low - margin, high + margin)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from ecanet_jax.attention.kernel_size import kernel_size
 from ecanet_jax.attention.slot import Attention, Slot
 from ecanet_jax.errors import UserError
-from ecanet_jax.initializers import fan_in_normal, fan_out_normal
+from ecanet_jax.initializers import fan_in_uniform, fan_out_normal
 from ecanet_jax.layers import Activation, Layers, PointwiseConv
 from ecanet_jax.ops import attention as ops
 
@@ -188,7 +188,7 @@ class ECANS(Neighbours):
 
   def excite(self, y):
     k, channels = kernel_size(self.spec, self.slot), y.shape[-1]
-    kernel = self.param('kernel', fan_in_normal, (k, channels))
+    kernel = self.param('kernel', fan_in_uniform, (k, channels))
     padded = jnp.pad(y, ((0, 0), (0, 0), (0, 0), (k // 2, k // 2)))
     return sum(padded[..., i : i + channels] * kernel[i][None, None, None] for i in range(k))
 
@@ -204,7 +204,7 @@ class ECA(Neighbours):
 
   def excite(self, y):
     k, channels = kernel_size(self.spec, self.slot), y.shape[-1]
-    kernel = self.param('kernel', fan_in_normal, (k,))
+    kernel = self.param('kernel', fan_in_uniform, (k,))
     padded = jnp.pad(y, ((0, 0), (0, 0), (0, 0), (k // 2, k // 2)), mode=self.edge)
     return sum(padded[..., i : i + channels] * kernel[i] for i in range(k))
 

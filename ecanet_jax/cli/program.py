@@ -93,13 +93,14 @@ def _explain(error: Exception, arguments: Sequence[str]) -> str:
   for argument in arguments:
     name, has_value, value = argument.lstrip('-').partition('=')
     # A config can take an argument: --config=configs/transfer.py:cars196.
-    if name == 'config' and has_value and not pathlib.Path(value.split(':')[0]).is_file():
+    value = value.partition(':')[0] if name == 'config' else value
+    if name == 'config' and has_value and not pathlib.Path(value).is_file():
       files = [str(path) for path in sorted(pathlib.Path('configs').glob('[!_]*.py'))]
       return f'no config file {value!r}.{closest(value, files)} Known: {", ".join(files)}.'
     if name.startswith('config.') and name.removeprefix('config.') not in known:
       key = name.removeprefix('config.')
       same_end = [k for k in known if k.split('.')[-1] == key.split('.')[-1]]
-      near = f' Did you mean {same_end[0]!r}?' if same_end else closest(key, known)
+      near = closest(key, same_end, cutoff=0.0) or closest(key, known)
       return f'unknown config key {key!r}.{near} configs/base.py has them all.'
   text = ' '.join(str(error.args[0] if error.args else error).split())
   return text.removeprefix('flag --config=None: ')

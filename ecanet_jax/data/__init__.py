@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ecanet_jax.data.augmentation import settings
 from ecanet_jax.data.source import (
   Batch,
   DatasetInfo,
@@ -56,7 +57,7 @@ def train_batches(
   The stream from step k equals the stream from step 0 without its first k batches.
 
   Args:
-    config: the whole configuration; seed, batch_size, accumulate and data are used.
+    config: the whole configuration; seed, batch_size, accumulate, data and augment are used.
     start_step: number of the first batch.
     steps: how many batches; None = without end.
     host: this host's number, from 0.
@@ -67,11 +68,13 @@ def train_batches(
     b = config.batch_size / num_hosts. Arrays may be read-only.
 
   Raises:
-    UserError: see `describe`; also a batch size that the hosts cannot share, and, while iterating,
-      an image that cannot be decoded (the text names it) or whose label is no class.
+    UserError: see `describe`; also a batch size that the hosts cannot share, augmentation that does
+      not exist, and, while iterating, an image that cannot be decoded (the text names it) or whose
+      label is no class.
   """
   if start_step < 0:
     raise UserError(f'start_step={start_step} must not be negative')
+  settings.check(config)
   shard = Shard(host, num_hosts, config.accumulate)
   shard.rows(config.batch_size)
   source = _open(config)

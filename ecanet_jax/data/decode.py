@@ -9,17 +9,18 @@ when it shrinks (antialias), rounds and clips to uint8, as Pillow does.
 
 import functools
 
-from ecanet_jax.data import augment
+from ecanet_jax.data.augmentation import crop
 from ecanet_jax.data.engine import tensorflow
 from ecanet_jax.errors import lookup
+from ecanet_jax.ops.resize import resizer
 
 tf = tensorflow()
 
 _CROPS = {
-  'inception': lambda values, height, width, area, aspect, fraction: augment.inception_crop(
+  'inception': lambda values, height, width, area, aspect, fraction: crop.inception_crop(
     height, width, values, area, aspect
   ),
-  'center': lambda values, height, width, area, aspect, fraction: augment.center_crop(
+  'center': lambda values, height, width, area, aspect, fraction: crop.center_crop(
     height, width, fraction
   ),
 }
@@ -79,11 +80,26 @@ def is_jpeg(data):
 def resize(image, size: int, interpolation: str):
   """Resizes uint8 [h, w, 3] to uint8 [size, size, 3], antialiased, rounded and clipped.
 
+  By our own kernel where there is a C++ compiler, else by TensorFlow; see `plain_resize`.
+  """
+  lookup(_KERNELS, interpolation, 'interpolation (data.interpolation)')
+  kernel = resizer()
+  if kernel is None:
+    return plain_resize(image, size, interpolation)
+  image = tf.numpy_function(
+    lambda pixels: kernel(pixels, size, interpolation), [image], tf.uint8, stateful=False
+  )
+  return tf.ensure_shape(image, [size, size, 3])
+
+
+def plain_resize(image, size: int, interpolation: str):
+  """`resize` by TensorFlow alone.
+
   The values are those of tf.image.resize(..., antialias=True). Its columns are a loop over single
   pixels of three channels; here each direction works on whole rows, which takes two thirds of the
   time, transpositions included.
   """
-  kernel = lookup(_KERNELS, interpolation, 'interpolation (data.interpolation)')
+  kernel = _KERNELS[interpolation]
   height, width = tf.unstack(tf.shape(image)[:2])
   image = tf.reshape(_resize_rows(image, height, 3 * width, size, kernel), [size, width, 3])
   image = tf.transpose(image, [1, 0, 2])
@@ -112,16 +128,16 @@ def train_transform(data_config):
     UserError: an unknown crop or interpolation.
   """
   interpolation = data_config.interpolation
-  crop = lookup(_CROPS, data_config.crop, 'crop (data.crop)')
+  box_of = lookup(_CROPS, data_config.crop, 'crop (data.crop)')
   area, aspect = tuple(data_config.area), tuple(data_config.aspect)
-  choose = functools.partial(crop, area=area, aspect=aspect, fraction=data_config.crop_fraction)
-  key = ('train', crop, area, aspect, data_config.crop_fraction, data_config.flip)
+  choose = functools.partial(box_of, area=area, aspect=aspect, fraction=data_config.crop_fraction)
+  key = ('train', box_of, area, aspect, data_config.crop_fraction, data_config.flip)
 
   def transform(data, seed):
-    crop_values, flip_value = augment.draw(seed)
+    crop_values, flip_value = crop.draw(seed)
     box = functools.partial(choose, crop_values)
     image = resize(decode_crop(data, box), data_config.image_size, interpolation)
-    return augment.mirror(image, flip_value) if data_config.flip else image
+    return crop.mirror(image, flip_value) if data_config.flip else image
 
   signature = [tf.TensorSpec([], tf.string), tf.TensorSpec([2], tf.int64)]
   return _compiled((*key, data_config.image_size, interpolation), transform, signature)
@@ -137,12 +153,12 @@ def eval_transform(data_config, crops: int = 1):
   interpolation = data_config.interpolation
 
   def center(data):
-    box = functools.partial(augment.center_crop, fraction=fraction)
+    box = functools.partial(crop.center_crop, fraction=fraction)
     return resize(decode_crop(data, box), size, interpolation)
 
   def five(data):
     image = decode(data)
-    boxes = augment.five_crops(*tf.unstack(tf.shape(image)[:2]), fraction)
+    boxes = crop.five_crops(*tf.unstack(tf.shape(image)[:2]), fraction)
     parts = [image[y : y + h, x : x + w] for y, x, h, w in map(tf.unstack, boxes)]
     return tf.stack([resize(part, size, interpolation) for part in parts])
 

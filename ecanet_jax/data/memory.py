@@ -131,7 +131,6 @@ def _read(name: str, directory: str) -> Parts:
   return SETS[name](directory)
 
 
-@functools.lru_cache(maxsize=4)
 def load(
   name: str, split: str, image_size: int, interpolation: str, directory: str = '',
   key: str = 'split',
@@ -151,11 +150,11 @@ def load(
   base, bracket, rest = split.partition('[')
   whole = lookup({'train': train, 'validation': test, 'test': test}, base, f'split ({key})')
   count = len(whole['label'])
-  found = re.fullmatch(r'(-?\d*):(-?\d*)\]', rest) if bracket else None
+  found = re.fullmatch(r'(-?\d+)?:(-?\d+)?]', rest) if bracket else None
   if bracket and not found:
     raise UserError(f'{key}={split!r}: a part of a split is written as in {base}[:2000]')
-  part = slice(*(int(end) if end else None for end in found.groups())) if found else slice(None)
-  chosen = range(count)[part]
+  ends = (int(end) if end else None for end in found.groups()) if found else (None,)
+  chosen = range(count)[slice(*ends)]
   if not chosen:
     raise UserError(f'{key}={split!r} has no images; {base} has {count:,}')
   size = 3 * len(chosen) * image_size**2
@@ -164,9 +163,19 @@ def load(
       f'{key}={split!r}: {len(chosen):,} images of {image_size} px are {size / 2**30:.1f} GiB and '
       f'{MAX_BYTES / 2**30:.0f} GiB is the most in memory; take a part, or data.source=tfds'
     )
+  evaluation = base != 'train'
+  return _part(name, directory, evaluation, chosen.start, chosen.stop, image_size, interpolation)
+
+
+@functools.lru_cache(maxsize=4)
+def _part(
+  name: str, directory: str, evaluation: bool, first: int, last: int, image_size: int,
+  interpolation: str,
+) -> Batch:
+  whole = _read(name, directory)[evaluation]
   arrays = {
-    'image': _resize(whole['image'][part], image_size, interpolation),
-    'label': whole['label'][part].copy(),
+    'image': _resize(whole['image'][first:last], image_size, interpolation),
+    'label': whole['label'][first:last].copy(),
   }
   for array in arrays.values():
     array.setflags(write=False)

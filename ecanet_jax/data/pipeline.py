@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ecanet_jax.data import decode, order
+from ecanet_jax.data.augmentation.chain import make_chain
 from ecanet_jax.data.engine import tensorflow
 from ecanet_jax.data.source import Batch, Shard
 from ecanet_jax.errors import UserError
@@ -94,10 +95,12 @@ def indexed_records(split: IndexedSplit, part: range, rows: int) -> Callable:
 
 def train_transform(config, read: Callable) -> Callable:
   """Returns the function record -> {'image', 'label'} for training; `read` gives the bytes."""
-  transform = decode.train_transform(config.data)
+  transform, chain = decode.train_transform(config.data), make_chain(config)
 
   def apply(record):
     image = transform(read(record['data']), record['seed'])
+    if chain is not None:
+      image = chain(image, record['seed'])
     return {'image': image, 'label': record['label']}
 
   return apply

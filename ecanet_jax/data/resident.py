@@ -15,6 +15,7 @@ import numpy as np
 
 from ecanet_jax import data
 from ecanet_jax.data import memory, order
+from ecanet_jax.data.augmentation import settings
 from ecanet_jax.data.source import Batch, Shard, check_labels
 from ecanet_jax.errors import UserError
 
@@ -33,6 +34,7 @@ class Resident:
   """
 
   def __init__(self, config):
+    settings.check(config)
     self._config = config
     self._shift = memory.largest_shift(config.data.crop, config.data.image_size)
     self.arrays = load(config)

@@ -119,7 +119,8 @@ class BNInception(ConvNet):
   positions = ('end', 'pre')
   standard = 'end'
   stem_stride = 8
-  classifier_init = staticmethod(initializers.dense_fan_in_uniform)
+  classifier_init = staticmethod(initializers.fan_in_uniform)
+  classifier_bias_init = staticmethod(initializers.bias_uniform)
 
   def check(self) -> None:
     super().check()

@@ -106,7 +106,7 @@ class ConvNet(nn.Module):
     activation: a name of `layers.ACTIVATION`.
     num_classes: outputs of the classifier.
     dropout: rate before the classifier.
-    drop_path: stochastic depth; block i of n drops with rate drop_path * i / n.
+    drop_path: stochastic depth; block i of n drops with rate drop_path * i / n (TF EfficientNet).
     bn_groups: 1 = statistics of the whole global batch, N = of each N-th of it.
     bn_decay: of the running statistics; None = the preset's.
     bn_eps: added to the variance; None = the preset's.
@@ -142,6 +142,8 @@ class ConvNet(nn.Module):
   standard = ''  # the one that its papers use
   stem_stride = 2  # pixels of the image per pixel of the first block's input
   classifier_init = staticmethod(initializers.dense_uniform)
+  classifier_bias_init = staticmethod(lambda fan_in: nn.initializers.zeros)
+  depthwise_init = staticmethod(initializers.fan_out_normal)
 
   def blocks(self) -> Iterator[Block]:
     """The blocks from stem to head."""
@@ -205,7 +207,7 @@ class ConvNet(nn.Module):
       preset = dataclasses.replace(preset, bn_eps=self.bn_eps)
     return layers.Layers(
       preset, self.activation, self.bn_groups, self.frozen_bn, self.conv_op, self.depthwise,
-      self.norm_op, self.dtype, self.folded,
+      self.norm_op, self.dtype, self.folded, self.depthwise_init,
     )
 
   def is_frozen(self, module: str) -> bool:
@@ -213,6 +215,17 @@ class ConvNet(nn.Module):
     if module.startswith('stem'):
       return self.frozen_stages > 0
     return any(b.name == module and b.stage < self.frozen_stages for b in self.blocks())
+
+  def drop_path_rates(self) -> list[float]:
+    """Stochastic depth's rate of each block."""
+    blocks = len(list(self.blocks()))
+    return [self.drop_path * i / blocks for i in range(blocks)]
+
+  def stages_behind(self, module: str) -> int:
+    """How far a top-level module is from the head: the last stage 1, the stem the most."""
+    if module.startswith('stem'):
+      return self.stages_count() + 1
+    return next((self.stages_count() - b.stage for b in self.blocks() if b.name == module), 0)
 
   def run_stem(self, x, train: bool, stem: Callable):
     """`stem(x, train)`, as in evaluation and without a gradient if it is frozen."""
@@ -228,13 +241,11 @@ class ConvNet(nn.Module):
       train: training, but for the frozen stages.
       layer: the network's layers.
     """
-    blocks = list(self.blocks())
     remat = REMAT[self.remat]
-    for i, block in enumerate(blocks):
+    for block, rate in zip(self.blocks(), self.drop_path_rates()):
       frozen = block.stage < self.frozen_stages
       module = (remat(block.module) if train else block.module)(
-        block, self.slot(block), self.attention, layer, self.drop_path * i / len(blocks),
-        name=block.name,
+        block, self.slot(block), self.attention, layer, rate, name=block.name
       )
       x = module(x, train and not frozen)
       if block.last:
@@ -247,4 +258,7 @@ class ConvNet(nn.Module):
     """Global mean, dropout, classifier: `[B, H, W, C]` -> float32 logits `[B, num_classes]`."""
     x = GlobalPool()(x)
     x = nn.Dropout(self.dropout, deterministic=not train)(x)
-    return nn.Dense(self.num_classes, kernel_init=self.classifier_init, name='classifier')(x)
+    return nn.Dense(
+      self.num_classes, kernel_init=self.classifier_init,
+      bias_init=self.classifier_bias_init(x.shape[-1]), name='classifier',
+    )(x)

@@ -195,7 +195,8 @@ class InceptionResNetV2(ConvNet):
   positions = ('end', 'pre', 'identity', 'post')
   standard = 'end'
   stem_stride = 8
-  classifier_init = staticmethod(initializers.dense_fan_in_uniform)
+  classifier_init = staticmethod(initializers.fan_in_uniform)
+  classifier_bias_init = staticmethod(initializers.bias_uniform)
 
   def check(self) -> None:
     if len(self.repeats) != len(TABLE) or min(self.repeats) < 1:

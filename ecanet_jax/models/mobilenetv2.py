@@ -36,6 +36,7 @@ class MobileNetV2(EfficientNet):
 
   standard = 'end'
   classifier_init = staticmethod(initializers.dense_normal)
+  depthwise_init = staticmethod(initializers.depthwise_normal)
 
   def head_channels(self) -> int:
     return max(self.head_width, super().head_channels())

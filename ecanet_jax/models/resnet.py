@@ -53,6 +53,7 @@ class ResBlock(Block):
     stride_1x1: a bottleneck strides in its first 1x1 convolution.
     pools: the shortcut averages 2 x 2 pixels before its projection.
     shortcut_kernel: of the projection.
+    zero_init: the scale of the branch's last BatchNorm starts at 0.
   """
 
   first_channels: int = 0
@@ -60,6 +61,7 @@ class ResBlock(Block):
   stride_1x1: bool = False
   pools: bool = False
   shortcut_kernel: int = 1
+  zero_init: bool = False
 
 
 class Residual(BlockModule):
@@ -110,7 +112,7 @@ class Basic(Residual):
     block = self.block
     y = self.main_conv(x, 'conv_1', block.stride, attend, train)
     return self.layers.conv_bn(
-      y, 'conv_2', train, block.out_channels, block.kernel, act=False
+      y, 'conv_2', train, block.out_channels, block.kernel, act=False, zero_init=block.zero_init
     )
 
 
@@ -125,7 +127,9 @@ class Bottleneck(Residual):
     strides = (block.stride, 1) if block.stride_1x1 else (1, block.stride)
     y = layer.conv_bn(x, 'conv_1', train, block.first_channels, stride=strides[0])
     y = self.main_conv(y, 'conv_2', strides[1], attend, train)
-    return layer.conv_bn(y, 'conv_3', train, block.out_channels, act=False)
+    return layer.conv_bn(
+      y, 'conv_3', train, block.out_channels, act=False, zero_init=block.zero_init
+    )
 
 
 class ResNet(ConvNet):
@@ -145,6 +149,7 @@ class ResNet(ConvNet):
     reduce_first: divides the first convolution's channels; 2 in SENet-154.
     stride_1x1: bottlenecks stride in the first 1x1 (the paper's), not in the 3x3 ('v1.5').
     last_stride: of the last stage; 1 in GSoP-Net.
+    zero_init_last: branches begin as zero: the scale of their last BatchNorm (Goyal et al. 2017).
   """
 
   attention: Attention = SLOT
@@ -161,11 +166,13 @@ class ResNet(ConvNet):
   reduce_first: int = 1
   stride_1x1: bool = False
   last_stride: int = 2
+  zero_init_last: bool = False
 
   positions = POSITIONS
   standard = 'end'
   stem_stride = 4
-  classifier_init = staticmethod(initializers.dense_fan_in_uniform)
+  classifier_init = staticmethod(initializers.fan_in_uniform)
+  classifier_bias_init = staticmethod(initializers.bias_uniform)
 
   def check(self) -> None:
     self._check_fields()
@@ -218,7 +225,8 @@ class ResNet(ConvNet):
   def released_k(self, block: Block) -> int | None:
     """Of the five networks that the ECA authors trained, and of no variant of them."""
     own = {field.name for field in dataclasses.fields(ResNet)}
-    own -= {field.name for field in dataclasses.fields(ConvNet)} | {'depths', 'bottleneck'}
+    own -= {field.name for field in dataclasses.fields(ConvNet)}
+    own -= {'depths', 'bottleneck', 'zero_init_last'}
     if any(getattr(self, field) != getattr(ResNet, field) for field in own):
       return None
     released = RELEASED_K.get((self.bottleneck, self.depths))
@@ -238,9 +246,14 @@ class ResNet(ConvNet):
           has_skip=stride == 1 and channels == out, adds=True, planes=planes,
           module=module, first_channels=width // self.reduce_first, groups=self.groups,
           stride_1x1=self.stride_1x1, pools=self.avg_down,
-          shortcut_kernel=self.down_kernel if stride > 1 else 1,
+          shortcut_kernel=self.down_kernel if stride > 1 else 1, zero_init=self.zero_init_last,
         )
         channels = out
+
+  def drop_path_rates(self) -> list[float]:
+    """Of block i of n: drop_path * i / (n - 1), the last block's being drop_path (timm)."""
+    blocks = sum(self.depths)
+    return [self.drop_path * i / max(blocks - 1, 1) for i in range(blocks)]
 
   def stem_layers(self, layer: layers.Layers, x, train: bool):
     """Images to the first block's input, a quarter as high and wide."""

@@ -16,14 +16,12 @@ from ecanet_jax.weights import difference
 from ecanet_jax.weights.files import WRAPPERS
 from ecanet_jax.weights.hub import is_hub_name
 from ecanet_jax.weights.source import Source, read_source
+from ecanet_jax.weights.twin import FREE_FIELDS
 
 HEAD = 'params/classifier/'
 SEEN = ('mean', 'std', 'interpolation')  # of the preprocessing: what changes the values of pixels
 # Fields of a network that leave what the weights compute in evaluation as it is.
-FREE = {
-  'num_classes', 'dropout', 'drop_path', 'bn_groups', 'bn_decay', 'frozen_stages', 'frozen_bn',
-  'conv_op', 'depthwise', 'norm_op', 'dtype', 'remat', 'folded', 'parent', 'name',
-}
+FREE = FREE_FIELDS | {'folded'}
 
 
 def initial_weights(config, model: ConvNet) -> dict[str, np.ndarray]:

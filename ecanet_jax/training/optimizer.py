@@ -1,42 +1,72 @@
-"""Optimizers: clipping, L2, then RMSProp with TensorFlow's semantics or SGD."""
+"""Optimizers: clipping, weight decay, the named rule, and how fast each stage learns."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from ecanet_jax.errors import UserError, lookup
 from ecanet_jax.training.schedule import Schedule
 
 
+@dataclasses.dataclass(frozen=True)
+class Rule:
+  """A named rule.
+
+  Attributes:
+    make: section (of the config), eps, schedule, mask (params -> which decay) -> transformation.
+    eps: where the config gives none.
+    decay: how weights decay: 'gradient' (L2, or off the parameter if `decoupled`), 'parameter'
+      (decoupled always), or 'inside' (the rule does it).
+  """
+
+  make: Callable[..., optax.GradientTransformation]
+  eps: float = 0.0
+  decay: str = 'gradient'
+
+
 def make_optimizer(
-  config, schedule: Schedule, is_frozen: Callable[[str], bool] = lambda module: False
+  config,
+  schedule: Schedule,
+  is_frozen: Callable[[str], bool] = lambda module: False,
+  stages_behind: Callable[[str], int] = lambda module: 0,
 ) -> optax.GradientTransformation:
   """The gradient transformation of `config.optimizer`.
 
-  Order: clip the loss's gradient by its norm, add weight_decay * parameter (L2, as a term of the
-  loss would), then the named rule; nothing at all for frozen parameters.
+  Order: clip the loss's gradient, add weight_decay * parameter (L2, as a term of the loss would),
+  the named rule, decoupled decay; the stages' own rates; nothing at all for frozen parameters.
 
   Args:
     config: the whole config.
     schedule: the learning rate of a step.
     is_frozen: whether a top-level module's parameters stay as they are.
+    stages_behind: how many stages lie between a top-level module and the head.
 
   Raises:
     UserError: an unknown optimizer or an impossible number.
   """
   section = config.optimizer
   rule = lookup(OPTIMIZERS, section.name, 'optimizer.name')
-  for key in ('weight_decay', 'clip_norm'):
-    if section[key] < 0:
-      raise UserError(f'optimizer.{key}={section[key]} must be at least 0.')
+  _check(section, rule)
+  mask = lambda params: decayed(
+    params, biases=section.decay_biases, batch_norm=section.decay_batch_norm
+  )
+  decoupled = rule.decay == 'parameter' or section.decoupled
   steps = []
   if section.clip_norm:
     steps.append(optax.clip_by_global_norm(section.clip_norm))
-  if section.weight_decay:
-    mask = lambda params: decayed(params, biases=section.decay_biases)
+  if section.agc:
+    steps.append(clip_units(section.agc))
+  if section.weight_decay and rule.decay == 'gradient' and not decoupled:
     steps.append(optax.add_decayed_weights(section.weight_decay, mask))
-  steps.append(rule(section, schedule))
+  steps.append(rule.make(section, rule.eps if section.eps is None else section.eps, schedule, mask))
+  if section.weight_decay and decoupled:
+    step = lambda count: -section.weight_decay * schedule(count)
+    steps.append(optax.add_decayed_weights(step, mask))
+  if section.layer_decay < 1:
+    steps.append(_each_module(lambda module: section.layer_decay ** stages_behind(module)))
   if config.model.frozen_stages:
     frozen = lambda params: jax.tree_util.tree_map_with_path(
       lambda path, _: is_frozen(path[0].key), params
@@ -45,27 +75,118 @@ def make_optimizer(
   return optax.chain(*steps)
 
 
-def decayed(params, *, biases: bool):
-  """Tree of booleans: kernels always, biases on request, BatchNorm never."""
+def _check(section, rule: Rule) -> None:
+  for key in ('weight_decay', 'clip_norm', 'agc'):
+    if section[key] < 0:
+      raise UserError(f'optimizer.{key}={section[key]} must be at least 0.')
+  if section.clip_norm and section.agc:
+    raise UserError(
+      f'optimizer.clip_norm={section.clip_norm} and optimizer.agc={section.agc} are both given; '
+      'give one.'
+    )
+  if not 0 < section.layer_decay <= 1:
+    raise UserError(
+      f'optimizer.layer_decay={section.layer_decay} must be above 0 and at most 1.'
+    )
+  for key in ('momentum', 'decay', 'b1', 'b2'):
+    if not 0 <= section[key] < 1:
+      raise UserError(f'optimizer.{key}={section[key]} must be at least 0 and below 1.')
+  if section.decoupled and rule.decay == 'inside':
+    raise UserError(
+      f'optimizer.decoupled=True: {section.name} has its weight decay inside; leave it False.'
+    )
+
+
+def decayed(params, *, biases: bool, batch_norm: bool = False):
+  """Tree of booleans: kernels always, biases and BatchNorm's scale and bias on request."""
 
   def decays(path, leaf):
     *_, module, name = (key.key for key in path)
-    return name == 'kernel' or (name == 'bias' and biases and not module.endswith('bn'))
+    if module.endswith('bn'):
+      return batch_norm
+    return biases or name != 'bias'
 
   return jax.tree_util.tree_map_with_path(decays, params)
 
 
-def _rmsprop_tf(section, schedule):
-  # TensorFlow's: the mean square starts at 1, eps is inside the root, and the learning rate is
-  # multiplied into the momentum buffer.
-  return optax.rmsprop(
-    schedule, decay=section.decay, eps=section.eps, initial_scale=1.0, eps_in_sqrt=True,
-    momentum=section.momentum,
+def clip_units(limit: float) -> optax.GradientTransformation:
+  """Adaptive gradient clipping (Brock et al. 2021, Eq. 3; timm/utils/agc.py).
+
+  The gradient's norm is at most `limit` times the parameter's, but for a norm below 1e-3, in each
+  unit: the weights of one output channel. Not in the classifier.
+  """
+
+  def chosen(depthwise):
+    return lambda params: jax.tree_util.tree_map_with_path(
+      lambda path, leaf: path[0].key != 'classifier' and (leaf.ndim == 3) == depthwise, params
+    )
+
+  # Three axes are a depthwise kernel [kh, kw, C] here, and to optax something else.
+  return optax.chain(
+    optax.masked(optax.adaptive_grad_clip(limit), chosen(False)),
+    optax.masked(optax.adaptive_grad_clip(limit, axis=(0, 1)), chosen(True)),
   )
 
 
-def _sgd(section, schedule):
+def _each_module(factor: Callable[[str], float]) -> optax.GradientTransformation:
+  """Multiplies the updates of each top-level module."""
+  return optax.stateless(
+    lambda updates, params: jax.tree_util.tree_map_with_path(
+      lambda path, update: factor(path[0].key) * update, updates
+    )
+  )
+
+
+def _rmsprop_tf(section, eps, schedule, mask):
+  # TensorFlow's: the mean square starts at 1, eps is inside the root, and the learning rate is
+  # multiplied into the momentum buffer.
+  return optax.rmsprop(
+    schedule, decay=section.decay, eps=eps, initial_scale=1.0, eps_in_sqrt=True,
+    momentum=section.momentum or None,
+  )
+
+
+def _sgd(section, eps, schedule, mask):
   return optax.sgd(schedule, momentum=section.momentum or None, nesterov=section.nesterov)
 
 
-OPTIMIZERS = {'rmsprop_tf': _rmsprop_tf, 'sgd': _sgd}
+def _adamw(section, eps, schedule, mask):
+  return optax.adam(schedule, section.b1, section.b2, eps)
+
+
+def _lamb(section, eps, schedule, mask):
+  # You et al. 2020, Algorithm 2. As in timm, what does not decay has no trust ratio: it is Adam's.
+  return optax.chain(
+    optax.scale_by_adam(section.b1, section.b2, eps),
+    optax.add_decayed_weights(section.weight_decay, mask),
+    optax.masked(optax.scale_by_trust_ratio(), mask),
+    optax.scale_by_learning_rate(schedule),
+  )
+
+
+def _lars(section, eps, schedule, mask):
+  # You et al. 2017, Eq. 6: the ratio is of the norms of parameter and gradient, where optax takes
+  # that of gradient + decay. As in timm, the rate is multiplied in after the momentum.
+  decay = section.weight_decay
+
+  def adapted(gradient, param, decays):
+    if not decays:
+      return gradient
+    size, slope = jnp.linalg.norm(param), jnp.linalg.norm(gradient)
+    ratio = section.trust * size / (slope + decay * size + eps)
+    return jnp.where((size > 0) & (slope > 0), ratio, 1.0) * (gradient + decay * param)
+
+  return optax.chain(
+    optax.stateless(lambda updates, params: jax.tree.map(adapted, updates, params, mask(params))),
+    optax.trace(section.momentum, section.nesterov) if section.momentum else optax.identity(),
+    optax.scale_by_learning_rate(schedule),
+  )
+
+
+OPTIMIZERS = {
+  'rmsprop_tf': Rule(_rmsprop_tf, eps=1e-3),
+  'sgd': Rule(_sgd),
+  'adamw': Rule(_adamw, eps=1e-8, decay='parameter'),
+  'lamb': Rule(_lamb, eps=1e-6, decay='inside'),
+  'lars': Rule(_lars, decay='inside'),
+}

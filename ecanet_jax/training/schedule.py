@@ -1,22 +1,45 @@
 """Learning-rate schedules: a config's causes (epochs, rate per 256 images) become steps."""
 
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from ecanet_jax.errors import UserError, lookup
 
 Schedule = Callable[[jax.Array], jax.Array]
 
 
+def training_steps(config, steps_per_epoch: float) -> int:
+  """How many updates a training has.
+
+  Args:
+    config: the whole config; `epochs` or `steps` says it.
+    steps_per_epoch: training images / batch size.
+
+  Raises:
+    UserError: both are given, or neither, or an impossible number.
+  """
+  if config.steps is None:
+    if config.epochs <= 0:
+      raise UserError(f'epochs={config.epochs} must be above 0, or give steps in its place.')
+    return max(round(config.epochs * steps_per_epoch), 1)
+  if config.epochs:
+    raise UserError(
+      f'epochs={config.epochs} and steps={config.steps} are both given; give one: '
+      f'--config.epochs=0 --config.steps={config.steps}.'
+    )
+  if config.steps < 1:
+    raise UserError(f'steps={config.steps} must be at least 1.')
+  return config.steps
+
+
 def make_schedule(config, steps_per_epoch: float, total_steps: int) -> Schedule:
   """The learning rate at each step, counted from 0.
 
-  During the warm-up the rate is peak * step / warm-up steps; afterwards the named decay, whose
-  epochs count from step 0 for `exponential` and `step` (as TF EfficientNet does) and from the end
-  of the warm-up for `cosine`.
+  It rises linearly to the peak in the warm-up, then follows the named decay, whose epochs count
+  from step 0 (as TF EfficientNet's do), those of `cosine` by default from the end of the warm-up.
 
   Args:
     config: the whole config; `schedule` and `batch_size` are read.
@@ -27,22 +50,27 @@ def make_schedule(config, steps_per_epoch: float, total_steps: int) -> Schedule:
     UserError: an unknown schedule or an impossible number.
   """
   section = config.schedule
-  if section.lr <= 0:
-    raise UserError(f'schedule.lr={section.lr} must be above 0.')
-  if not 0 <= section.warmup_epochs * steps_per_epoch <= total_steps:
+  for key in ('lr', 'decay_rate', 'decay_epochs'):
+    if section[key] <= 0:
+      raise UserError(f'schedule.{key}={section[key]} must be above 0.')
+  if section.warmup_from < 0:
+    raise UserError(f'schedule.warmup_from={section.warmup_from} must be at least 0.')
+  epochs = total_steps / steps_per_epoch
+  if not 0 <= section.warmup_epochs <= epochs:
     raise UserError(
       f'schedule.warmup_epochs={section.warmup_epochs} must be at least 0 and at most the '
-      f'{config.epochs} epochs of the training.'
+      f'{epochs:g} epochs of the training.'
     )
-  peak = peak_learning_rate(config)
-  warmup_steps = round(section.warmup_epochs * steps_per_epoch)
-  decay = lookup(SCHEDULES, section.name, 'schedule.name')(
-    section, peak, steps_per_epoch, warmup_steps, total_steps
-  )
+  peak, start = peak_learning_rate(config), section.warmup_from
+  # Time is counted in steps, or in whole epochs.
+  epoch, total = (1, epochs) if section.per_epoch else (steps_per_epoch, total_steps)
+  warmup = int(section.warmup_epochs * epoch)
+  fraction = lookup(SCHEDULES, section.name, 'schedule.name')(section, epoch, warmup, total)
 
   def schedule(step):
-    rising = peak * step / max(warmup_steps, 1)
-    return jnp.where(step < warmup_steps, rising, decay(step)).astype(jnp.float32)
+    time = jnp.floor(step / steps_per_epoch) if section.per_epoch else step
+    rising = start + (peak - start) * time / max(warmup, 1)
+    return jnp.where(time < warmup, rising, peak * fraction(time)).astype(jnp.float32)
 
   return schedule
 
@@ -52,31 +80,37 @@ def peak_learning_rate(config) -> float:
   return config.schedule.lr * config.batch_size / 256
 
 
-def _exponential(section, peak, steps_per_epoch, warmup_steps, total_steps):
-  if section.decay_epochs <= 0:
-    raise UserError(f'schedule.decay_epochs={section.decay_epochs} must be above 0.')
-  return optax.exponential_decay(
-    peak, round(section.decay_epochs * steps_per_epoch), section.decay_rate,
-    staircase=section.staircase,
-  )
+def _exponential(section, epoch, warmup, total):
+  interval = section.decay_epochs * epoch  # not rounded to steps, as in TensorFlow
+
+  def fraction(time):
+    decays = jnp.asarray(time, jnp.float32) / interval
+    if section.staircase:  # rounding must not put off a decay that falls on this very time
+      decays = jnp.floor(decays * (1 + 2**-22))
+    return section.decay_rate**decays
+
+  return fraction
 
 
-def _cosine(section, peak, steps_per_epoch, warmup_steps, total_steps):
-  after = optax.cosine_decay_schedule(
-    peak, max(total_steps - warmup_steps, 1), section.final_fraction
-  )
-  return lambda step: after(step - warmup_steps)
+def _cosine(section, epoch, warmup, total):
+  start, last = warmup if section.from_warmup else 0, section.final_fraction
+
+  def fraction(time):
+    passed = jnp.clip((time - start) / max(total - start, 1), 0, 1)
+    return last + (1 - last) * (1 + jnp.cos(math.pi * passed)) / 2
+
+  return fraction
 
 
-def _step(section, peak, steps_per_epoch, warmup_steps, total_steps):
-  return optax.piecewise_constant_schedule(
-    peak, {round(epoch * steps_per_epoch): section.decay_rate for epoch in section.milestones}
-  )
+def _step(section, epoch, warmup, total):
+  starts = [milestone * epoch for milestone in section.milestones]
+  return lambda time: section.decay_rate ** sum(jnp.float32(time >= start) for start in starts)
 
 
+# name -> the function that gives the fraction of the peak at a time; all in its unit.
 SCHEDULES = {
   'exponential': _exponential,
   'cosine': _cosine,
   'step': _step,
-  'constant': lambda section, peak, *_: optax.constant_schedule(peak),
+  'constant': lambda section, epoch, warmup, total: lambda time: 1.0,
 }

@@ -57,6 +57,7 @@ def make_train_step(
     def gradient_of(batch: Batch, key: jax.Array):
       if arrays is not None:
         batch = jax.lax.with_sharding_constraint(select(arrays, batch), by_image(mesh))
+      batch = task.mix(batch, jax.random.fold_in(key, 1))
 
       def loss_of(params):
         outputs, changed = model.apply(

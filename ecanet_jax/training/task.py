@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ecanet_jax.errors import UserError
+from ecanet_jax.data.augmentation import erasing, mixing
+from ecanet_jax.errors import UserError, lookup
 
 Batch = dict[str, jax.Array]
 
@@ -17,6 +18,10 @@ class Task(Protocol):
 
   def example(self) -> jax.Array:
     """An input of the network with batch size 1, to initialise it."""
+    ...
+
+  def mix(self, batch: Batch, key: jax.Array) -> Batch:
+    """A training batch after what happens to it at random on the device."""
     ...
 
   def inputs(self, batch: Batch) -> jax.Array:
@@ -36,14 +41,34 @@ class Task(Protocol):
     ...
 
 
+# Each class's term of an image's loss, `[B, classes]`, from logits and targets of that shape.
+LOSSES = {
+  'softmax': lambda outputs, targets: -targets * jax.nn.log_softmax(outputs),
+  'bce': lambda outputs, targets: (
+    optax.sigmoid_binary_cross_entropy(outputs, targets) / outputs.shape[-1]
+  ),
+}
+
+
 class Classification:
-  """Images uint8 `[B, H, W, 3]` with labels int32 `[B]`."""
+  """Images uint8 `[B, H, W, 3]` with labels int32 `[B]`.
+
+  A mixed image, float32, belongs to `label` with the weight `share`, and to `other` with the rest.
+  """
 
   def __init__(self, config, class_weights: Sequence[float] = ()):
     self.size = config.data.image_size
     self.mean = jnp.asarray(config.data.mean, jnp.float32)
     self.std = jnp.asarray(config.data.std, jnp.float32)
+    self.criterion = lookup(LOSSES, config.loss.name, 'loss.name')
+    self.threshold = config.loss.target_threshold
+    if not 0 <= self.threshold < 1 or (self.threshold and config.loss.name != 'bce'):
+      raise UserError(
+        f'loss.target_threshold={self.threshold} must be at least 0, below 1, and with any '
+        f'loss.name but bce 0.'
+      )
     self.smoothing = config.loss.label_smoothing
+    self.mixing, self.augment = config.mix, config.augment
     if not 0 <= self.smoothing < 1:
       raise UserError(f'loss.label_smoothing={self.smoothing} must be at least 0 and below 1.')
     # One factor per class, in training alone; () = 1.
@@ -52,18 +77,28 @@ class Classification:
   def example(self) -> jax.Array:
     return jnp.zeros((1, self.size, self.size, 3), jnp.float32)
 
+  def mix(self, batch: Batch, key: jax.Array) -> Batch:
+    batch = mixing.mix(batch, self.mixing, jax.random.fold_in(key, 0))
+    return erasing.erase(batch, self.augment, self.mean, self.std, jax.random.fold_in(key, 1))
+
   def inputs(self, batch: Batch) -> jax.Array:
     images = batch['image'].astype(jnp.float32) / 255
     return (images - self.mean[None, None, None]) / self.std[None, None, None]
 
   def loss(self, outputs: jax.Array, batch: Batch) -> jax.Array:
     targets = jax.nn.one_hot(batch['label'], outputs.shape[-1])
+    if 'share' in batch:
+      share, other = batch['share'][:, None], jax.nn.one_hot(batch['other'], outputs.shape[-1])
+      targets = share * targets + (1 - share) * other
     targets = optax.smooth_labels(targets, self.smoothing)
+    if self.threshold:
+      targets = (targets > self.threshold).astype(targets.dtype)
+    terms = self.criterion(outputs, targets)
     if self.weights is not None:
       # Every class's term by its factor, as PyTorch has it, but the mean is over images: so a part
       # of a batch counts by its images.
-      targets = targets * self.weights[None]
-    return optax.softmax_cross_entropy(outputs, targets).mean()
+      terms *= self.weights[None]
+    return terms.sum(-1).mean()
 
   def sums(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
     mask, label = batch['mask'], batch['label']

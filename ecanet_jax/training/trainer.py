@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from ecanet_jax import data
+from ecanet_jax.data.augmentation import settings
 from ecanet_jax.errors import UserError, lookup
 from ecanet_jax.models import create_from_config
 from ecanet_jax.models.convnet import REMAT
@@ -26,7 +27,7 @@ from ecanet_jax.training.progress import Progress, log
 from ecanet_jax.training.results import Results
 from ecanet_jax.training.resume import plain
 from ecanet_jax.training.saves import Checkpoints
-from ecanet_jax.training.schedule import make_schedule, peak_learning_rate
+from ecanet_jax.training.schedule import make_schedule, peak_learning_rate, training_steps
 from ecanet_jax.training.sizes import check_sizes, sized, stretches
 from ecanet_jax.training.state import init_state
 from ecanet_jax.training.step import make_train_step
@@ -62,16 +63,19 @@ class Trainer:
     self.config, self.workdir = config, pathlib.Path(workdir)
     self.mesh = sharding.make_mesh()
     sharding.check_batch('batch_size', config.batch_size, self.mesh)
+    settings.check(config)
     sharding.check_parts(config, self.mesh)
     self.info = data.describe(config)
     self.model = make_model(config, self.info.num_classes)
     self.task = Classification(config, class_weights(config, self.info.num_classes))
     self.steps_per_epoch = self.info.train.num_examples / config.batch_size
-    self.total_steps = max(round(config.epochs * self.steps_per_epoch), 1)
+    self.total_steps = training_steps(config, self.steps_per_epoch)
     self.stretches = stretches(config, self.steps_per_epoch, self.total_steps)
     check_sizes(self.model, config.data.image_size, {part.size for part in self.stretches})
     self.schedule = make_schedule(config, self.steps_per_epoch, self.total_steps)
-    self.tx = make_optimizer(config, self.schedule, self.model.is_frozen)
+    self.tx = make_optimizer(
+      config, self.schedule, self.model.is_frozen, self.model.stages_behind
+    )
     for key in ('eval_epochs', 'save_epochs'):
       if config[key] < 0:
         raise UserError(f'{key}={config[key]} must be at least 0.')

@@ -95,13 +95,13 @@ def test_flip_is_one_in_two_and_stateless(decode):
 
 @pytest.mark.parametrize(('height', 'width'), [(400, 500), (300, 300)])
 def test_statistics_of_inception_crops(decode, height, width):
-  from ecanet_jax.data import augment
+  from ecanet_jax.data.augmentation import crop
 
   @tf.function
   def boxes(keys):
     def one(index):
-      values, _ = augment.draw(tf.stack([tf.constant(3, tf.int64), index]))
-      return augment.inception_crop(height, width, values, (0.08, 1.0), (3 / 4, 4 / 3))
+      values, _ = crop.draw(tf.stack([tf.constant(3, tf.int64), index]))
+      return crop.inception_crop(height, width, values, (0.08, 1.0), (3 / 4, 4 / 3))
 
     return tf.map_fn(one, keys, fn_output_signature=tf.int32)
 
@@ -117,12 +117,12 @@ def test_statistics_of_inception_crops(decode, height, width):
 
 
 def test_extreme_shapes_fall_back_to_the_centre(decode):
-  from ecanet_jax.data import augment
+  from ecanet_jax.data.augmentation import crop
 
   values = tf.zeros([10, 4])
-  box = augment.inception_crop(10, 1000, values, (1.0, 1.0), (3 / 4, 4 / 3))
+  box = crop.inception_crop(10, 1000, values, (1.0, 1.0), (3 / 4, 4 / 3))
   assert box.numpy().tolist() == [0, 493, 10, 13]
-  box = augment.inception_crop(1000, 12, values, (1.0, 1.0), (3 / 4, 4 / 3))
+  box = crop.inception_crop(1000, 12, values, (1.0, 1.0), (3 / 4, 4 / 3))
   assert box.numpy().tolist() == [492, 0, 16, 12]
 
 

@@ -11,7 +11,8 @@ import tensorflow_datasets as tfds
 from configs import base
 from ecanet_jax import data
 from ecanet_jax.cli import prepare
-from ecanet_jax.data import augment, decode
+from ecanet_jax.data import decode
+from ecanet_jax.data.augmentation.crop import five_crops
 from ecanet_jax.data.imagenet_sets import IMAGENET_CLASSES, IMAGENET_SETS, imagenet_set
 from ecanet_jax.errors import UserError
 from ecanet_jax.training.evaluate_weights import choose_split, set_name
@@ -117,7 +118,7 @@ def test_crops_are_torchvisions(shape):
   fraction = 0.875
   image = smooth_image(np.random.RandomState(0), *shape)
   pixels = np.asarray(image)
-  boxes = augment.five_crops(*map(tf.constant, shape), fraction)
+  boxes = five_crops(*map(tf.constant, shape), fraction)
   side = round(min(shape) * fraction)
   crops = torchvision.transforms.functional.five_crop(image, [side, side])
   for place, ((y, x, h, w), crop) in enumerate(zip(boxes, crops, strict=True)):

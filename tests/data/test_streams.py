@@ -255,7 +255,7 @@ def test_label_counts_are_those_of_the_images(configure, kind):
 @pytest.mark.parametrize('label', [-1, 10])
 def test_a_label_that_is_no_class(configure, monkeypatch, label):
   config = configure('digits')
-  train = memory.load('digits', 16, config.data.interpolation)['train']
+  train = memory.load('digits', 'train', 16, config.data.interpolation)
   monkeypatch.setitem(train, 'label', np.full_like(train['label'], label))
   text = f'has an image with label {label}; labels must be from 0 to 9. Take another data.train'
   with pytest.raises(UserError, match=text):

@@ -62,11 +62,12 @@ def trained(accumulate, groups, devices=1, resident=False, count=4, model=None, 
   metrics = []
   for batch in stream:
     placed = sharding.put_batch(batch, mesh, config.accumulate)
+    if not (metrics or resident):
+      step = step.lower(state, placed).compile()
     with jax.transfer_guard('disallow'):
       state, values = step(state, placed)
     metrics.append(values)
-  compiled = None if resident else step.lower(state, placed).compile()
-  return jax.device_get(state), jax.device_get(metrics), compiled
+  return jax.device_get(state), jax.device_get(metrics), step
 
 
 def assert_close(found, expected, rtol=1e-5, atol=1e-6):
@@ -87,6 +88,7 @@ def test_four_parts_are_the_whole_batch(whole, devices, resident):
   assert_close(metrics, whole[1])  # loss, norm of the gradient, learning rate
 
 
+@pytest.mark.slow
 def test_other_groups_are_another_training(whole):
   state, _, _ = trained(1, 1)
   far = [
@@ -115,6 +117,7 @@ def test_every_part_has_its_own_key_and_the_mean_is_theirs():
   np.testing.assert_array_equal(whole['draw'], jax.random.uniform(key, (3,)))
 
 
+@pytest.mark.slow
 def test_bfloat16():
   model = Small(4, jnp.bfloat16)
   state, metrics, _ = trained(4, 4, model=model)

@@ -45,14 +45,14 @@ def write_checkpoint(directory, model, **changes):
 
 
 @pytest.fixture
-def lines(monkeypatch):
+def lines(monkeypatch, caplog):
   """What is logged."""
   found = []
   log = logging.getLogger('ecanet_jax')
   handler = logging.Handler()
   handler.emit = lambda record: found.append((record.levelname, record.getMessage()))
   monkeypatch.setattr(log, 'handlers', [handler])
-  monkeypatch.setattr(log, 'level', logging.INFO)
+  caplog.set_level(logging.INFO, 'ecanet_jax')
   return found
 
 

@@ -25,7 +25,7 @@ GROWING = (
 # Nothing is learnt, so top-1 does not rise for long.
 STOPPING = (
   '--config.epochs=8', '--config.eval_epochs=0.25', '--config.schedule.lr=1e-9',
-  '--config.schedule.warmup_epochs=0', '--config.early_stop=3', '--config.ema.decay=0.5',
+  '--config.schedule.warmup_epochs=0', '--config.early_stop=6', '--config.ema.decay=0.5',
 )
 
 
@@ -33,9 +33,11 @@ def train(workdir, *flags):
   return ['train.py', f'--workdir={workdir}', *COMMON, *flags]
 
 
-def kill_after(process, workdir, step):
+def kill_after(process, workdir, step, saved):
+  """Kills it when a step is done and the checkpoint of an earlier one is on disk."""
   deadline = time.monotonic() + programs.TIMEOUT
-  while max(losses(workdir), default=0) < step:
+  checkpoint = workdir / 'checkpoints' / str(saved)
+  while max(losses(workdir), default=0) < step or not checkpoint.is_dir():
     assert process.poll() is None and time.monotonic() < deadline, 'ended before the kill'
     time.sleep(0.02)
   process.send_signal(signal.SIGKILL)
@@ -56,8 +58,8 @@ def test_growing_images(run, start, tmp_path, resident):
   done = run(*train(tmp_path / 'whole', *flags))
   assert 'image sizes: 16 px from step 0 on, 24 px from step 13 on' in done.stderr
   command = train(tmp_path / 'killed', *flags)
-  for step in (10, 18):  # saved at 8 and 16: both starts meet the change, or have it behind them
-    kill_after(start(*command), tmp_path / 'killed', step)
+  for step, saved in ((10, 8), (18, 16)):  # before the change at 13, and behind it
+    kill_after(start(*command), tmp_path / 'killed', step, saved)
   run(*command)
   assert_same_run(tmp_path / 'killed', tmp_path / 'whole')
   eight = run(*train(tmp_path / 'eight', *flags), devices=8)
@@ -69,11 +71,12 @@ def test_growing_images(run, start, tmp_path, resident):
 def test_early_stop(run, start, tmp_path):
   done = run(*train(tmp_path / 'whole', *STOPPING))
   stopped = max(losses(tmp_path / 'whole'))
-  why = done.stdout.partition('; ')[2]
-  assert 12 < stopped < 8 * 16 and f', step {stopped}; stopped early: 3 eval' in done.stdout
-  assert why.startswith('stopped early: 3 evaluations without a better top-1 than ')
+  why = done.stdout.rpartition('; ')[2]
+  assert stopped < 8 * 16 and f', step {stopped}; stopped early: 6 eval' in done.stdout
+  assert why.endswith(f' of step {stopped - 6 * 4}\n')
   command = train(tmp_path / 'killed', *STOPPING)
-  kill_after(start(*command), tmp_path / 'killed', stopped - 3)  # two of three are counted
+  saved = (stopped - 12) // 8 * 8  # of the six, some are counted and some are not
+  kill_after(start(*command), tmp_path / 'killed', saved + 1, saved)
   again = run(*command)
   assert again.stdout == done.stdout
   assert_same_run(tmp_path / 'killed', tmp_path / 'whole')
@@ -93,7 +96,7 @@ def test_weights_are_read_at_the_first_start_only(run, start, tmp_path):
   done = run(*train(tmp_path / 'whole', *flags))
   assert 'starts from' in done.stderr and 'new, not from the weights (init.new_head)' in done.stderr
   command = train(tmp_path / 'killed', *flags)
-  kill_after(start(*command), tmp_path / 'killed', 10)
+  kill_after(start(*command), tmp_path / 'killed', 10, 8)
   shutil.rmtree(pathlib.Path(tmp_path / 'theirs'))
   assert 'starts from' not in run(*command).stderr
   assert_same_run(tmp_path / 'killed', tmp_path / 'whole')

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
+from timm import scheduler
 
-from configs import base, digits, eca_b0, efficientnet_b0, smoke
+from configs import base, eca_b0
 from ecanet_jax.errors import UserError
-from ecanet_jax.training.schedule import make_schedule, peak_learning_rate
+from ecanet_jax.training.schedule import make_schedule, peak_learning_rate, training_steps
 
 
 def rates(config, steps, per_epoch=10.0, total=3500):
@@ -57,6 +59,7 @@ def test_peak_follows_the_batch_size():
   ('name', 'cosin', "unknown schedule.name 'cosin'. Did you mean 'cosine'"),
   ('lr', 0.0, 'schedule.lr=0.0 must be above 0'),
   ('warmup_epochs', 400.0, 'schedule.warmup_epochs=400.0 must be'),
+  ('warmup_from', -0.1, 'schedule.warmup_from=-0.1 must be at least 0'),
   ('decay_epochs', 0.0, 'schedule.decay_epochs=0.0 must be above 0'),
 ])
 def test_bad_input(key, value, text):
@@ -66,9 +69,51 @@ def test_bad_input(key, value, text):
     make_schedule(config, 10.0, 3500)
 
 
-@pytest.mark.parametrize('recipe', [digits, eca_b0, efficientnet_b0, smoke])
-def test_recipes_are_locked_and_documented(recipe):
-  config = recipe.get_config()
-  assert config.is_locked
-  assert f'--config=configs/{recipe.__name__.split(".")[-1]}.py' in recipe.__doc__
-  make_schedule(config, 100.0, round(100 * config.epochs))
+def timms(scheduler, **options):
+  optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.048)
+  made = scheduler(
+    optimizer, warmup_t=5, warmup_lr_init=1e-6, warmup_prefix=False, **options
+  )
+  return [made._get_lr(epoch)[0] for epoch in range(60)]
+
+
+@pytest.mark.parametrize('name', ['exponential', 'cosine'])
+def test_between_epochs_it_is_timms(name):
+  config = base.get_config()
+  config.batch_size, config.schedule.warmup_from = 768, 1e-6
+  config.schedule.name, config.schedule.per_epoch = name, True
+  config.schedule.from_warmup, config.schedule.final_fraction = False, 1e-5 / 0.048
+  theirs = {
+    'exponential': lambda: timms(scheduler.StepLRScheduler, decay_t=2.4, decay_rate=0.97),
+    'cosine': lambda: timms(scheduler.CosineLRScheduler, t_initial=60, lr_min=1e-5),
+  }[name]()
+  for offset in (1, 5, 9):  # the first, a middle, and the last step of an epoch
+    steps = [10 * epoch + offset for epoch in range(60)]
+    np.testing.assert_allclose(rates(config, steps, total=600), theirs, rtol=1e-5, atol=1e-8)
+
+
+def test_warm_up_from_a_rate():
+  config = base.get_config()
+  config.batch_size, config.schedule.warmup_from = 256, 0.006
+  np.testing.assert_allclose(rates(config, [0, 25, 50]), [0.006, 0.011, 0.016 * 0.97**2], rtol=1e-5)
+
+
+def test_epochs_or_steps():
+  config = base.get_config()
+  assert training_steps(config, 10.06) == 3521
+  config.epochs, config.steps = 0.0, 77
+  assert training_steps(config, 10.06) == 77
+
+
+@pytest.mark.parametrize(('epochs', 'steps', 'text'), [
+  (350.0, 1000, 'epochs=350.0 and steps=1000 are both given; give one: --config.epochs=0 --config'),
+  (0.0, None, 'epochs=0.0 must be above 0, or give steps in its place'),
+  (-1.0, None, 'epochs=-1.0 must be above 0'),
+  (0.0, 0, 'steps=0 must be at least 1'),
+])
+def test_how_long_is_said_once(epochs, steps, text):
+  config = base.get_config()
+  config.epochs, config.steps = epochs, steps
+  with pytest.raises(UserError) as error:
+    training_steps(config, 10.0)
+  assert text in str(error.value) and '\n' not in str(error.value)

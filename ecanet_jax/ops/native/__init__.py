@@ -61,18 +61,25 @@ def call(name: str, shapes, *arrays: jax.Array, **attributes: int):
 
 
 @functools.cache
-def load(dtype: str) -> bool:
-  """Compiles the kernels for a type if need be, and tells XLA of them; False if that fails."""
+def library(dtype: str) -> ctypes.CDLL | None:
+  """The kernels for a type, compiled if need be; None where that fails or is turned off."""
   if os.environ.get(SWITCH) == '0':
-    return False
-  suffix, defines = TYPES[dtype]
+    return None
   try:
-    library = ctypes.CDLL(str(_library(defines)))
+    return ctypes.CDLL(str(_library(TYPES[dtype][1])))
   except (OSError, RuntimeError, subprocess.SubprocessError) as error:
     logging.warning('CPU kernels are not used, which is slower: %s', ' '.join(str(error).split()))
+    return None
+
+
+@functools.cache
+def load(dtype: str) -> bool:
+  """Tells XLA of the kernels for a type; False where there are none."""
+  loaded, (suffix, _) = library(dtype), TYPES[dtype]
+  if loaded is None:
     return False
   for name in KERNELS:
-    handler = jax.ffi.pycapsule(getattr(library, f'{name}_{suffix}'))
+    handler = jax.ffi.pycapsule(getattr(loaded, f'{name}_{suffix}'))
     jax.ffi.register_ffi_target(f'ecanet_jax_{name}_{suffix}', handler, platform='cpu')
   return True
 

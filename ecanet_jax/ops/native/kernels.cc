@@ -10,6 +10,7 @@
 #include "convolution.h"
 #include "depthwise.h"
 #include "pooling.h"
+#include "resize.h"
 
 namespace ecanet {
 
@@ -211,3 +212,9 @@ DEFINE(f32, ffi::F32)
 #endif
 
 }  // namespace ecanet
+
+// Called by Python, not by XLA: images are resized where they are decoded.
+extern "C" void ecanet_jax_resize(const uint8_t* image, int64_t height, int64_t width, int64_t size,
+                                  int64_t kernel, uint8_t* out) {
+  ecanet::Resize(image, height, width, size, static_cast<int>(kernel), out);
+}
