@@ -188,6 +188,7 @@ def get_config() -> config_dict.ConfigDict:
   config.eval_epochs = 1.0  # from one evaluation to the next; 0 = only at the end
   config.early_stop = 0  # so many evaluations in a row without a better top-1 end it; 0 = never
   config.save_epochs = 1.0  # from one checkpoint to the next; the last step is always saved
+  config.bad_steps = 10  # in a row may be not finite; they change nothing, one more ends it
   config.keep_checkpoints = 2  # newest ones; the best is kept besides
   config.watchdog_seconds = 1800.0  # nothing goes on for so long: ends with status 76; 0 = never
   config.tensorboard = True

@@ -1,5 +1,6 @@
 """How train.py and eval.py start and end: a user's mistake is one line and exit status 2."""
 
+import errno
 import logging
 import os
 import pathlib
@@ -12,6 +13,8 @@ from ml_collections import config_dict, config_flags
 
 from ecanet_jax.errors import MISTAKE, RESUME, Interrupted, UserError, closest
 
+# A disk that is full or may not be used: nothing that a traceback could tell.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 # What absl and ml_collections raise while they read a config file and its overrides; a config file
 # is code and can raise anything.
 _MISTAKES = (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError)
@@ -41,8 +44,11 @@ def run_program(main: Callable[[], None], config: flags.FlagHolder) -> int:
   try:
     app.run(lambda _: main(), flags_parser=parse)
   except UserError as error:
-    _fail(error)
-    return _end(MISTAKE) if _is_one_of_several() else MISTAKE
+    return _mistake(error)
+  except OSError as error:
+    if error.errno not in _DISK:
+      raise
+    return _mistake(f'{error.filename or "a file"} cannot be written or read: {error.strerror}.')
   except Interrupted as end:
     _fail(end)
     return _end(RESUME)
@@ -64,6 +70,8 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> config_dict.ConfigD
     UserError: there is no such file or key, or a value of another type.
   """
   arguments = ['', f'--config={path}', *overrides]
+  # ml_collections loads every file as this module; one would keep the names of the one before.
+  sys.modules.pop('config_config', None)
   values = flags.FlagValues()
   config = config_flags.DEFINE_config_file(
     'config', None, flag_values=values, lock_config=True, sys_argv=arguments
@@ -144,6 +152,11 @@ def _is_one_of_several() -> bool:
   from ecanet_jax.training import sharding
 
   return sharding.is_one_of_several()
+
+
+def _mistake(text) -> int:
+  status = _fail(text)
+  return _end(status) if _is_one_of_several() else status
 
 
 def _fail(text, status: int = MISTAKE) -> int:

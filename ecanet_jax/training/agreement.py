@@ -5,13 +5,13 @@ import json
 import os
 import platform
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 
 from ecanet_jax.data import DatasetInfo
 from ecanet_jax.errors import UserError
 from ecanet_jax.training import sharding
+from ecanet_jax.training.resume import flat, plain
 from ecanet_jax.version import __version__
 
 PACKAGES = (
@@ -25,8 +25,8 @@ SHOWN = 8  # differences that are printed
 
 def configuration(config, workdir: str | os.PathLike) -> dict[str, str]:
   """What must be the same before anything is read: config, workdir, versions, devices."""
-  config = flat(json.loads(config.to_json()), 'config.')
-  facts = {key: value for key, value in config.items() if key.removeprefix('config.') not in OWN}
+  values = flat(plain(config))
+  facts = {f'config.{key}': str(value) for key, value in values.items() if key not in OWN}
   facts |= {f'version of {name}': version(name) for name in PACKAGES}
   return facts | {
     'version of ecanet_jax': __version__,
@@ -70,17 +70,6 @@ def agree(what: str, say: Callable[[], Mapping[str, str]], seconds: float = 600)
       )
       more = f'; and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
       raise UserError(f'the processes were not given the same {what}: {listed}{more}.')
-
-
-def flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, str]:
-  """Nested dicts as dotted keys with their values in words."""
-  found = {}
-  for key, value in tree.items():
-    if isinstance(value, Mapping):
-      found |= flat(value, f'{prefix}{key}.')
-    else:
-      found[prefix + key] = str(value)
-  return found
 
 
 def version(package: str) -> str:

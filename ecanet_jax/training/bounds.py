@@ -6,6 +6,7 @@ What depends on other keys is checked where it is used.
 import math
 
 from ecanet_jax.errors import UserError
+from ecanet_jax.training.resume import flat, plain
 
 # The lowest and the highest value; tuples: of each of their values.
 BOUNDS = {
@@ -17,6 +18,7 @@ BOUNDS = {
   'eval_epochs': (0, math.inf),
   'save_epochs': (0, math.inf),
   'watchdog_seconds': (0, math.inf),
+  'bad_steps': (0, math.inf),
   'model.num_classes': (2, math.inf),
   'data.image_size': (1, math.inf),
   'data.area': (0, 1),
@@ -40,10 +42,14 @@ def check_bounds(config) -> None:
     values = _value(config, key)
     if len(values) != length:
       raise UserError(f'{key}={tuple(values)} must be {length} numbers.')
+  for key, value in flat(plain(config)).items():
+    numbers = [one for one in (value if isinstance(value, list) else [value]) if is_number(one)]
+    if not all(map(math.isfinite, numbers)):
+      raise UserError(f'{key}={value} must be finite.')
   for key, (lowest, highest) in BOUNDS.items():
     value = _value(config, key)
     for one in value if isinstance(value, tuple | list) else (value,):
-      if not (math.isfinite(one) and lowest <= one <= highest) or (key in ABOVE and one == lowest):
+      if not lowest <= one <= highest or (key in ABOVE and one == lowest):
         above = f'above {lowest}' if key in ABOVE else f'at least {lowest}'
         rest = '' if highest == math.inf else f' and at most {highest}'
         raise UserError(f'{key}={value} must be {above}{rest}.')
@@ -51,6 +57,10 @@ def check_bounds(config) -> None:
     low, high = _value(config, key)
     if low > high:
       raise UserError(f'{key}={(low, high)}: the first must not be above the second.')
+
+
+def is_number(value) -> bool:
+  return isinstance(value, int | float)
 
 
 def _value(config, key: str):

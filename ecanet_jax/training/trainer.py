@@ -16,15 +16,10 @@ from ecanet_jax.errors import Interrupted, UserError, lookup
 from ecanet_jax.models import create_from_config
 from ecanet_jax.models.convnet import REMAT
 from ecanet_jax.ops import batch_norm, convolution, depthwise
-from ecanet_jax.training import sharding
+from ecanet_jax.training import guard, resume, sharding
 from ecanet_jax.training.agreement import agree, configuration, contents
 from ecanet_jax.training.bounds import check_bounds
-from ecanet_jax.training.checkpoint import (
-  Checkpoints,
-  data_name,
-  evaluation_text,
-  is_checkpoint,
-)
+from ecanet_jax.training.checkpoint import data_name, evaluation_text, is_checkpoint
 from ecanet_jax.training.class_weights import class_weights
 from ecanet_jax.training.evaluate import evaluate, evaluated, make_eval_step, place, result_line
 from ecanet_jax.training.initial import initial_weights
@@ -32,8 +27,10 @@ from ecanet_jax.training.metrics import MetricsWriter, read_metrics
 from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.progress import Progress, log
 from ecanet_jax.training.results import Results
+from ecanet_jax.training.resume import plain
+from ecanet_jax.training.saves import Checkpoints
 from ecanet_jax.training.schedule import make_schedule, peak_learning_rate, training_steps
-from ecanet_jax.training.sizes import check_sizes, stretches
+from ecanet_jax.training.sizes import check_sizes, sized, stretches
 from ecanet_jax.training.state import init_state
 from ecanet_jax.training.step import make_train_step
 from ecanet_jax.training.stream import step_stream
@@ -42,10 +39,6 @@ from ecanet_jax.training.task import Classification
 
 AGAIN = 'the same command goes on from there.'
 DTYPE = {'float32': np.float32, 'bfloat16': jax.numpy.bfloat16}
-
-
-class NonFiniteError(UserError):
-  """The loss or its gradient is not a number; the last good checkpoint is kept."""
 
 
 def make_model(config, num_classes: int):
@@ -95,7 +88,7 @@ class Trainer:
         f'early_stop={config.early_stop} must be at least 0 and needs evaluations on the way: '
         f'eval_epochs={config.eval_epochs} must be above 0.'
       )
-    self.results = Results()
+    self.results, self.guard = Results(), guard.Guard(config.bad_steps)
     self.supervisor = Supervisor(config.watchdog_seconds)
 
   def run(self) -> dict[str, Any]:
@@ -104,7 +97,8 @@ class Trainer:
     Raises:
       UserError: a checkpoint of another network, or one that cannot be read; weights to start from
         that do not fit, or images in a folder that cannot be read, before anything is written.
-      NonFiniteError: the loss is not a number.
+      NonFiniteError: the loss or its gradient was not finite for too many steps in a row.
+      SaveError: too many saves in a row failed, or the last one.
       Interrupted: SIGTERM or SIGINT came; the training is saved as far as it is.
     """
     with self.supervisor:
@@ -116,7 +110,7 @@ class Trainer:
     fresh = not is_checkpoint(self.workdir)
     loaded = initial_weights(self.config, self.model) if fresh and self.config.init.weights else {}
     self.workdir.mkdir(parents=True, exist_ok=True)
-    checkpoints = Checkpoints(self.workdir, self.config.keep_checkpoints)
+    checkpoints = call('start', Checkpoints, self.workdir, self.config.keep_checkpoints)
     try:
       state, evaluates = call('start', self._start, checkpoints, loaded)
       step = int(state.step)
@@ -151,10 +145,12 @@ class Trainer:
       start = jax.jit(make, out_shardings=everywhere, compiler_options=quick)
       return start(sharding.put_everywhere(loaded, self.mesh)), False
     else:
-      state, meta = checkpoints.restore(step, jax.eval_shape(make, {}), everywhere)
+      meta, now = checkpoints.meta(step), plain(self.config)
+      resume.compare(meta['config'], now)
+      state = checkpoints.restore(step, jax.eval_shape(make, {}), everywhere)
+      resume.check(checkpoints.directory / str(step), meta['config'], now, self.model)
       self.results = Results.of(meta)
-      for key, (old, new) in differences(meta['config'], plain(self.config)).items():
-        log.warning('%s was %s in the checkpoint and is %s now', key, old, new)
+      self.guard.restore(meta)
       log.info('resumed at step %d of %d from %s', step, self.total_steps, self.workdir)
       return state, meta.get('evaluates', False)
 
@@ -191,7 +187,8 @@ class Trainer:
             evaluates, top1 = False, metrics['top1']
             self._record(metrics, step, writer, progress)
             early = self._early(step)
-          if saves or early:
+          # While steps are left out the sound checkpoints of before stay.
+          if (saves and not self.guard.row) or early or step == self.total_steps:
             supervisor.enter('save')
             checkpoints.save(state, self._meta(), top1)
         if step >= self.total_steps or early:
@@ -219,10 +216,12 @@ class Trainer:
         evaluates, saves = self._due('eval_epochs', step), self._due('save_epochs', step)
         leaves = supervisor.tick()
         if step % config.log_steps == 0 or evaluates or saves or leaves:
-          self._log(pending, step, writer, progress)
+          self._log(pending, state, step, writer, progress)
         if leaves:
           raise Interrupted
     except Interrupted:
+      if pending:
+        self._log(pending, state, step, writer, progress)
       raise self._leave(state, step, checkpoints, evaluates, top1) from None
     finally:
       supervisor.close(stream)
@@ -232,25 +231,36 @@ class Trainer:
     checkpoints.wait()
     self._finish(state, f', step {step}' + (f'; {early}' if early else ''))
 
-  def _log(self, pending, step, writer, progress) -> None:
-    """Fetches the metrics of the steps since the last call and stops at one not finite."""
-    values = jax.device_get([metrics for _, metrics in pending])
-    for (number, _), metrics in zip(pending, values, strict=True):
-      if not (np.isfinite(metrics['loss']) and np.isfinite(metrics['grad_norm'])):
-        raise NonFiniteError(
-          f'step {number}: loss {metrics["loss"]}, gradient norm {metrics["grad_norm"]} is not '
-          f'finite; stopped. The last good checkpoint in {self.workdir} is kept; try a lower '
-          f'schedule.lr than {self.config.schedule.lr} or optimizer.clip_norm=1.'
-        )
+  def _log(self, pending, state, step, writer, progress) -> None:
+    """Fetches the metrics of the steps since the last call and stops after too many bad ones."""
+    numbers, values = zip(*jax.device_get(list(pending)))
     pending.clear()
+    try:
+      left_out = self.guard.take(numbers, values)
+    except guard.NonFiniteError as error:
+      raise guard.NonFiniteError(f'{error}. {self._dump(step, values, state)}') from None
+    good = [value for value in values if not value['left_out']] or values
     metrics = {
-      'loss': float(np.mean([value['loss'] for value in values])),
-      'grad_norm': float(values[-1]['grad_norm']),
+      'loss': float(np.mean([value['loss'] for value in good])),
+      'grad_norm': float(good[-1]['grad_norm']),
       'lr': float(values[-1]['lr']),
     }
     epoch = step / self.steps_per_epoch
     speed = progress.report(step, epoch, metrics)
-    writer.write(step, 'train', {**metrics, 'epoch': epoch, **speed})
+    figures = {**metrics, 'epoch': epoch, **speed} | ({'left_out': left_out} if left_out else {})
+    writer.write(step, 'train', {key: x for key, x in figures.items() if np.isfinite(x)})
+
+  def _dump(self, step, values, state) -> str:
+    """Writes what is to be known of the bad steps; where it is and what can be done, in words."""
+    if jax.process_index() == 0:
+      config = sized(self.config, self.stretches, step - 1)
+      folder = guard.dump(self.workdir, step, config, values, state.variables)
+    else:
+      folder = self.workdir
+    return (
+      f'{folder} has the batch, metrics and config; the checkpoints in {self.workdir} are kept. '
+      f'Try a lower schedule.lr than {self.config.schedule.lr} or optimizer.clip_norm=1.'
+    )
 
   def _leave(
     self, state, step: int, checkpoints: Checkpoints, evaluates: bool, top1: float | None
@@ -265,7 +275,7 @@ class Trainer:
       top1: of the step's evaluation, None where there was none.
     """
     self.supervisor.enter('save')
-    checkpoints.wait()
+    checkpoints.settle()
     if step and checkpoints.latest() != step:
       checkpoints.save(state, {**self._meta(), 'evaluates': evaluates}, top1)
       checkpoints.wait()
@@ -316,7 +326,9 @@ class Trainer:
       print(line, flush=True)
 
   def _meta(self) -> dict[str, Any]:
-    return {'config': plain(self.config), **self.results.meta()}
+    config = plain(self.config)
+    hashed = {'config': config, 'config_hash': resume.config_hash(config)}
+    return {**hashed, **self.results.meta(), **self.guard.meta()}
 
   def _early(self, step: int) -> str:
     """Why the training ends before its last step, '' if it does not."""
@@ -337,23 +349,6 @@ def compile_step(train_step, state, batch) -> None:
 def train_and_evaluate(config, workdir: str | os.PathLike) -> dict[str, Any]:
   """Trains `config` in `workdir`, from its newest checkpoint on, and returns the evaluation."""
   return Trainer(config, workdir).run()
-
-
-def plain(config) -> dict[str, Any]:
-  """A config as nested dicts, with lists for tuples, as JSON gives it back."""
-  return json.loads(config.to_json())
-
-
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = '') -> dict[str, tuple]:
-  """Dotted keys whose values differ, with both values."""
-  changed = {}
-  for key in {**old, **new}:
-    before, after = old.get(key), new.get(key)
-    if isinstance(before, dict) and isinstance(after, dict):
-      changed.update(differences(before, after, f'{prefix}{key}.'))
-    elif before != after:
-      changed[prefix + key] = (before, after)
-  return changed
 
 
 def count(tree) -> int:

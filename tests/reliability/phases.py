@@ -9,7 +9,7 @@ import time
 import train
 from ecanet_jax.cli.program import run_program
 from ecanet_jax.training import trainer
-from ecanet_jax.training.checkpoint import Checkpoints
+from ecanet_jax.training.saves import Checkpoints
 
 STEP = 6  # batches before the slow one
 MARK = 'reached the phase'

@@ -8,7 +8,8 @@ from ecanet_jax.training.trainer import Trainer
 
 VALUES = (
   'epochs=-1', 'epochs=nan', 'batch_size=0', 'batch_size=-64', 'seed=-1', 'keep_checkpoints=0',
-  'watchdog_seconds=-1', 'save_epochs=-0.5', 'model.num_classes=1', 'data.image_size=0',
+  'watchdog_seconds=-1', 'bad_steps=-1', 'save_epochs=-0.5', 'model.num_classes=1',
+  'data.image_size=0',
   'data.area=(0.0,1.0)', 'data.area=(0.9,0.1)', 'data.aspect=(1.0,)', 'data.crop_fraction=0.0',
   'data.crop_fraction=1.5', 'data.std=(0.0,1.0,1.0)', 'data.mean=(0.5,0.5)', 'data.max_bad=2.0',
   'data.train_split=train[:0]', 'data.eval_split=tset', 'data.crop=centre',
@@ -63,9 +64,10 @@ def test_wrong_values(tmp_path, value):
 
 @pytest.mark.parametrize('name', FILES)
 def test_wrong_files(tmp_path, name):
-  (tmp_path / 'config.py').write_text(FILES[name])
+  file = tmp_path / 'config.py'
+  file.write_text(FILES[name])
   with pytest.raises(UserError) as error:
-    load_config(str(tmp_path / 'config.py'))
+    load_config(str(file))
   assert '\n' not in str(error.value) and str(error.value).strip()
 
 
