@@ -13,8 +13,8 @@
 # options    --name=ecanet --zone=us-central2-b --type=v4-8 --version=tpu-ubuntu2204-base
 #            --project= (gcloud's own) --spot --poll=60 (seconds, of keep)
 #
-# --dry_run prints the gcloud lines and runs none of them. A workdir and the data must be where every
-# host reaches them, such as gs://BUCKET/runs/b0.
+# --dry_run prints the gcloud lines and runs none of them. Every host must reach the data, such as
+# gs://BUCKET/data, and the one workdir: a directory of Filestore, or of a bucket that is mounted.
 set -euo pipefail
 
 name=ecanet zone=us-central2-b type=v4-8 version=tpu-ubuntu2204-base project='' poll=60

@@ -8,7 +8,7 @@ that after k such steps the learning rate it applies is that of k steps before.
 
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -26,7 +26,16 @@ Tree = TypeVar('Tree')
 
 
 class NonFiniteError(UserError):
-  """Too many steps in a row had a loss or a gradient that is not finite."""
+  """Too many steps in a row had a loss or a gradient that is not finite.
+
+  Attributes:
+    step: the last of them.
+    values: metrics by step, of the steps that were written together with it.
+  """
+
+  def __init__(self, text: str, step: int = 0, values: dict[int, dict[str, float]] | None = None):
+    super().__init__(text)
+    self.step, self.values = step, values or {}
 
 
 def finite(loss: jax.Array, grad_norm: jax.Array, variables) -> jax.Array:
@@ -83,21 +92,21 @@ class Guard:
       if self.row > self.limit:
         raise NonFiniteError(
           f'step {step}: loss {values["loss"]}, gradient norm {values["grad_norm"]} is not finite, '
-          f'{self.row} steps in a row; stopped'
+          f'{self.row} steps in a row; stopped', step, dict(zip(steps, metrics)),
         )
     return self.total - before
 
 
 def dump(
-  workdir: pathlib.Path, step: int, config, values: Sequence[dict[str, float]], variables
+  workdir: pathlib.Path, config, step: int, values: Mapping[int, dict[str, float]], variables
 ) -> pathlib.Path:
   """Writes what is to be known of a step that stopped a training.
 
   Args:
     workdir: of the training; its folder dump_STEP is made.
-    step: the last step, from 1.
     config: the whole config.
-    values: metrics of the last steps, `step` the last of them.
+    step: the last step, from 1.
+    values: metrics of the last steps, by step.
     variables: parameters and statistics, which no bad step has changed.
 
   Returns:
@@ -107,7 +116,7 @@ def dump(
   folder = workdir / f'dump_{step}'
   folder.mkdir(parents=True, exist_ok=True)
   report = {
-    'step': step, 'metrics': {str(step - len(values) + 1 + i): v for i, v in enumerate(values)},
+    'step': step, 'metrics': {str(number): value for number, value in values.items()},
     'versions': {'ecanet_jax': __version__, 'jax': jax.__version__},
     'config': plain(config),
     'arrays': {

@@ -1,6 +1,5 @@
 """The one trainer: from a config and a directory to a trained network, resumable at any moment."""
 
-import collections
 import json
 import os
 import pathlib
@@ -12,10 +11,7 @@ import numpy as np
 
 from ecanet_jax import data
 from ecanet_jax.data.augmentation import settings
-from ecanet_jax.errors import Interrupted, UserError, lookup
-from ecanet_jax.models import create_from_config
-from ecanet_jax.models.convnet import REMAT
-from ecanet_jax.ops import batch_norm, convolution, depthwise
+from ecanet_jax.errors import Interrupted, UserError
 from ecanet_jax.training import guard, resume, sharding
 from ecanet_jax.training.agreement import agree, configuration, contents
 from ecanet_jax.training.bounds import check_bounds
@@ -23,9 +19,11 @@ from ecanet_jax.training.checkpoint import data_name, evaluation_text, is_checkp
 from ecanet_jax.training.class_weights import class_weights
 from ecanet_jax.training.evaluate import evaluate, evaluated, make_eval_step, place, result_line
 from ecanet_jax.training.initial import initial_weights
-from ecanet_jax.training.metrics import MetricsWriter, read_metrics
+from ecanet_jax.training.journal import Journal
+from ecanet_jax.training.metrics import read_metrics
+from ecanet_jax.training.network import make_model
 from ecanet_jax.training.optimizer import make_optimizer
-from ecanet_jax.training.progress import Progress, log
+from ecanet_jax.training.progress import log
 from ecanet_jax.training.results import Results
 from ecanet_jax.training.resume import plain
 from ecanet_jax.training.saves import Checkpoints
@@ -38,25 +36,6 @@ from ecanet_jax.training.supervision import Supervisor
 from ecanet_jax.training.task import Classification
 
 AGAIN = 'the same command goes on from there.'
-DTYPE = {'float32': np.float32, 'bfloat16': jax.numpy.bfloat16}
-
-
-def make_model(config, num_classes: int):
-  """The network of a config, for a data set with so many classes."""
-  if config.model.num_classes != num_classes:
-    raise UserError(
-      f'model.num_classes={config.model.num_classes} and the data set {config.data.name!r} has '
-      f'{num_classes} classes: set --config.model.num_classes={num_classes}.'
-    )
-  for op in (convolution, depthwise, batch_norm):
-    key = op.__name__.rpartition('.')[2]
-    lookup(dict.fromkeys(['auto', *op.IMPLEMENTATIONS]), config.ops[key], f'ops.{key}')
-  lookup(REMAT, config.ops.remat, 'ops.remat')
-  dtype = lookup(DTYPE, config.compute_dtype, 'compute_dtype')
-  return create_from_config(
-    config.model, conv_op=config.ops.convolution, depthwise=config.ops.depthwise,
-    norm_op=config.ops.batch_norm, remat=config.ops.remat, dtype=dtype,
-  )
 
 
 class Trainer:
@@ -66,6 +45,10 @@ class Trainer:
     self._began = time.monotonic()
     self.config, self.workdir = config, pathlib.Path(workdir)
     check_bounds(config)
+    if '://' in str(workdir):
+      raise UserError(
+        f'workdir={workdir} must be a directory, the same one on all machines: mount it there.'
+      )
     agree('configuration', lambda: configuration(config, workdir))
     self.mesh = sharding.make_mesh()
     sharding.check_batch('batch_size', config.batch_size, self.mesh)
@@ -169,12 +152,13 @@ class Trainer:
       self.model, self.task, self.tx, self.schedule, config, self.mesh, resident
     )
     eval_step = make_eval_step(evaluated(self.model, config), self.task, self.mesh)
-    writer = MetricsWriter(self.workdir, step, config.tensorboard)
+    journal = Journal(
+      config, self.workdir, step, self.total_steps, self.steps_per_epoch, self.guard
+    )
+    progress = journal.progress
     if jax.process_index() == 0:
       (self.workdir / 'config.json').write_text(json.dumps(plain(config), indent=2) + '\n')
     stream = step_stream(config, self.stretches, step, make_step)
-    progress = Progress(step, self.total_steps, config.batch_size)
-    pending: collections.deque = collections.deque()  # (step, its metrics, perhaps not computed)
     first, early, saves, top1, compiled = step, '', evaluates, None, None
     supervisor = self.supervisor
     try:
@@ -185,7 +169,8 @@ class Trainer:
             variables = state.for_evaluation()
             metrics = supervisor.call('evaluation', self._evaluate, eval_step, variables)
             evaluates, top1 = False, metrics['top1']
-            self._record(metrics, step, writer, progress)
+            self.results.add(step, metrics)
+            journal.evaluation(step, metrics, self._result())
             early = self._early(step)
           # While steps are left out the sound checkpoints of before stay.
           if (saves and not self.guard.row) or early or step == self.total_steps:
@@ -205,56 +190,39 @@ class Trainer:
         with jax.transfer_guard('disallow'):
           state, metrics = train_step(state, placed)
         step, top1 = step + 1, None
-        pending.append((step, metrics))
-        progress.advance()
+        journal.add(step, metrics)
         if step == first + 1:
           jax.block_until_ready(metrics)
           progress.say(f'time to first step: {time.monotonic() - self._began:.1f} s')
           progress.compiled()
-        if len(pending) > 2:  # Lets two steps run ahead of the host, not more.
-          jax.block_until_ready(pending[-3])
         evaluates, saves = self._due('eval_epochs', step), self._due('save_epochs', step)
         leaves = supervisor.tick()
         if step % config.log_steps == 0 or evaluates or saves or leaves:
-          self._log(pending, state, step, writer, progress)
+          self._write(journal, state)
         if leaves:
           raise Interrupted
     except Interrupted:
-      if pending:
-        self._log(pending, state, step, writer, progress)
+      self._write(journal, state)
       raise self._leave(state, step, checkpoints, evaluates, top1) from None
     finally:
       supervisor.close(stream)
-      progress.close()
-      writer.close()
+      journal.close()
     supervisor.enter('end')
     checkpoints.wait()
     self._finish(state, f', step {step}' + (f'; {early}' if early else ''))
 
-  def _log(self, pending, state, step, writer, progress) -> None:
-    """Fetches the metrics of the steps since the last call and stops after too many bad ones."""
-    numbers, values = zip(*jax.device_get(list(pending)))
-    pending.clear()
+  def _write(self, journal: Journal, state) -> None:
+    """Writes the steps that are done; of those that end the training, what is to be known."""
     try:
-      left_out = self.guard.take(numbers, values)
+      journal.write()
     except guard.NonFiniteError as error:
-      raise guard.NonFiniteError(f'{error}. {self._dump(step, values, state)}') from None
-    good = [value for value in values if not value['left_out']] or values
-    metrics = {
-      'loss': float(np.mean([value['loss'] for value in good])),
-      'grad_norm': float(good[-1]['grad_norm']),
-      'lr': float(values[-1]['lr']),
-    }
-    epoch = step / self.steps_per_epoch
-    speed = progress.report(step, epoch, metrics)
-    figures = {**metrics, 'epoch': epoch, **speed} | ({'left_out': left_out} if left_out else {})
-    writer.write(step, 'train', {key: x for key, x in figures.items() if np.isfinite(x)})
+      raise guard.NonFiniteError(f'{error}. {self._dump(error, state)}') from None
 
-  def _dump(self, step, values, state) -> str:
+  def _dump(self, error: guard.NonFiniteError, state) -> str:
     """Writes what is to be known of the bad steps; where it is and what can be done, in words."""
     if jax.process_index() == 0:
-      config = sized(self.config, self.stretches, step - 1)
-      folder = guard.dump(self.workdir, step, config, values, state.variables)
+      config = sized(self.config, self.stretches, error.step - 1)
+      folder = guard.dump(self.workdir, config, error.step, error.values, state.variables)
     else:
       folder = self.workdir
     return (
@@ -290,11 +258,6 @@ class Trainer:
       eval_step, place(self.model, variables, self.config, self.mesh),
       self.supervisor.watched(batches), steps, self.info.eval.num_examples, self.task, self.mesh,
     )
-
-  def _record(self, metrics, step: int, writer, progress) -> None:
-    writer.write(step, 'eval', metrics)
-    self.results.add(step, metrics)
-    progress.say(f'step {step}: {self._result()}')
 
   def _finish(self, state, ending: str) -> None:
     """The last line, the picture and the export."""

@@ -1,11 +1,13 @@
-"""What the guard and the manifest cost: python -m tests.reliability.cost [--size=64 --batch=32]
+"""What reliability costs: python -m tests.reliability.cost [--size=64 --batch=32]
 
-One process, in turn with and without, on one device: steps of EfficientNet-B0 with ECA and its
-recipe's optimizer and EMA; then blocks of steps with one save in each. Prints medians; small images
-make the step short and the share of the guard, whose work is by parameter, large.
+One process and device, in turn without and with: the guard of every step, the manifest of every
+checkpoint, and the supervisor that hands out batches and counts. Blocks of steps of EfficientNet-B0
+with ECA, its recipe's optimizer and EMA, each with one save. Small images make the step short and
+the share of the guard, whose work is by parameter, large. Prints medians.
 """
 
 import argparse
+import itertools
 import statistics
 import tempfile
 import time
@@ -22,25 +24,25 @@ from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.saves import Checkpoints
 from ecanet_jax.training.schedule import make_schedule
 from ecanet_jax.training.state import init_state
+from ecanet_jax.training.supervision import Supervisor
 from ecanet_jax.training.task import Classification
 
-
-def whole(ok, new, old):
-  """The same with a condition around it, for comparison."""
-  return jax.lax.cond(ok, lambda: new, lambda: old)
-
-
-CHOICES = {'without': lambda ok, new, old: new, 'where': guard.choose, 'cond': whole}
+# What a step asks, what it does then, and what a checkpoint gets.
+GUARDS = {
+  'without': (
+    lambda loss, grad_norm, variables: jnp.isfinite(loss), lambda ok, new, old: new,
+    lambda path: None,
+  ),
+  'with': (guard.finite, guard.choose, manifest.write),
+}
 
 
 def main():
   parser = argparse.ArgumentParser()
   parser.add_argument('--size', type=int, default=64)
   parser.add_argument('--batch', type=int, default=32)
-  parser.add_argument('--rounds', type=int, default=12)
-  parser.add_argument('--steps', type=int, default=4, help='in a round')
-  parser.add_argument('--save_steps', type=int, default=16, help='from one save to the next')
-  parser.add_argument('--choices', default='without,where')
+  parser.add_argument('--rounds', type=int, default=8)
+  parser.add_argument('--steps', type=int, default=16, help='from one save to the next')
   args = parser.parse_args()
   keep_compiled_programs()
   config = eca_b0.get_config()
@@ -56,55 +58,46 @@ def main():
     'image': random.randint(0, 256, (args.batch, args.size, args.size, 3)).astype(np.uint8),
     'label': random.randint(0, 1000, args.batch).astype(np.int32),
   }, mesh)
-  compiled, states = {}, {}
-  for name in args.choices.split(','):
-    step.choose, states[name] = CHOICES[name], start()
+  stream, compiled, states = itertools.repeat(batch), {}, {}
+  for name, (step.finite, step.choose, _) in GUARDS.items():
     compiled[name] = step.make_train_step(model, task, tx, schedule, config, mesh)
-    states[name], metrics = compiled[name](states[name], batch)
-    jax.block_until_ready(metrics)
+    states[name], _ = compiled[name](start(), batch)
 
-  def run(name, steps):
-    began = time.perf_counter()
-    for _ in range(steps):
-      states[name], metrics = compiled[name](states[name], batch)
+  def run(name, supervisor):
+    for _ in range(args.steps):
+      if supervisor:
+        taken = supervisor.call('data', next, stream)
+        supervisor.enter('step')
+      else:
+        taken = next(stream)
+      states[name], metrics = compiled[name](states[name], taken)
+      if supervisor:
+        supervisor.tick()
     jax.block_until_ready((states[name], metrics))
-    return (time.perf_counter() - began) / steps
 
-  times = {name: [] for name in compiled}
-  for _ in range(args.rounds):
-    for name in compiled:
-      times[name].append(run(name, args.steps))
-  report('step', times)
-
-  write, blocks = manifest.write, {'without manifest': [], 'manifest': []}
-  alone = []
-  with tempfile.TemporaryDirectory() as folder:
+  times = {name: {'steps': [], 'steps and a save': []} for name in GUARDS}
+  with tempfile.TemporaryDirectory() as folder, Supervisor(600) as supervisor:
     checkpoints, number = Checkpoints(folder, keep=1), 0
-    for _ in range(max(args.rounds // 3, 2)):
-      for name, choice in (('without manifest', lambda path: None), ('manifest', write)):
-        manifest.write, number = choice, number + 1
-        began = time.perf_counter()
-        state = states['where'].replace(step=jnp.int32(number))
-        checkpoints.save(state, {'config': {}}, None)
-        run('where', args.save_steps)
-        checkpoints.wait()
-        blocks[name].append((time.perf_counter() - began) / args.save_steps)
-      began = time.perf_counter()
-      write(checkpoints.directory / str(number))
-      alone.append(time.perf_counter() - began)
-    size = sum(path.stat().st_size for path in checkpoints.directory.rglob('*') if path.is_file())
+    for turn in range(args.rounds + 1):
+      for name, (_, _, manifest.write) in GUARDS.items():
+        for what, found in times[name].items():
+          began, number = time.perf_counter(), number + 1
+          if what != 'steps':
+            checkpoints.save(states[name].replace(step=jnp.int32(number)), {'config': {}}, None)
+          run(name, supervisor if name == 'with' else None)
+          checkpoints.wait()
+          if turn:  # the first warms up
+            found.append((time.perf_counter() - began) / args.steps)
+    files = [path for path in checkpoints.directory.rglob('*') if path.is_file()]
+    print(f'a checkpoint has {sum(path.stat().st_size for path in files) / 1e6:.1f} MB')
     checkpoints.close()
-  report(f'step, a save in every {args.save_steps}', blocks)
-  print(f'a manifest alone: {statistics.median(alone):.3f} s for {size / 1e6:.1f} MB')
-
-
-def report(what, times):
-  first = statistics.median(next(iter(times.values())))
-  for name, values in times.items():
-    middle = statistics.median(values)
+  for what in times['with']:
+    pairs = [times[name][what] for name in GUARDS]
+    first, second = map(statistics.median, pairs)
+    share = statistics.median(100 * (b / a - 1) for a, b in zip(*pairs))
     print(
-      f'{what}, {name}: {1000 * middle:.2f} ms (median of {len(values)}, {1000 * min(values):.2f} '
-      f'to {1000 * max(values):.2f}), {100 * (middle / first - 1):+.2f} %', flush=True,
+      f'{args.steps} {what}: {1000 * first:.2f} ms a step without, {1000 * second:.2f} with '
+      f'({len(pairs[0])} rounds in turn, median of the pairs {share:+.2f} %)', flush=True,
     )
 
 

@@ -7,65 +7,102 @@ import time
 import numpy as np
 import pytest
 
-from ecanet_jax.training.steps import steps_in
+from ecanet_jax.training.steps import PARTIAL, steps_in
 from tests import programs
+from tests.reliability.test_peers import STARTED_AGAIN
+from tests.reliability.test_signals import pair
 from tests.training.test_trainer import arrays, losses
 
 pytestmark = pytest.mark.slow
 
-INTERVAL = 32  # steps from one save to the next
-CASES, KILLS = 4, 5
+STEPS, INTERVAL = 480, 32  # of the training; from one save to the next
+KILLS = 5  # of one process, in each of 4 cases
 FLAGS = (
   '--config=configs/smoke.py', '--config.batch_size=32', '--config.data.image_size=16',
   '--config.epochs=30', '--config.save_epochs=2', '--config.eval_epochs=10',
   '--config.log_steps=1', '--config.tensorboard=False',
 )
-LAST = 480
+
+
+def command(workdir):
+  return ['train.py', f'--workdir={workdir}', *FLAGS]
 
 
 @pytest.fixture(scope='module')
 def whole(run, tmp_path_factory):
   """A training that nobody interrupted."""
   workdir = tmp_path_factory.mktemp('whole')
-  run('train.py', f'--workdir={workdir}', *FLAGS)
+  run(*command(workdir))
+  return workdir
+
+
+@pytest.fixture(scope='module')
+def whole_pair(start, tmp_path_factory):
+  """The same in two processes of two devices."""
+  workdir = tmp_path_factory.mktemp('whole_pair')
+  done = [programs.finish(process) for process in pair(start, command(workdir), devices=2)]
+  assert [d.returncode for d in done] == [0, 0], done[0].stderr + done[1].stderr
   return workdir
 
 
 def kill(process, workdir, chance, during_save):
-  """Kills a training that has begun; returns whether a save was going on, and the last step."""
+  """Kills a process of a training that has begun.
+
+  Returns the last step that it wrote down, the newest on disk, and whether a save was going on.
+  """
   deadline, begun = time.monotonic() + programs.TIMEOUT, max(losses(workdir), default=0)
   while max(losses(workdir), default=0) <= begun:  # compiles
     assert process.poll() is None and time.monotonic() < deadline, process.communicate()
     time.sleep(0.01)
-  saving = lambda: list((workdir / 'checkpoints').glob('*tmp*'))
+  saving = lambda: list((workdir / 'checkpoints').glob(f'*{PARTIAL}*'))
   if during_save:
     while not saving():
       assert process.poll() is None and time.monotonic() < deadline, 'ended without a save'
-    time.sleep(chance.uniform(0, 0.05))
+      time.sleep(0.001)
+    time.sleep(chance.uniform(0, 0.02))
   else:
     time.sleep(chance.uniform(0, 0.6))
   process.send_signal(signal.SIGKILL)
   process.communicate()
   assert process.returncode == -signal.SIGKILL
-  return bool(saving()), max(losses(workdir))
+  return max(losses(workdir)), max(steps_in(workdir), default=0), bool(saving())
 
 
-@pytest.mark.parametrize('seed', range(CASES))
-def test_killed_at_random(whole, run, start, tmp_path, seed):
-  chance, command, lost = random.Random(seed), ['train.py', f'--workdir={tmp_path}', *FLAGS], []
+def assert_nothing_is_lost(kills):
+  print(f'kills (step reached, newest saved, during a save): {kills}')
+  for reached, newest, saving in kills:
+    assert reached - newest <= INTERVAL * (2 if saving else 1)  # the save going on is lost besides
+  assert sum(saving for *_, saving in kills) >= len(kills) / 4
+
+
+def assert_same(workdir, expected):
+  ours, theirs = arrays(workdir), arrays(expected)
+  assert ours.keys() == theirs.keys() and ours['step'] == STEPS
+  assert not [key for key in theirs if not np.array_equal(ours[key], theirs[key])]
+  assert losses(workdir) == losses(expected)
+  assert not [p for p in workdir.rglob('*') if 'tmp' in p.name or 'partial' in p.name]
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_one_process(whole, run, start, tmp_path, seed):
+  chance, kills = random.Random(seed), []
   for turn in range(KILLS):
-    saving, reached = kill(start(*command), tmp_path, chance, during_save=turn % 2 == 1)
-    newest = max(steps_in(tmp_path), default=0)
-    lost.append((reached, newest, saving))
-    # The save that was going on is lost besides.
-    assert reached - newest <= INTERVAL * (2 if saving else 1)
-  done = run(*command)
-  assert 'resumed at step' in done.stderr
-  print(f'kills (step reached, newest saved, during a save): {lost}')
-  assert sum(saving for *_, saving in lost) >= KILLS // 4
-  found, expected = arrays(tmp_path), arrays(whole)
-  assert found.keys() == expected.keys() and found['step'] == LAST
-  assert not [key for key in expected if not np.array_equal(found[key], expected[key])]
-  assert losses(tmp_path) == losses(whole)
-  left = [path for path in tmp_path.rglob('*') if 'tmp' in path.name or 'partial' in path.name]
-  assert not left
+    kills.append(kill(start(*command(tmp_path)), tmp_path, chance, during_save=turn % 2 == 1))
+  assert 'resumed at step' in run(*command(tmp_path)).stderr
+  assert_nothing_is_lost(kills)
+  assert_same(tmp_path, whole)
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_two_processes(whole_pair, start, tmp_path, seed):
+  chance, kills = random.Random(seed), []
+  for dead in (seed % 2, 1 - seed % 2):  # 0 is the coordinator
+    processes = pair(start, command(tmp_path), devices=2)
+    kills.append(kill(processes[dead], tmp_path, chance, during_save=dead == 1))
+    other = programs.finish(processes[1 - dead])
+    assert other.returncode in STARTED_AGAIN, other.stderr
+  done = [programs.finish(process) for process in pair(start, command(tmp_path), devices=2)]
+  assert [d.returncode for d in done] == [0, 0], done[0].stderr + done[1].stderr
+  assert 'resumed at step' in done[0].stderr
+  assert_nothing_is_lost(kills)
+  assert_same(tmp_path, whole_pair)

@@ -11,7 +11,7 @@ from tests import programs
 
 SCRIPTS = programs.ROOT / 'scripts'
 COMMANDS = ('create', 'setup', 'train', 'status', 'keep', 'stop', 'delete')
-TRAIN = ('--', '--config=configs/eca_b0.py', '--workdir=gs://bucket/my run')
+TRAIN = ('--', '--config=configs/eca_b0.py', '--workdir=/mnt/bucket/my run')
 
 
 def shell(*arguments, path=None, **variables):
@@ -75,7 +75,7 @@ def test_train_status_and_stop_on_a_host(gcloud):
   again = shell(SCRIPTS / 'tpu.sh', 'train', *TRAIN, path=path)
   assert again.returncode == 2 and 'a training is running here' in again.stdout
   status = shell(SCRIPTS / 'tpu.sh', 'status', path=path)
-  assert '<train.py><--config=configs/eca_b0.py><--workdir=gs://bucket/my run>' in status.stdout
+  assert '<train.py><--config=configs/eca_b0.py><--workdir=/mnt/bucket/my run>' in status.stdout
   number = int((checkout / 'train.pid').read_text())
   assert shell(SCRIPTS / 'tpu.sh', 'stop', path=path).returncode == 0
   deadline = time.monotonic() + programs.TIMEOUT
