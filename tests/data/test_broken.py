@@ -53,6 +53,7 @@ def warnings(caplog, monkeypatch):
   return caplog
 
 
+@pytest.mark.slow
 def test_the_next_image_takes_the_place(images, tmp_path, warnings):
   config = configure(images, max_bad=0.06)
   batches = list(data.train_batches(config, 0, 10))  # two epochs
@@ -105,6 +106,7 @@ def test_evaluation_refuses(images):
     list(data.eval_batches(config)[0])
 
 
+@pytest.mark.slow
 def test_tfrecord_takes_the_next_of_the_batch(imagenet, tmp_path, monkeypatch, warnings):
   from ecanet_jax.data import decode
 
@@ -163,6 +165,7 @@ def damage(kind: str, content: bytes) -> bytes:
       return content[: places[-2]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['payload', 'length', 'cut'])
 def test_damaged_tfrecord(imagenet, tmp_path, kind):
   shutil.copytree(imagenet.tfrecord, tmp_path / 'set')
@@ -186,6 +189,7 @@ def test_damaged_tfrecord(imagenet, tmp_path, kind):
     print(error.value)
 
 
+@pytest.mark.slow
 def test_damaged_array_record(imagenet, tmp_path):
   shutil.copytree(imagenet.array_record, tmp_path / 'set')
   (path,) = (tmp_path / 'set').rglob('imagenet2012-train.array_record*')
