@@ -1,10 +1,9 @@
 """Small convnets with channel attention in JAX: networks, training, conversion to PyTorch."""
 
+import importlib
 import os
 from typing import Any
 
-from ecanet_jax import models
-from ecanet_jax.models import list_models
 from ecanet_jax.version import __version__
 
 __all__ = ['__version__', 'create_model', 'list_models', 'load_pretrained']
@@ -26,14 +25,20 @@ def create_model(name: str, *, pretrained: str | os.PathLike | None = None, **ov
   Raises:
     UserError: an unknown name or field; weights that are damaged or of another network.
   """
+  from ecanet_jax import models
+
   if pretrained is None:
     return models.create_model(name, **overrides)
   return __getattr__('load_pretrained')(pretrained, name=name, **overrides)
 
 
-def __getattr__(name: str):
-  if name == 'load_pretrained':  # on demand: it imports the checkpoints' library
-    from ecanet_jax.weights.source import load_pretrained
+# On demand, so that a program answers a mistake on its command line before it imports JAX.
+_MODULE = {'list_models': 'ecanet_jax.models', 'load_pretrained': 'ecanet_jax.weights.source'}
 
-    return load_pretrained
+
+def __getattr__(name: str):
+  if name == 'models':
+    return importlib.import_module('ecanet_jax.models')
+  if name in _MODULE:
+    return getattr(importlib.import_module(_MODULE[name]), name)
   raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -15,6 +15,8 @@ from jax.ad_checkpoint import checkpoint_name
 
 from ecanet_jax.errors import UserError
 from ecanet_jax.initializers import fan_out_normal
+from ecanet_jax.ops import native
+from ecanet_jax.ops.attention import normalised
 from ecanet_jax.ops.batch_norm import ACTIVATIONS, batch_norm, scale_shift
 from ecanet_jax.ops.convolution import conv
 from ecanet_jax.ops.depthwise import depthwise_conv
@@ -143,13 +145,15 @@ class BatchNorm(nn.Module):
   zero_init: bool = False  # the scale starts at 0, not 1
 
   @nn.compact
-  def __call__(self, x, train: bool, activation: str = ''):
+  def __call__(self, x, train: bool, activation: str = '', attended: bool = False):
     """Normalises `[B, H, W, C]`.
 
     Args:
       x: the images.
       train: with the batch's own statistics.
       activation: one of `ops.batch_norm.ACTIVATIONS`, applied to the result.
+      attended: the result is for `ops.attention.attend` alone, which may write it; then it may be
+        an `ops.attention.Normalised`.
     """
     channels = x.shape[-1]
     first = nn.initializers.zeros if self.zero_init else nn.initializers.ones
@@ -166,17 +170,22 @@ class BatchNorm(nn.Module):
         f'batch of {x.shape[0]} does not divide by bn_groups={self.groups}; '
         'bn_groups must divide the global batch.'
       )
-    grouped = x.reshape(self.groups, -1, channels).astype(self.dtype)  # -> [G, B/G * H * W, C]
-    y, batch_mean, batch_var = batch_norm(
-      grouped, scale, bias, mean.value, self.preset.bn_eps, activation, self.implementation
-    )
+    x = x.astype(self.dtype)
+    facts = (scale, bias, mean.value, self.preset.bn_eps, activation)
+    if attended and self.implementation != 'plain' and native.usable(x, scale):
+      y, batch_mean, batch_var = normalised(x, *facts, self.groups)
+    else:
+      y, batch_mean, batch_var = batch_norm(
+        x.reshape(self.groups, -1, channels), *facts, self.implementation  # [G, B/G * H * W, C]
+      )
+      y = y.reshape(x.shape)
     if not self.is_initializing():
-      count = grouped.shape[1]
+      count = x.size // (self.groups * channels)
       unbias = count / max(count - 1, 1) if self.preset.unbiased_variance else 1.0
       decay = self.preset.bn_decay
       mean.value = decay * mean.value + (1 - decay) * batch_mean.mean(0)
       var.value = decay * var.value + (1 - decay) * unbias * batch_var.mean(0)
-    return y.reshape(x.shape)
+    return y
 
 
 class Activation(nn.Module):
@@ -256,22 +265,24 @@ class Layers:
       )
     return checkpoint_name(conv(x, activation), CONV)
 
-  def norm(self, x, name: str, train: bool, activation: str = '', zero_init: bool = False):
+  def norm(self, x, name: str, train: bool, activation: str = '', zero_init: bool = False,
+           attended: bool = False):
     module = BatchNorm(
       self.preset, self.bn_groups, self.frozen_bn, self.batch_norm, self.dtype, zero_init,
       name=name,
     )
-    return module(x, train, activation)
+    return module(x, train, activation, attended)
 
   def act(self, x, done: bool = False):
     return Activation(self.activation)(x, done)
 
   def conv_bn(self, x, name: str, train: bool, features: int, kernel=1, stride=1, *, act=True,
-              zero_init=False, **options):
+              zero_init=False, attended=False, **options):
     """Convolution `name`, BatchNorm `name`_bn, and the activation unless `act` is False.
 
-    With `zero_init` its result is 0 at the start. A folded network has no `name`_bn: it is in the
-    convolution's kernel and bias.
+    With `zero_init` its result is 0 at the start; with `attended` it is for an attention alone that
+    reads its mean, see `BatchNorm`. A folded network has no `name`_bn: it is in the convolution's
+    kernel and bias.
 
     Raises:
       UserError: training of a folded network.
@@ -284,12 +295,15 @@ class Layers:
       x = self.conv(x, name, features, kernel, stride, **options)
     else:
       x = self.conv(x, name, features, kernel, stride, **options)
-      x = self.norm(x, f'{name}_bn', train, fused, zero_init)
+      attended &= bool(fused) or not act
+      x = self.norm(x, f'{name}_bn', train, fused, zero_init, attended)
     return self.act(x, done=bool(fused)) if act else x
 
-  def depthwise_bn(self, x, name: str, train: bool, kernel: int, stride: int = 1):
+  def depthwise_bn(self, x, name: str, train: bool, kernel: int, stride: int = 1, **options):
     """Depthwise convolution, BatchNorm and activation."""
-    return self.conv_bn(x, name, train, x.shape[-1], kernel, stride, groups=x.shape[-1])
+    return self.conv_bn(
+      x, name, train, x.shape[-1], kernel, stride, groups=x.shape[-1], **options
+    )
 
   def pool(self, x, kind: str, kernel: int, stride: int, padding: str = ''):
     return Pool(kind, kernel, stride, padding or self.preset.padding)(x)

@@ -66,6 +66,10 @@ class Attend:
     """Whether the attention is there; at 'conv' it replaces the k x k convolution."""
     return position == self._position
 
+  def reads(self, position: str) -> bool:
+    """Whether the attention is there and needs only the mean of its input: see `BatchNorm`."""
+    return self.at(position) and getattr(self._module, 'reads_mean', False)
+
   def __call__(self, position: str, x):
     return self._module(x, self._train) if self.at(position) else x
 

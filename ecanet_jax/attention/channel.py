@@ -57,6 +57,11 @@ class ChannelAttention(nn.Module):
   standard = ''  # the kind's own 'standard' position; '' = the family's
   own_squeeze = ''  # where the kind has no choice
 
+  @property
+  def reads_mean(self) -> bool:
+    """It needs nothing of its input but the mean."""
+    return (self.own_squeeze or self.spec.squeeze) == 'mean'
+
   @nn.compact
   def __call__(self, x, train: bool):
     squeeze = self.own_squeeze or self.spec.squeeze
@@ -70,7 +75,7 @@ class ChannelAttention(nn.Module):
       self.sow('intermediates', 'weights', weights)
       return weights.astype(self.layers.dtype)
 
-    if squeeze == 'mean':
+    if self.reads_mean:
       return ops.attend(x, weights_of)
     return ops.reweight(x, weights_of(SQUEEZE[squeeze](x)))
 

@@ -68,9 +68,13 @@ class MBConv(MBModule):
     y = attend('pre', x)
     if block.expands:
       y = layer.conv_bn(y, 'expand', train, block.mid_channels)
-    y = layer.depthwise_bn(y, 'depthwise', train, block.kernel, block.stride)
+    y = layer.depthwise_bn(
+      y, 'depthwise', train, block.kernel, block.stride, attended=attend.reads('depthwise')
+    )
     y = attend('depthwise', y)
-    y = layer.conv_bn(y, 'project', train, block.out_channels, act=False)
+    y = layer.conv_bn(
+      y, 'project', train, block.out_channels, act=False, attended=attend.reads('end')
+    )
     return self.end(x, attend('end', y), attend, train)
 
 

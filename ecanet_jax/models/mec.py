@@ -28,9 +28,13 @@ class MEC(MBModule):
     y = layer.conv_bn(y, 'expand', train, block.out_channels)
     y = layer.depthwise_bn(y, 'depthwise', train, block.kernel)
     y = layer.conv_bn(y, 'middle', train, block.out_channels)
-    y = layer.depthwise_bn(y, 'depthwise_2', train, block.kernel)
+    y = layer.depthwise_bn(
+      y, 'depthwise_2', train, block.kernel, attended=attend.reads('depthwise')
+    )
     y = attend('depthwise', y)
-    y = layer.conv_bn(y, 'project', train, block.out_channels, act=False)
+    y = layer.conv_bn(
+      y, 'project', train, block.out_channels, act=False, attended=attend.reads('end')
+    )
     return self.end(x, attend('end', y), attend, train)
 
 

@@ -97,7 +97,8 @@ class Residual(BlockModule):
       y = layer.act(layer.norm(attend('conv', x), f'{name}_bn', train))
     else:
       y = layer.conv_bn(
-        x, name, train, block.mid_channels, block.kernel, stride, groups=block.groups
+        x, name, train, block.mid_channels, block.kernel, stride, groups=block.groups,
+        attended=attend.reads('depthwise'),
       )
     return attend('depthwise', y)
 
@@ -112,7 +113,8 @@ class Basic(Residual):
     block = self.block
     y = self.main_conv(x, 'conv_1', block.stride, attend, train)
     return self.layers.conv_bn(
-      y, 'conv_2', train, block.out_channels, block.kernel, act=False, zero_init=block.zero_init
+      y, 'conv_2', train, block.out_channels, block.kernel, act=False, zero_init=block.zero_init,
+      attended=attend.reads('end'),
     )
 
 
@@ -128,7 +130,8 @@ class Bottleneck(Residual):
     y = layer.conv_bn(x, 'conv_1', train, block.first_channels, stride=strides[0])
     y = self.main_conv(y, 'conv_2', strides[1], attend, train)
     return layer.conv_bn(
-      y, 'conv_3', train, block.out_channels, act=False, zero_init=block.zero_init
+      y, 'conv_3', train, block.out_channels, act=False, zero_init=block.zero_init,
+      attended=attend.reads('end'),
     )
 
 

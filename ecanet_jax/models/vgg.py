@@ -53,7 +53,10 @@ class VGGStage(BlockModule):
     x = attend('pre', x)
     for i in range(1, block.convs + 1):
       if block.batch_norm:
-        x = layer.conv_bn(x, f'conv_{i}', train, block.out_channels, 3, use_bias=True)
+        attended = i == block.convs and attend.reads('end')
+        x = layer.conv_bn(
+          x, f'conv_{i}', train, block.out_channels, 3, use_bias=True, attended=attended
+        )
       else:
         x = layer.act(layer.conv(x, f'conv_{i}', block.out_channels, 3, use_bias=True))
     return layer.pool(attend('end', x), 'max', 2, 2, 'valid')

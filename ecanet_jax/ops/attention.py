@@ -2,14 +2,25 @@
 
 XLA would compute the gate again for every pixel of a CPU's fused loop, and sum over pixels channel
 by channel. The kernels are BatchNorm's: a group is an image.
+
+Behind BatchNorm in training, attention takes part in BatchNorm's own passes, see `Normalised`:
+
+    without attention   moments of x;                        write y;     sums of dx; write dx
+    with attention      moments of x; squeeze, if activated; write y * w; sums of dx; write dx
+
+Without an activation the squeeze is linear in the moments, so attention adds no pass at all.
 """
 
+import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from ecanet_jax.ops import native
+from ecanet_jax.ops.batch_norm import ACTIVATIONS, slope_and_constant, statistics
 
 
 def squeeze(x: jax.Array) -> jax.Array:
@@ -30,7 +41,52 @@ def reweight(x: jax.Array, weights: jax.Array) -> jax.Array:
   return plain_reweight(x, weights)
 
 
-def attend(x: jax.Array, weights_of: Callable[[jax.Array], jax.Array]) -> jax.Array:
+@partial(jax.tree_util.register_dataclass, data_fields=['squeezed', 'link'],
+         meta_fields=['activation'])
+@dataclasses.dataclass(frozen=True)
+class Normalised:
+  """BatchNorm's result with its activation, not written yet; for one call of `attend`.
+
+  Attributes:
+    squeezed: its mean over the pixels, `[B, 1, 1, C]`.
+    link: what `_write` makes it of, and zeros whose gradients carry what `_write` knows to
+      `_normalise`, which alone gives x a gradient.
+    activation: a name of `ops.batch_norm.ACTIVATIONS`.
+  """
+
+  squeezed: jax.Array
+  link: tuple[jax.Array, ...]
+  activation: str
+
+  @property
+  def shape(self) -> tuple[int, ...]:
+    """`[B, H, W, C]`."""
+    return self.link[0].shape
+
+
+def normalised(
+  x: jax.Array, scale: jax.Array, bias: jax.Array, origin: jax.Array, eps: float,
+  activation: str = '', groups: int = 1,
+) -> tuple[Normalised, jax.Array, jax.Array]:
+  """BatchNorm in training for an attention behind it; where `native.usable(x, scale)`.
+
+  Args:
+    x: `[B, H, W, C]`; every B / groups images have statistics of their own.
+    scale, bias, origin, eps, activation: see `ops.batch_norm.batch_norm`.
+    groups: divides B.
+
+  Returns:
+    The result to be, mean and biased variance `[groups, C]`.
+  """
+  squeezed, mean, var, link = _normalise(
+    x, scale, bias, lax.stop_gradient(origin), eps, activation, groups
+  )
+  return Normalised(squeezed, link, activation), mean, var
+
+
+def attend(
+  x: jax.Array | Normalised, weights_of: Callable[[jax.Array], jax.Array]
+) -> jax.Array:
   """reweight(x, weights_of(squeeze(x))), with one pass for both of x's gradients.
 
   x gets one gradient through the weights' product and one through the mean; each by itself would
@@ -40,6 +96,11 @@ def attend(x: jax.Array, weights_of: Callable[[jax.Array], jax.Array]) -> jax.Ar
     x: `[B, H, W, C]`.
     weights_of: `[B, 1, 1, C]` in float32 to weights in x's type.
   """
+  if isinstance(x, Normalised):
+    weights, ones = weights_of(x.squeezed), jnp.ones_like(x.squeezed)
+    if weights.shape != ones.shape or weights.dtype != ones.dtype:
+      return reweight(_write(x.link, ones, x.activation), weights)
+    return _write(x.link, weights, x.activation)
   if not native.usable(x):
     return plain_reweight(x, weights_of(plain_squeeze(x)))
   squeezed, image, link = _enter(x)
@@ -47,6 +108,91 @@ def attend(x: jax.Array, weights_of: Callable[[jax.Array], jax.Array]) -> jax.Ar
   if weights.shape != link.shape or weights.dtype != x.dtype:
     return reweight(x, weights)
   return _leave(image, weights, link)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
+def _normalise(x, scale, bias, origin, eps, activation, groups):
+  """`squeezed`, mean and variance, and the `link` of a `Normalised`."""
+  return _normalise_forward(x, scale, bias, origin, eps, activation, groups)[0]
+
+
+def _normalise_forward(x, scale, bias, origin, eps, activation, groups):
+  flat, pixels = x.reshape(_pixels(x)), x.shape[1] * x.shape[2]
+  shape = (x.shape[0], x.shape[3])
+  first, second = native.call('norm_moments', [shape] * 2, flat, origin)
+  mean, var, inverse = statistics(
+    _group_means(first / pixels, groups), _group_means(second / pixels, groups), origin, eps
+  )
+  factor = scale[None] * inverse
+  to_images = lambda array: jnp.repeat(array, x.shape[0] // groups, 0)
+  means, factors, shifts = map(to_images, (mean, factor, bias[None] - mean * factor))
+  if activation:
+    total, slopes, moment = native.call(
+      'norm_squeeze', [shape] * 3, flat, factors, shifts, means, activation=ACTIVATIONS[activation]
+    )
+  else:
+    slopes, moment = jnp.full(shape, pixels, x.dtype), first - pixels * (means - origin[None])
+    total = moment * factors + pixels * bias[None]
+  squeezed = (total / pixels)[:, None, None]
+  zeros = jnp.zeros(shape, x.dtype)
+  link = (x, factors, shifts, means, zeros, zeros, zeros)
+  residuals = (x, factor, inverse, factors, shifts, means, slopes / pixels, moment / pixels)
+  return (squeezed, mean, var, link), residuals
+
+
+def _normalise_backward(eps, activation, groups, residuals, gradients):
+  x, factor, inverse, factors, shifts, means, slopes, moment = residuals
+  dsqueezed, _, _, (gradient, _, _, _, first, second, gate) = gradients  # see `_write_backward`
+  pixels = x.shape[1] * x.shape[2]
+  addend = dsqueezed[:, 0, 0] / pixels
+  first = _group_means(first * gate / pixels + addend * slopes, groups)
+  second = _group_means(second * gate / pixels + addend * moment, groups)
+  rows = pixels * (x.shape[0] // groups)
+  dscale, dbias = rows * (second * inverse).sum(0), rows * first.sum(0)
+  slope, constant = slope_and_constant(first, second, factor, inverse)
+  to_images = lambda array: jnp.repeat(array, x.shape[0] // groups, 0)
+  dx = native.call(
+    'norm_input_gradient', _pixels(x), x.reshape(_pixels(x)), gradient.reshape(_pixels(x)),
+    factors, shifts, means, to_images(slope), to_images(constant), gate, addend,
+    activation=ACTIVATIONS[activation],
+  )
+  return dx.reshape(x.shape), dscale, dbias, jnp.zeros_like(dbias)
+
+
+_normalise.defvjp(_normalise_forward, _normalise_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _write(link, weights, activation):
+  """A `Normalised` times `[B, 1, 1, C]`."""
+  x, factors, shifts, *_ = link
+  y = native.call(
+    'norm_apply', _pixels(x), x.reshape(_pixels(x)), factors, shifts, weights[:, 0, 0],
+    activation=ACTIVATIONS[activation],
+  )
+  return y.reshape(x.shape)
+
+
+def _write_forward(link, weights, activation):
+  return _write(link, weights, activation), (link, weights)
+
+
+def _write_backward(activation, residuals, gradient):
+  (x, factors, shifts, means, zeros, *_), weights = residuals
+  first, second, product = native.call(
+    'norm_gradient_sums', [zeros.shape] * 3, x.reshape(_pixels(x)), gradient.reshape(_pixels(x)),
+    factors, shifts, means, activation=ACTIVATIONS[activation],
+  )
+  link = (gradient, zeros, zeros, zeros, first, second, weights[:, 0, 0])
+  return link, product[:, None, None]
+
+
+_write.defvjp(_write_forward, _write_backward)
+
+
+def _group_means(array, groups):
+  """`[B, C]` -> `[groups, C]`."""
+  return array.reshape(groups, -1, array.shape[-1]).mean(1)
 
 
 @jax.custom_vjp
@@ -64,7 +210,7 @@ def _enter_backward(_, gradients):
   pixels = gradient.shape[1] * gradient.shape[2]
   dx = native.call(
     'norm_apply', _pixels(gradient), gradient.reshape(_pixels(gradient)), weights[:, 0, 0],
-    squeezed[:, 0, 0] / pixels, activation=0,
+    squeezed[:, 0, 0] / pixels, jnp.ones_like(squeezed[:, 0, 0]), activation=0,
   )
   return (dx.reshape(gradient.shape),)
 
@@ -120,7 +266,7 @@ _native_squeeze.defvjp(_squeeze_forward, _squeeze_backward)
 def _native_reweight(x, weights):
   flat = weights[:, 0, 0]
   y = native.call('norm_apply', _pixels(x), x.reshape(_pixels(x)), flat, jnp.zeros_like(flat),
-                  activation=0)
+                  jnp.ones_like(flat), activation=0)
   return y.reshape(x.shape)
 
 
@@ -136,8 +282,8 @@ def _reweight_backward(residuals, gradient):
 def _weights_gradient(x, weights, gradient):
   flat = weights[:, 0, 0]
   zeros = jnp.zeros_like(flat)
-  _, products = native.call(
-    'norm_gradient_sums', [flat.shape] * 2, x.reshape(_pixels(x)), gradient.reshape(_pixels(x)),
+  _, products, _ = native.call(
+    'norm_gradient_sums', [flat.shape] * 3, x.reshape(_pixels(x)), gradient.reshape(_pixels(x)),
     flat, zeros, zeros, activation=0,
   )
   return products[:, None, None]

@@ -79,14 +79,15 @@ def native_batch_norm(x, scale, bias, origin, eps, activation):
 
 
 def _native_forward(x, scale, bias, origin, eps, activation):
-  groups, rows, channels = x.shape
-  first, second = native.call('norm_moments', [(groups, channels)] * 2, x, origin)
-  first, second = first / rows, second / rows
-  mean, var = first + origin[None], jnp.maximum(second - jnp.square(first), 0.0)
-  inverse = lax.rsqrt(var + eps)
+  rows = x.shape[1]
+  first, second = native.call('norm_moments', [(x.shape[0], x.shape[2])] * 2, x, origin)
+  mean, var, inverse = statistics(first / rows, second / rows, origin, eps)
   factor = scale[None] * inverse
   shift = bias[None] - mean * factor
-  y = native.call('norm_apply', x.shape, x, factor, shift, activation=ACTIVATIONS[activation])
+  y = native.call(
+    'norm_apply', x.shape, x, factor, shift, jnp.ones_like(factor),
+    activation=ACTIVATIONS[activation],
+  )
   return (y, mean, var), (x, factor, shift, mean, inverse)
 
 
@@ -94,20 +95,39 @@ def _native_backward(eps, activation, residuals, gradients):
   x, factor, shift, mean, inverse = residuals
   gradient = gradients[0]
   number = ACTIVATIONS[activation]
-  first, second = native.call(
-    'norm_gradient_sums', [factor.shape] * 2, x, gradient, factor, shift, mean, activation=number
+  first, second, _ = native.call(
+    'norm_gradient_sums', [factor.shape] * 3, x, gradient, factor, shift, mean, activation=number
   )
   dscale, dbias = (second * inverse).sum(0), first.sum(0)
   rows = x.shape[1]
-  slope = -factor * jnp.square(inverse) * second / rows
+  slope, constant = slope_and_constant(first / rows, second / rows, factor, inverse)
   dx = native.call(
-    'norm_input_gradient', x.shape, x, gradient, factor, shift, mean, slope,
-    -factor * first / rows, activation=number,
+    'norm_input_gradient', x.shape, x, gradient, factor, shift, mean, slope, constant,
+    jnp.ones_like(factor), jnp.zeros_like(factor), activation=number,
   )
   return dx, dscale, dbias, jnp.zeros_like(dbias)
 
 
+def statistics(first, second, origin, eps):
+  """Mean, variance and 1 / sqrt(variance + eps) `[G, C]` from means of d = x - origin and d^2."""
+  mean, var = first + origin[None], jnp.maximum(second - jnp.square(first), 0.0)
+  return mean, var, lax.rsqrt(var + eps)
+
+
+def slope_and_constant(first, second, factor, inverse):
+  """What BatchNorm's gradient by x has beside gz * factor: (x - mean) * slope + constant.
+
+  Args:
+    first: mean of gz over a group's pixels, `[G, C]`; gz is the gradient before the activation.
+    second: mean of gz * (x - mean).
+    factor: scale * inverse.
+    inverse: 1 / sqrt(variance + eps).
+  """
+  return -factor * jnp.square(inverse) * second, -factor * first
+
+
 native_batch_norm.defvjp(_native_forward, _native_backward)
+
 
 def scale_shift(
   x: jax.Array, scale: jax.Array, shift: jax.Array, activation: str = '',
@@ -144,7 +164,10 @@ def _plain_scale_shift(x, scale, shift, activation):
 def _native_scale_shift(x, scale, shift, activation):
   flat = x.reshape(1, -1, x.shape[-1])
   number = ACTIVATIONS[activation]
-  y = native.call('norm_apply', flat.shape, flat, scale[None], shift[None], activation=number)
+  y = native.call(
+    'norm_apply', flat.shape, flat, scale[None], shift[None], jnp.ones_like(scale)[None],
+    activation=number,
+  )
   return y.reshape(x.shape)
 
 

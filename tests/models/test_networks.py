@@ -125,9 +125,15 @@ CASES = [(name, 'multiply_adds', *exact) for name, exact in EXACT.items()] + [
   (name, convention, *exact)
   for convention, networks in OPERATIONS.items() for name, exact in networks.items()
 ]
+DEEP = ('101', '152')  # tracing them takes seconds; what they consist of is in the others, too
 
 
-@pytest.mark.parametrize(('name', 'convention', 'parameters', 'operations'), CASES)
+def with_slow(case):
+  deep = any(depth in case[0] for depth in DEEP)
+  return pytest.param(*case, marks=pytest.mark.slow) if deep else case
+
+
+@pytest.mark.parametrize(('name', 'convention', 'parameters', 'operations'), map(with_slow, CASES))
 def test_exact_counts(name, convention, parameters, operations):
   counted = table.count_network(name)
   if parameters is not None:

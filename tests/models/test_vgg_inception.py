@@ -104,7 +104,7 @@ def test_parameters(name, expected):
 @pytest.mark.parametrize(('name', 'size', 'expected'), [
   ('vgg16_bn', 224, 15_470_264_320),
   ('bn_inception', 224, 2_032_600_064),
-  ('inception_resnet_v2', 299, 13_155_794_016),
+  pytest.param('inception_resnet_v2', 299, 13_155_794_016, marks=pytest.mark.slow),
 ])
 def test_multiply_adds(name, size, expected):
   assert multiply_adds(create_model(name), size) == expected
@@ -113,7 +113,8 @@ def test_multiply_adds(name, size, expected):
 @pytest.mark.parametrize(('name', 'size', 'stages'), [
   ('se_vgg16', 224, [(112, 64), (56, 128), (28, 256), (14, 512), (7, 512)]),
   ('se_bn_inception', 224, [(28, 320), (14, 608), (7, 1024)]),
-  ('se_inception_resnet_v2', 299, [(35, 320), (17, 1088), (8, 2080)]),
+  pytest.param('se_inception_resnet_v2', 299, [(35, 320), (17, 1088), (8, 2080)],
+               marks=pytest.mark.slow),
 ])
 def test_stages(name, size, stages):
   model = create_model(name)
@@ -263,7 +264,9 @@ def check_both_directions(twins, model, twin, images):
   assert difference < 1e-5
 
 
-@pytest.mark.parametrize('name', ['vgg16', 'vgg16_bn', 'inception_resnet_v2'])
+@pytest.mark.parametrize(
+  'name', ['vgg16', 'vgg16_bn', pytest.param('inception_resnet_v2', marks=pytest.mark.slow)]
+)
 def test_arrays_are_timms(twins, name):
   import torch
 

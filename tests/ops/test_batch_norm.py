@@ -73,7 +73,7 @@ def test_swish_does_not_overflow(extreme, load_kernels):
   load_kernels('float32')
   z = jnp.asarray([[[-extreme] * 16 + [extreme] * 16]], jnp.float32)
   one, zero = jnp.ones((1, 32), jnp.float32), jnp.zeros((1, 32), jnp.float32)
-  y = native.call('norm_apply', z.shape, z, one, zero, activation=ACTIVATIONS['swish'])
+  y = native.call('norm_apply', z.shape, z, one, zero, one, activation=ACTIVATIONS['swish'])
   np.testing.assert_allclose(y, jax.nn.silu(z), rtol=1e-6, atol=1e-30)
 
 

@@ -21,6 +21,11 @@ def trained():
   return config, model, task, variables
 
 
+@pytest.fixture(scope='module')
+def expected(trained):
+  return evaluated(trained, 100, 1)
+
+
 def evaluated(trained, batch_size, devices):
   config, model, task, variables = trained
   mesh = sharding.make_mesh(devices)
@@ -31,8 +36,7 @@ def evaluated(trained, batch_size, devices):
 
 
 @pytest.mark.parametrize(('batch_size', 'devices'), [(200, 1), (64, 8), (48, 8), (256, 8), (7, 1)])
-def test_same_counts_for_every_batch_and_device_split(trained, batch_size, devices):
-  expected = evaluated(trained, 100, 1)
+def test_same_counts_for_every_batch_and_device_split(trained, expected, batch_size, devices):
   found = evaluated(trained, batch_size, devices)
   for key in ('seen', 'top1_count', 'top5_count'):
     assert found[key] == expected[key]
@@ -44,7 +48,8 @@ def test_counts_against_numpy(trained):
   config, model, task, variables = trained
   batches, _ = data.eval_batches(config, batch_size=200)
   batch = next(batches)
-  logits = np.asarray(model.apply(variables, task.inputs(batch), train=False))
+  apply = jax.jit(lambda batch: model.apply(variables, task.inputs(batch), train=False))
+  logits = np.asarray(apply(batch))
   order = np.argsort(-logits, axis=1, kind='stable')
   found = evaluated(trained, 40, 8)
   assert found['top1_count'] == (order[:, 0] == batch['label']).sum()

@@ -30,6 +30,7 @@ def test_the_loss_is_the_same_at_every_step(recipe):
 
 
 def main(recipe: str) -> None:
+  from tests import torchvision_shim  # noqa: F401  before timm
   from tests.training import test_hundred_steps as twin
 
   config, _ = getattr(twin, recipe)()

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import timm
 import torch
+from timm.models.efficientnet import _gen_efficientnet
 
 from configs import base
 from ecanet_jax import create_model
@@ -20,18 +20,22 @@ from ecanet_jax.weights.convert import from_torch, to_torch
 RATE = 0.05
 
 
-@pytest.fixture(scope='module')
-def both():
-  """The states before and after one step, and a twin after the same step."""
+@pytest.fixture(scope='module', params=[0.25, pytest.param(1.0, marks=pytest.mark.slow)])
+def both(request):
+  """The states before and after one step, and a twin after the same step; one depth is B0's."""
+  depth = request.param
   config = base.get_config()
   config.model.num_classes, config.data.image_size, config.batch_size = 10, 96, 8
   config.optimizer.name, config.optimizer.weight_decay = 'sgd', 1e-4
   config.ema.decay = 0.9
   torch.manual_seed(0)
-  twin = timm.create_model(
-    'efficientnet_b0', se_layer='eca', num_classes=10, drop_rate=0.0, drop_path_rate=0.0
+  twin = _gen_efficientnet(
+    'efficientnet_b0', depth_multiplier=depth, se_layer='eca', num_classes=10, drop_rate=0.0,
+    drop_path_rate=0.0,
   )
-  model = create_model('eca_efficientnet_b0', num_classes=10, dropout=0.0, drop_path=0.0)
+  model = create_model(
+    'eca_efficientnet_b0', depth=depth, num_classes=10, dropout=0.0, drop_path=0.0
+  )
   variables = from_torch(model, {key: value.numpy() for key, value in twin.state_dict().items()})
   variables = jax.tree.map(jnp.array, variables)
   random = np.random.RandomState(0)

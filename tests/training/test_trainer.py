@@ -110,6 +110,7 @@ def test_eight_devices_give_the_same_curve(uninterrupted, run, tmp_path):
   assert largest_difference(tmp_path, uninterrupted[0]) < 1e-5
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_curve(uninterrupted, start, tmp_path):
   address = f'127.0.0.1:{programs.free_port()}'
   children = [

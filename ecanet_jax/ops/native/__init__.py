@@ -28,8 +28,8 @@ FLAGS = ('-std=c++17', '-O2', '-march=native', '-fno-math-errno', '-fPIC', '-sha
 TYPES = {'float32': ('f32', ()), 'float64': ('f64', ('-DECANET_DOUBLE',))}
 KERNELS = (
   'convolution_forward', 'convolution_kernel_gradient', 'depthwise_forward', 'depthwise_backward',
-  'max_pool', 'max_pool_gradient', 'norm_moments', 'norm_apply', 'norm_gradient_sums',
-  'norm_input_gradient',
+  'max_pool', 'max_pool_gradient', 'norm_moments', 'norm_squeeze', 'norm_apply',
+  'norm_gradient_sums', 'norm_input_gradient',
 )
 SECONDS = 600  # for the compiler
 

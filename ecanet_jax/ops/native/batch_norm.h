@@ -1,7 +1,11 @@
 #pragma once
 
-// The passes of BatchNorm and of channel attention.
+// The passes of BatchNorm, of channel attention, and of attention behind BatchNorm.
+//
+// Images are [groups, rows, C] and every other array [groups, C]. z = x * scale + shift, y = act(z):
+// BatchNorm's result. Attention behind it makes y * gate, where groups are images.
 
+#include <array>
 #include <vector>
 
 #include "threads.h"
@@ -9,117 +13,144 @@
 
 namespace ecanet {
 
-constexpr int64_t kChunks = 32;  // of the pixels of a group, each summed by one task
+constexpr int64_t kChunks = 32;     // at most, of the rows of a group, each summed by one task
+constexpr int64_t kChunkRows = 64;  // at least, so that adding chunks up is little work
+constexpr int64_t kBlockRows = 8;   // read together; their sums are in registers meanwhile
 
-// Two sums per channel over the rows of a [groups * rows, C] matrix: out is [2, groups, C].
-// accumulate(group, first row, last row, [2, C] sums).
-template <typename T, typename F>
-void SumRows(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels, T* first,
-             T* second, F accumulate) {
-  const int64_t chunk = (rows + kChunks - 1) / kChunks, size = 2 * channels;
-  const int64_t chunks = (rows + chunk - 1) / chunk;
-  std::vector<T> sums(groups * chunks * size);
-  ParallelFor(pool, groups * chunks, [&](int64_t t) {
+// Calls f(group, first row, last row, number) for every chunk of rows; a chunk depends on `rows`
+// alone, so an image's sums do not depend on the batch.
+inline int64_t ChunkOf(int64_t rows) {
+  return std::max(kChunkRows, (rows + kChunks - 1) / kChunks);
+}
+
+template <typename F>
+void ForChunks(ffi::ThreadPool& pool, int64_t groups, int64_t rows, F f) {
+  const int64_t chunk = ChunkOf(rows), chunks = (rows + chunk - 1) / chunk;
+  ParallelFor(pool, groups * chunks, [=](int64_t t) {
     const int64_t group = t / chunks, from = t % chunks * chunk;
-    accumulate(group, group * rows + from, group * rows + std::min(rows, from + chunk),
-               sums.data() + t * size);
+    f(group, group * rows + from, group * rows + std::min(rows, from + chunk), t);
+  });
+}
+
+// Sums per channel over the rows of each group, out[k] is [groups, C]. terms(group, c, load) gives
+// add(row, sums), which adds a row's terms to kSums vectors.
+template <typename T, int kSums, typename F>
+void SumRows(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels,
+             std::array<T*, kSums> out, F terms) {
+  const int64_t chunk = ChunkOf(rows), chunks = (rows + chunk - 1) / chunk;
+  const int64_t size = kSums * channels;
+  std::vector<T> partial(groups * chunks * size);
+  T* const all = partial.data();
+  ForChunks(pool, groups, rows, [=](int64_t group, int64_t from, int64_t to, int64_t t) {
+    T* const sums = all + t * size;
+    for (int64_t block = from; block < to; block += kBlockRows) {
+      const int64_t end = std::min(to, block + kBlockRows);
+      ForWhole<T>(channels, [=](int64_t c, auto load, auto store) {
+        Vector<T, 64> s[kSums];
+        for (int k = 0; k < kSums; ++k) s[k] = load(sums + k * channels + c);
+        const auto add = terms(group, c, load);
+        for (int64_t row = block; row < end; ++row) add(row, s);
+        for (int k = 0; k < kSums; ++k) store(sums + k * channels + c, s[k]);
+      });
+    }
   });
   for (int64_t group = 0; group < groups; ++group) {
-    T* a = first + group * channels;
-    T* b = second + group * channels;
-    std::fill_n(a, channels, T(0));
-    std::fill_n(b, channels, T(0));
-    for (int64_t t = group * chunks; t < (group + 1) * chunks; ++t) {
-      for (int64_t c = 0; c < channels; ++c) {
-        a[c] += sums[t * size + c];
-        b[c] += sums[t * size + channels + c];
+    for (int k = 0; k < kSums; ++k) {
+      T* const to = out[k] + group * channels;
+      std::fill_n(to, channels, T(0));
+      for (int64_t t = group * chunks; t < (group + 1) * chunks; ++t) {
+        for (int64_t c = 0; c < channels; ++c) to[c] += all[t * size + k * channels + c];
       }
     }
   }
 }
 
-// Sums of (x - origin) and (x - origin)^2.
+// Sums of (x - origin) and (x - origin)^2; the origin is [C].
 template <typename T>
 void Moments(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels, const T* x,
              const T* origin, T* first, T* second) {
-  SumRows<T>(pool, groups, rows, channels, first, second,
-             [=](int64_t, int64_t from, int64_t to, T* sums) {
-    ForWhole<T>(channels, [=](int64_t c, auto load, auto store) {
-      const auto zero = load(origin + c);
-      auto a = load(sums + c), b = load(sums + channels + c);
-      for (int64_t r = from; r < to; ++r) {
-        const auto d = load(x + r * channels + c) - zero;
-        a += d;
-        b += d * d;
-      }
-      store(sums + c, a);
-      store(sums + channels + c, b);
-    });
+  SumRows<T, 2>(pool, groups, rows, channels, {first, second},
+                [=](int64_t, int64_t c, auto load) {
+    const auto zero = load(origin + c);
+    return [=](int64_t row, auto* sums) {
+      const auto d = load(x + row * channels + c) - zero;
+      sums[0] += d;
+      sums[1] += d * d;
+    };
   });
 }
 
-// y = act(x * scale + shift), with scale and shift [groups, C].
+// Sums of y, act'(z) and act'(z) * (x - mean): attention's squeeze, and what its gradient adds to
+// BatchNorm's sums.
+template <typename T, int kActivation>
+void Squeeze(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels, const T* x,
+             const T* scale, const T* shift, const T* mean, T* total, T* slopes, T* moment) {
+  SumRows<T, 3>(pool, groups, rows, channels, {total, slopes, moment},
+                [=](int64_t group, int64_t c, auto load) {
+    const int64_t at = group * channels + c;
+    const auto a = load(scale + at), b = load(shift + at), m = load(mean + at);
+    return [=](int64_t row, auto* sums) {
+      const auto value = load(x + row * channels + c);
+      Vector<T, 64> slope;
+      sums[0] += Activate<kActivation, true>(value * a + b, &slope);
+      sums[1] += slope;
+      sums[2] += slope * (value - m);
+    };
+  });
+}
+
+// y * gate.
 template <typename T, int kActivation>
 void Apply(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels, const T* x,
-           const T* scale, const T* shift, T* y) {
-  const int64_t chunk = (rows + kChunks - 1) / kChunks, chunks = (rows + chunk - 1) / chunk;
-  ParallelFor(pool, groups * chunks, [=](int64_t t) {
-    const int64_t group = t / chunks, from = t % chunks * chunk;
-    const T* a = scale + group * channels;
-    const T* b = shift + group * channels;
-    for (int64_t r = group * rows + from, to = group * rows + std::min(rows, from + chunk); r < to;
-         ++r) {
+           const T* scale, const T* shift, const T* gate, T* y) {
+  ForChunks(pool, groups, rows, [=](int64_t group, int64_t from, int64_t to, int64_t) {
+    for (int64_t row = from; row < to; ++row) {
       ForWhole<T>(channels, [=](int64_t c, auto load, auto store) {
+        const int64_t at = group * channels + c;
         Vector<T, 64> unused;
-        const auto z = load(x + r * channels + c) * load(a + c) + load(b + c);
-        store(y + r * channels + c, Activate<kActivation, false>(z, &unused));
+        const auto z = load(x + row * channels + c) * load(scale + at) + load(shift + at);
+        store(y + row * channels + c, Activate<kActivation, false>(z, &unused) * load(gate + at));
       });
     }
   });
 }
 
-// Sums of gz and gz * (x - mean), where gz = gradient * act'(x * scale + shift).
+// Sums of gz, gz * (x - mean) and gradient * y, where gz = gradient * act'(z).
 template <typename T, int kActivation>
 void GradientSums(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels, const T* x,
                   const T* gradient, const T* scale, const T* shift, const T* mean, T* first,
-                  T* second) {
-  SumRows<T>(pool, groups, rows, channels, first, second,
-             [=](int64_t group, int64_t from, int64_t to, T* sums) {
-    ForWhole<T>(channels, [=](int64_t c, auto load, auto store) {
-      const int64_t at = group * channels + c;
-      const auto a = load(scale + at), b = load(shift + at), m = load(mean + at);
-      auto s = load(sums + c), t = load(sums + channels + c);
-      for (int64_t r = from; r < to; ++r) {
-        const auto value = load(x + r * channels + c);
-        Vector<T, 64> slope;
-        Activate<kActivation, true>(value * a + b, &slope);
-        const auto gz = load(gradient + r * channels + c) * slope;
-        s += gz;
-        t += gz * (value - m);
-      }
-      store(sums + c, s);
-      store(sums + channels + c, t);
-    });
+                  T* second, T* product) {
+  SumRows<T, 3>(pool, groups, rows, channels, {first, second, product},
+                [=](int64_t group, int64_t c, auto load) {
+    const int64_t at = group * channels + c;
+    const auto a = load(scale + at), b = load(shift + at), m = load(mean + at);
+    return [=](int64_t row, auto* sums) {
+      const auto value = load(x + row * channels + c), g = load(gradient + row * channels + c);
+      Vector<T, 64> slope;
+      const auto y = Activate<kActivation, true>(value * a + b, &slope);
+      const auto gz = g * slope;
+      sums[0] += gz;
+      sums[1] += gz * (value - m);
+      sums[2] += g * y;
+    };
   });
 }
 
-// dx = gz * scale + (x - mean) * factor + constant, with gz as above and the others [groups, C].
+// dx = gz * scale + (x - mean) * factor + constant, where gz = (gradient * gate + addend) * act'(z).
 template <typename T, int kActivation>
 void InputGradient(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels,
                    const T* x, const T* gradient, const T* scale, const T* shift, const T* mean,
-                   const T* factor, const T* constant, T* dx) {
-  const int64_t chunk = (rows + kChunks - 1) / kChunks, chunks = (rows + chunk - 1) / chunk;
-  ParallelFor(pool, groups * chunks, [=](int64_t t) {
-    const int64_t group = t / chunks, from = t % chunks * chunk, at = group * channels;
-    for (int64_t r = group * rows + from, to = group * rows + std::min(rows, from + chunk); r < to;
-         ++r) {
+                   const T* factor, const T* constant, const T* gate, const T* addend, T* dx) {
+  ForChunks(pool, groups, rows, [=](int64_t group, int64_t from, int64_t to, int64_t) {
+    for (int64_t row = from; row < to; ++row) {
       ForWhole<T>(channels, [=](int64_t c, auto load, auto store) {
-        const auto value = load(x + r * channels + c), a = load(scale + at + c);
+        const int64_t at = group * channels + c;
+        const auto value = load(x + row * channels + c), a = load(scale + at);
         Vector<T, 64> slope;
-        Activate<kActivation, true>(value * a + load(shift + at + c), &slope);
-        const auto gz = load(gradient + r * channels + c) * slope;
-        store(dx + r * channels + c, gz * a + (value - load(mean + at + c)) *
-                                         load(factor + at + c) + load(constant + at + c));
+        Activate<kActivation, true>(value * a + load(shift + at), &slope);
+        const auto g = load(gradient + row * channels + c) * load(gate + at) + load(addend + at);
+        store(dx + row * channels + c, g * slope * a + (value - load(mean + at)) *
+                                           load(factor + at) + load(constant + at));
       });
     }
   });

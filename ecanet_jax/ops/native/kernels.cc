@@ -127,37 +127,49 @@ ffi::Error NormMoments(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> orig
   return ffi::Error::Success();
 
 template <ffi::DataType kType>
+ffi::Error NormSqueeze(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> scale,
+                       Buffer<kType> shift, Buffer<kType> mean, Result<kType> total,
+                       Result<kType> slopes, Result<kType> moment, int64_t activation) {
+  using T = ffi::NativeType<kType>;
+  const auto d = x.dimensions();
+  BY_ACTIVATION(Squeeze, pool, d[0], d[1], d[2], x.typed_data(), scale.typed_data(),
+                shift.typed_data(), mean.typed_data(), total->typed_data(), slopes->typed_data(),
+                moment->typed_data())
+}
+
+template <ffi::DataType kType>
 ffi::Error NormApply(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> scale,
-                     Buffer<kType> shift, Result<kType> y, int64_t activation) {
+                     Buffer<kType> shift, Buffer<kType> gate, Result<kType> y,
+                     int64_t activation) {
   using T = ffi::NativeType<kType>;
   const auto d = x.dimensions();
   BY_ACTIVATION(Apply, pool, d[0], d[1], d[2], x.typed_data(), scale.typed_data(),
-                shift.typed_data(), y->typed_data())
+                shift.typed_data(), gate.typed_data(), y->typed_data())
 }
 
 template <ffi::DataType kType>
 ffi::Error NormGradientSums(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> gradient,
                             Buffer<kType> scale, Buffer<kType> shift, Buffer<kType> mean,
-                            Result<kType> first, Result<kType> second, int64_t activation) {
+                            Result<kType> first, Result<kType> second, Result<kType> product,
+                            int64_t activation) {
   using T = ffi::NativeType<kType>;
   const auto d = x.dimensions();
   BY_ACTIVATION(GradientSums, pool, d[0], d[1], d[2], x.typed_data(), gradient.typed_data(),
                 scale.typed_data(), shift.typed_data(), mean.typed_data(), first->typed_data(),
-                second->typed_data())
+                second->typed_data(), product->typed_data())
 }
 
 template <ffi::DataType kType>
 ffi::Error NormInputGradient(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> gradient,
                              Buffer<kType> scale, Buffer<kType> shift, Buffer<kType> mean,
-                             Buffer<kType> factor, Buffer<kType> constant, Result<kType> dx,
-                             int64_t activation) {
+                             Buffer<kType> factor, Buffer<kType> constant, Buffer<kType> gate,
+                             Buffer<kType> addend, Result<kType> dx, int64_t activation) {
   using T = ffi::NativeType<kType>;
   const auto d = x.dimensions();
   BY_ACTIVATION(InputGradient, pool, d[0], d[1], d[2], x.typed_data(), gradient.typed_data(),
                 scale.typed_data(), shift.typed_data(), mean.typed_data(), factor.typed_data(),
-                constant.typed_data(), dx->typed_data())
+                constant.typed_data(), gate.typed_data(), addend.typed_data(), dx->typed_data())
 }
-
 
 #define GEOMETRY .Attr<int64_t>("stride").Attr<int64_t>("top").Attr<int64_t>("left")
 #define DEFINE(suffix, type)                                                                  \
@@ -190,20 +202,26 @@ ffi::Error NormInputGradient(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType
       ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
           .Ret<Buffer<type>>().Ret<Buffer<type>>());                                          \
   XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
+      norm_squeeze_##suffix, NormSqueeze<type>,                                               \
+      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
+          .Arg<Buffer<type>>().Arg<Buffer<type>>().Ret<Buffer<type>>().Ret<Buffer<type>>()    \
+          .Ret<Buffer<type>>().Attr<int64_t>("activation"));                                  \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
       norm_apply_##suffix, NormApply<type>,                                                   \
       ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
-          .Arg<Buffer<type>>().Ret<Buffer<type>>().Attr<int64_t>("activation"));              \
+          .Arg<Buffer<type>>().Arg<Buffer<type>>().Ret<Buffer<type>>()                        \
+          .Attr<int64_t>("activation"));                                                      \
   XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
       norm_gradient_sums_##suffix, NormGradientSums<type>,                                    \
       ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
           .Arg<Buffer<type>>().Arg<Buffer<type>>().Arg<Buffer<type>>().Ret<Buffer<type>>()    \
-          .Ret<Buffer<type>>().Attr<int64_t>("activation"));                                  \
+          .Ret<Buffer<type>>().Ret<Buffer<type>>().Attr<int64_t>("activation"));              \
   XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
       norm_input_gradient_##suffix, NormInputGradient<type>,                                  \
       ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
           .Arg<Buffer<type>>().Arg<Buffer<type>>().Arg<Buffer<type>>().Arg<Buffer<type>>()    \
-          .Arg<Buffer<type>>()                                                                \
-          .Ret<Buffer<type>>().Attr<int64_t>("activation"));
+          .Arg<Buffer<type>>().Arg<Buffer<type>>().Arg<Buffer<type>>().Ret<Buffer<type>>()    \
+          .Attr<int64_t>("activation"));
 
 #ifdef ECANET_DOUBLE
 DEFINE(f64, ffi::F64)
