@@ -155,6 +155,7 @@ def test_a_training_with_a_bad_batch(tmp_path, monkeypatch):
         state = jax.device_put(old.replace(step=np.int32(7)), state.step.sharding)
       return state, metrics
 
+    run.lower = step.lower
     return run
 
   monkeypatch.setattr(trainer, 'make_train_step', without)
