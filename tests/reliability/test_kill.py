@@ -15,7 +15,7 @@ from tests.training.test_trainer import arrays, losses
 
 pytestmark = pytest.mark.slow
 
-STEPS, INTERVAL = 480, 32  # of the training; from one save to the next
+INTERVAL = 32  # steps from one save to the next
 KILLS = 5  # of one process, in each of 4 cases
 FLAGS = (
   '--config=configs/smoke.py', '--config.batch_size=32', '--config.data.image_size=16',
@@ -24,8 +24,15 @@ FLAGS = (
 )
 
 
+SHORTER = '--config.epochs=12'  # 192 steps instead of 480: two processes are slow on one machine
+
+
 def command(workdir):
   return ['train.py', f'--workdir={workdir}', *FLAGS]
+
+
+def start_pair(start, workdir):
+  return pair(start, [*command(workdir), SHORTER], devices=2)
 
 
 @pytest.fixture(scope='module')
@@ -40,7 +47,7 @@ def whole(run, tmp_path_factory):
 def whole_pair(start, tmp_path_factory):
   """The same in two processes of two devices."""
   workdir = tmp_path_factory.mktemp('whole_pair')
-  done = [programs.finish(process) for process in pair(start, command(workdir), devices=2)]
+  done = [programs.finish(process) for process in start_pair(start, workdir)]
   assert [d.returncode for d in done] == [0, 0], done[0].stderr + done[1].stderr
   return workdir
 
@@ -77,7 +84,7 @@ def assert_nothing_is_lost(kills):
 
 def assert_same(workdir, expected):
   ours, theirs = arrays(workdir), arrays(expected)
-  assert ours.keys() == theirs.keys() and ours['step'] == STEPS
+  assert ours.keys() == theirs.keys()
   assert not [key for key in theirs if not np.array_equal(ours[key], theirs[key])]
   assert losses(workdir) == losses(expected)
   assert not [p for p in workdir.rglob('*') if 'tmp' in p.name or 'partial' in p.name]
@@ -97,11 +104,11 @@ def test_one_process(whole, run, start, tmp_path, seed):
 def test_two_processes(whole_pair, start, tmp_path, seed):
   chance, kills = random.Random(seed), []
   for dead in (seed % 2, 1 - seed % 2):  # 0 is the coordinator
-    processes = pair(start, command(tmp_path), devices=2)
+    processes = start_pair(start, tmp_path)
     kills.append(kill(processes[dead], tmp_path, chance, during_save=dead == 1))
     other = programs.finish(processes[1 - dead])
     assert other.returncode in STARTED_AGAIN, other.stderr
-  done = [programs.finish(process) for process in pair(start, command(tmp_path), devices=2)]
+  done = [programs.finish(process) for process in start_pair(start, tmp_path)]
   assert [d.returncode for d in done] == [0, 0], done[0].stderr + done[1].stderr
   assert 'resumed at step' in done[0].stderr
   assert_nothing_is_lost(kills)
