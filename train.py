@@ -19,16 +19,21 @@ COORDINATOR = flags.DEFINE_string(
 )
 NUM_PROCESSES = flags.DEFINE_integer('num_processes', 1, 'With --coordinator.')
 PROCESS_ID = flags.DEFINE_integer('process_id', 0, 'With --coordinator; from 0.')
+DETERMINISTIC = flags.DEFINE_boolean(
+  'deterministic', False, 'The same bits every time on GPUs too, which can be slower.'
+)
 flags.mark_flags_as_required(['config', 'workdir'])
 
 
 def main() -> None:
   keep_freed_memory()
-  from ecanet_jax.compilation import keep_compiled_programs
+  from ecanet_jax.compilation import compute_deterministically, keep_compiled_programs
   from ecanet_jax.training import sharding
   from ecanet_jax.training.trainer import train_and_evaluate
 
   keep_compiled_programs()
+  if DETERMINISTIC.value:
+    compute_deterministically()
   sharding.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
   train_and_evaluate(CONFIG.value, WORKDIR.value)
 

@@ -101,6 +101,7 @@ def get_config() -> config_dict.ConfigDict:
   config.data.mean = (0.485, 0.456, 0.406)  # RGB, image in 0..1
   config.data.std = (0.229, 0.224, 0.225)
   config.data.shuffle_buffer = 16384  # encoded images per host; TFRecord sources only
+  config.data.max_bad = 1e-4  # training: fraction of images that may be broken: replaced, named
   config.data.decode_threads = 0  # parallel decodes per host; 0 = tf.data chooses
 
   # What happens to a training image at random after crop and flip. Images that are not decoded
@@ -187,7 +188,9 @@ def get_config() -> config_dict.ConfigDict:
   config.eval_epochs = 1.0  # from one evaluation to the next; 0 = only at the end
   config.early_stop = 0  # so many evaluations in a row without a better top-1 end it; 0 = never
   config.save_epochs = 1.0  # from one checkpoint to the next; the last step is always saved
+  config.bad_steps = 10  # in a row may be not finite; they change nothing, one more ends it
   config.keep_checkpoints = 2  # newest ones; the best is kept besides
+  config.watchdog_seconds = 1800.0  # nothing goes on for so long: ends with status 76; 0 = never
   config.tensorboard = True
   config.export = False  # at the end, write WORKDIR/export for PyTorch (timm)
 

@@ -8,9 +8,17 @@ Value = TypeVar('Value')
 
 MANY = 24  # more names than this are not all listed
 
+# How a program ends, for whoever started it; README.md has the table.
+MISTAKE, RESUME, PEER_LOST = 2, 75, 76
+
 
 class UserError(ValueError):
   """A mistake in what the user asked for; programs print its text and exit with status 2."""
+
+
+class Interrupted(Exception):
+  """SIGTERM or SIGINT: the training is saved, and the same command goes on; programs exit with 75.
+  """
 
 
 def closest(name: str, known, cutoff: float = 0.5) -> str:

@@ -8,7 +8,7 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from ecanet_jax.compilation import SWITCH, keep_compiled_programs
+from ecanet_jax.compilation import SAME_EVERY_TIME, SWITCH, keep_compiled_programs
 from tests import programs
 
 KEYS = ('jax_compilation_cache_dir', 'jax_persistent_cache_min_compile_time_secs')
@@ -79,3 +79,13 @@ def test_a_second_start_compiles_nothing(environment, tmp_path):
   assert found[0] == found[1]
   names = sorted(name.rsplit('-', 2)[0] for name in found[0])
   assert names.count('jit_train_step') == names.count('jit_eval_step') == 1
+
+
+def test_deterministic_operations_are_a_flag_that_xla_knows():
+  """It ends a process whose flags it does not know."""
+  program = (
+    'import os; from ecanet_jax import compilation; compilation.compute_deterministically(); '
+    'import jax; jax.devices(); print(os.environ["XLA_FLAGS"])'
+  )
+  said = programs.run('-c', program).stdout.split()
+  assert said[0].startswith('--xla_force_host') and said[-1] == SAME_EVERY_TIME

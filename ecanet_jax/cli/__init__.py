@@ -19,6 +19,7 @@ COMMANDS = {
   'convert': 'weights to PyTorch (timm) and back',
   'sweep': 'train configs x variants x seeds; a table and pictures',
   'bench': 'measure a network against timm',
+  'doctor': 'check versions, devices, disk and data, and say what to do',
 }
 
 

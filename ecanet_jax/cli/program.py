@@ -1,6 +1,8 @@
 """How train.py and eval.py start and end: a user's mistake is one line and exit status 2."""
 
+import errno
 import logging
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,9 +11,12 @@ import absl.logging
 from absl import app, flags
 from ml_collections import config_dict, config_flags
 
-from ecanet_jax.errors import UserError, closest
+from ecanet_jax.errors import MISTAKE, RESUME, Interrupted, UserError, closest
 
-# What absl and ml_collections raise while they read a config file and its overrides.
+# A disk that is full or may not be used: nothing that a traceback could tell.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+# What absl and ml_collections raise while they read a config file and its overrides; a config file
+# is code and can raise anything.
 _MISTAKES = (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError)
 
 
@@ -26,8 +31,10 @@ def run_program(main: Callable[[], None], config: flags.FlagHolder) -> int:
   def parse(arguments: Sequence[str]) -> list[str]:
     try:
       rest = flags.FLAGS(arguments)
-      keys = list(config.value)  # raises what went wrong while the file was loaded
-    except _MISTAKES as error:
+      keys = list(_config(config.value))
+    except UserError:
+      raise
+    except Exception as error:
       raise UserError(_explain(error, arguments)) from error
     if len(rest) > 1 or not keys:
       raise UserError(f'unexpected argument {rest[1:]}; write --config.KEY=VALUE.')
@@ -37,7 +44,14 @@ def run_program(main: Callable[[], None], config: flags.FlagHolder) -> int:
   try:
     app.run(lambda _: main(), flags_parser=parse)
   except UserError as error:
-    return _fail(error)
+    return _mistake(error)
+  except OSError as error:
+    if error.errno not in _DISK:
+      raise
+    return _mistake(f'{error.filename or "a file"} cannot be written or read: {error.strerror}.')
+  except Interrupted as end:
+    _fail(end)
+    return _end(RESUME)
   except KeyboardInterrupt:
     return _fail('interrupted; the same command goes on from the last checkpoint.', 130)
   except SystemExit as end:
@@ -56,16 +70,19 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> config_dict.ConfigD
     UserError: there is no such file or key, or a value of another type.
   """
   arguments = ['', f'--config={path}', *overrides]
+  # ml_collections loads every file as this module; one would keep the names of the one before.
+  sys.modules.pop('config_config', None)
   values = flags.FlagValues()
   config = config_flags.DEFINE_config_file(
     'config', None, flag_values=values, lock_config=True, sys_argv=arguments
   )
   try:
     values(arguments)
-    list(config.value)  # raises what went wrong while the file was loaded
-  except _MISTAKES as error:
+    return _config(config.value)
+  except UserError:
+    raise
+  except Exception as error:
     raise UserError(_explain(error, arguments)) from error
-  return config.value
 
 
 def start_log() -> None:
@@ -76,6 +93,15 @@ def start_log() -> None:
   log = logging.getLogger('ecanet_jax')
   log.handlers, log.propagate = [handler], False
   log.setLevel(logging.INFO)
+
+
+def _config(value) -> config_dict.ConfigDict:
+  """What a config file gave; the first look at it raises what went wrong while it was loaded."""
+  if value is not None:
+    list(value)
+  if not isinstance(value, config_dict.ConfigDict):
+    raise UserError(f'get_config() of the config file returned {value!r:.50}, not a ConfigDict.')
+  return value
 
 
 def _explain(error: Exception, arguments: Sequence[str]) -> str:
@@ -96,7 +122,8 @@ def _explain(error: Exception, arguments: Sequence[str]) -> str:
       near = closest(key, same_end, cutoff=0.0) or closest(key, known)
       return f'unknown config key {key!r}.{near} configs/base.py has them all.'
   text = ' '.join(str(error.args[0] if error.args else error).split())
-  return text.removeprefix('flag --config=None: ')
+  text = text.removeprefix('flag --config=None: ')
+  return text if isinstance(error, _MISTAKES) and text else f'{type(error).__name__}: {text}'
 
 
 def _keys(config: Mapping, prefix: str = '') -> Iterator[str]:
@@ -108,6 +135,30 @@ def _keys(config: Mapping, prefix: str = '') -> Iterator[str]:
       yield prefix + key
 
 
-def _fail(text, status: int = 2) -> int:
+def _end(status: int) -> int:
+  """Ends this process now: threads that are still at work, and other processes, do not hold it up.
+  """
+  from ecanet_jax.training import sharding
+
+  sharding.stop_processes(failed=status != RESUME)
+  for stream in (sys.stdout, sys.stderr):
+    stream.flush()
+  os._exit(status)
+
+
+def _is_one_of_several() -> bool:
+  if 'jax' not in sys.modules:
+    return False  # a mistake on the command line, before anything was imported
+  from ecanet_jax.training import sharding
+
+  return sharding.is_one_of_several()
+
+
+def _mistake(text) -> int:
+  status = _fail(text)
+  return _end(status) if _is_one_of_several() else status
+
+
+def _fail(text, status: int = MISTAKE) -> int:
   print(f'error: {text}', file=sys.stderr, flush=True)
   return status

@@ -2,7 +2,8 @@
 
 Every file in a class folder, at any depth, is an image; a file that cannot be one is an error, not
 something to skip. Hidden files (.name, Thumbs.db, desktop.ini) are ignored.
-A training first decodes every file of a folder of up to 20,000 and names those that it cannot.
+A training first decodes every file of a folder of up to 20,000 and names those that it cannot, if
+they are more than data.max_bad allows.
 """
 
 import concurrent.futures
@@ -51,11 +52,12 @@ class FolderSplit:
     paths = self.paths[indices]
     return {'data': paths, 'label': self.labels[indices], 'name': paths}
 
-  def check(self) -> None:
+  def check(self, allowed: int = 0) -> None:
     """Decodes every image.
 
     Raises:
-      UserError: some cannot be read or decoded; the text counts them and names the first five.
+      UserError: more than `allowed` cannot be read or decoded; the text counts them and names the
+        first five.
     """
     from ecanet_jax.data import decode, pipeline
 
@@ -74,7 +76,7 @@ class FolderSplit:
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
       found = [text for text in pool.map(mistake, self.paths) if text]
-    if found:
+    if len(found) > allowed:
       more = f'; and {len(found) - 5} more' if len(found) > 5 else ''
       raise UserError(
         f'{self.directory}: {len(found)} of {len(self):,} files cannot be read as images: '
@@ -111,10 +113,16 @@ class FolderSource:
     )
 
   def check(self) -> None:
-    """Decodes every image of both splits that are not too large; see `FolderSplit.check`."""
-    for split in (self._train, self._eval):
+    """Decodes every image of both splits that are not too large; see `FolderSplit.check`.
+
+    Of the training split some may be broken (data.max_bad): they are replaced when they are met.
+    """
+    from ecanet_jax.data.broken import allowed
+
+    some = allowed(self._config.data.max_bad, len(self._train))
+    for split, number in ((self._train, some), (self._eval, 0)):
       if len(split) <= CHECKED:
-        split.check()
+        split.check(number)
 
   def train_batches(self, start_step: int, steps: int | None, shard: Shard) -> Iterator[Batch]:
     """Yields this host's rows of `steps` training batches from `start_step` on; None = endless."""

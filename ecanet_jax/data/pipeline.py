@@ -2,7 +2,8 @@
 
 A record is {'data': bytes or a path, 'label': int32, 'name': what to call it in a message, 'seed':
 int64 [2] (training only)}. A source says how to get the records from a given batch on; this file
-decodes them in TensorFlow's threads, batches them, and says by name which record is broken.
+decodes them in TensorFlow's threads, batches them, and says by name which record is broken (in a
+training broken.py first replaces some).
 """
 
 import atexit
@@ -16,6 +17,7 @@ import numpy as np
 
 from ecanet_jax.data import decode, order
 from ecanet_jax.data.augmentation.chain import make_chain
+from ecanet_jax.data.broken import Broken
 from ecanet_jax.data.engine import tensorflow
 from ecanet_jax.data.source import Batch, Shard
 from ecanet_jax.errors import UserError
@@ -69,8 +71,16 @@ def indexed_train(
     chunks = tf.data.Dataset.from_generator(lambda: fetched(start), output_signature=spec)
     return chunks.prefetch(1).unbatch()
 
+  def spares(key, index):
+    for following in itertools.count(index + 1):
+      found = split.fetch(np.array([following % len(split)]))
+      yield {name: value[0] for name, value in found.items()} | {'seed': np.array([key, index])}
+
   transform = train_transform(config, split.read)
-  return batches(records, transform, rows, threads=config.data.decode_threads, steps=steps)
+  return batches(
+    records, transform, rows, threads=config.data.decode_threads, steps=steps,
+    broken=Broken(config.data.max_bad, len(split), spares),
+  )
 
 
 def indexed_eval(
@@ -125,7 +135,8 @@ def eval_transform(config, read: Callable, crops: int = 1) -> Callable:
 
 
 def batches(
-  records: Callable, transform: Callable, rows: int, *, threads: int, steps: int | None = None
+  records: Callable, transform: Callable, rows: int, *, threads: int, steps: int | None = None,
+  broken: Broken | None = None,
 ) -> Iterator[Batch]:
   """Decodes and batches records; the last batch may be short.
 
@@ -136,6 +147,7 @@ def batches(
     threads: parallel decodes; 0 = tf.data chooses.
     steps: batches to give; None = all there are. An endless stream that is read to its end in this
       way leaves nothing at work when it is closed, which can otherwise take a minute.
+    broken: counts and replaces images that cannot be decoded; None = the first ends the stream.
 
   Returns:
     Iterator of {'image': uint8 [n, size, size, 3], 'label': int32 [n]}.
@@ -143,25 +155,40 @@ def batches(
   Raises:
     UserError: while iterating: a record cannot be read or decoded; the text names it.
   """
-  stream = _batches(records, transform, rows, threads, steps)
+  stream = _batches(records, transform, rows, threads, steps, broken)
   _streams.add(stream)
   return stream
 
 
-def _batches(records, transform, rows, threads, steps):
-  dataset = records(0).take(-1 if steps is None else steps * rows).map(
+def _batches(records, transform, rows, threads, steps, broken):
+  done, guard = 0, False
+  iterator = _iterator(records(0), transform, rows, threads, steps)
+  try:
+    while True:
+      try:
+        batch = next(iterator)
+      except StopIteration:
+        return
+      except tf.errors.OpError as error:
+        if broken is None or guard:
+          raise _broken(records(done).take(rows), transform, error) from None
+        # From the batch that failed on, with a guard around every image.
+        left, guard = None if steps is None else steps - done, True
+        iterator = _iterator(records(done), broken.guarded(transform), rows, threads, left)
+        continue
+      yield broken.mend(batch, transform, reason) if guard else batch
+      done += 1
+  finally:
+    if broken is not None:
+      broken.end()
+
+
+def _iterator(records, transform, rows, threads, steps):
+  dataset = records.take(-1 if steps is None else steps * rows).map(
     transform, num_parallel_calls=threads or tf.data.AUTOTUNE, deterministic=True
   )
   dataset = dataset.batch(rows).prefetch(2).with_options(_options(threads))
-  iterator = dataset.as_numpy_iterator()
-  for count in itertools.count():
-    try:
-      batch = next(iterator)
-    except StopIteration:
-      return
-    except tf.errors.OpError as error:
-      raise _broken(records(count).take(rows), transform, error) from None
-    yield batch
+  return dataset.as_numpy_iterator()
 
 
 def _broken(records, transform: Callable, error: Exception) -> UserError:
@@ -173,7 +200,11 @@ def _broken(records, transform: Callable, error: Exception) -> UserError:
     except StopIteration:
       return UserError(f'the images cannot be read: {reason(error)}')
     except tf.errors.OpError as failure:
-      return UserError(f'record {place} of the batch cannot be read: {reason(failure)}')
+      return UserError(
+        f'the data on disk are damaged: record {place} of the batch cannot be read: '
+        f'{reason(failure)}. `python -m ecanet_jax prepare --verify_only` checks all of them; '
+        'prepare the data set again in another --data_dir.'
+      )
     try:
       transform(record)
     except tf.errors.OpError as failure:

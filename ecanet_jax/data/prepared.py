@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ecanet_jax.data import datasets, pipeline
+from ecanet_jax.data.broken import Broken
 from ecanet_jax.data.engine import tensorflow, tensorflow_datasets
 from ecanet_jax.data.source import (
   Batch,
@@ -208,7 +209,8 @@ class PreparedSource:
 
     transform = pipeline.train_transform(config, tf.identity)
     return pipeline.batches(
-      records, transform, rows, threads=config.data.decode_threads, steps=limit
+      records, transform, rows, threads=config.data.decode_threads, steps=limit,
+      broken=Broken(config.data.max_bad, self.info.train.num_examples),
     )
 
 

@@ -80,6 +80,12 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
   return model
 
 
+# What values of impossible types raise in a family's constructor.
+_NO_NETWORK = (
+  ArithmeticError, AttributeError, IndexError, LookupError, RecursionError, TypeError, ValueError,
+)
+
+
 def create_from_config(config: Mapping[str, Any], **extra: Any) -> nn.Module:
   """Makes the network that a recipe's `model` section describes.
 
@@ -93,8 +99,14 @@ def create_from_config(config: Mapping[str, Any], **extra: Any) -> nn.Module:
       return {key: plain(item) for key, item in value.items()}
     return tuple(value) if isinstance(value, list) else value
 
-  fields = plain(dict(config.items()))
-  return create_model(fields.pop('name'), **fields, **extra)
+  try:
+    fields = plain(dict(config.items()))
+    return create_model(fields.pop('name'), **fields, **extra)
+  except UserError:
+    raise
+  except _NO_NETWORK as error:
+    text = ' '.join(f'{type(error).__name__}: {error}'.split())[:160]
+    raise UserError(f'this model section describes no network: {text}.') from error
 
 
 def _override_attention(registered: Attention, value) -> Attention:

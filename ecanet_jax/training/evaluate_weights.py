@@ -16,8 +16,8 @@ from ecanet_jax.errors import UserError, lookup
 from ecanet_jax.training import sharding
 from ecanet_jax.training.evaluate import evaluate, evaluated, make_eval_step, place, result_line
 from ecanet_jax.training.measures import Measures
+from ecanet_jax.training.network import make_model
 from ecanet_jax.training.progress import log
-from ecanet_jax.training.trainer import make_model
 from ecanet_jax.training.views import views
 from ecanet_jax.weights.source import Source, read_source
 

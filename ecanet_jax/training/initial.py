@@ -90,12 +90,16 @@ def _shapes(model: ConvNet, size: int) -> dict[str, tuple[int, ...]]:
   return {key: leaf.shape for key, leaf in flatten_dict(dict(tree), sep='/').items()}
 
 
-def _check_fields(theirs: ConvNet, ours: ConvNet) -> None:
-  """Refuses weights whose network has the same arrays and computes something else."""
+def other_fields(theirs: ConvNet, ours: ConvNet) -> dict[str, tuple]:
+  """Fields with which two networks of the same arrays compute something else, with both values."""
   fields = [field.name for field in dataclasses.fields(ours) if field.name not in FREE]
   values = {key: (getattr(theirs, key, None), getattr(ours, key)) for key in fields}
-  other = {key: pair for key, pair in values.items() if pair[0] != pair[1]}
-  if other:
+  return {key: pair for key, pair in values.items() if pair[0] != pair[1]}
+
+
+def _check_fields(theirs: ConvNet, ours: ConvNet) -> None:
+  """Refuses weights whose network has the same arrays and computes something else."""
+  if other := other_fields(theirs, ours):
     listed = '; '.join(f'{key} {their!r} and {our!r}' for key, (their, our) in other.items())
     raise UserError(
       'the weights fit, but their network computes something else, theirs and ours: '

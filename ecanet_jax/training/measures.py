@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ecanet_jax.errors import UserError
-from ecanet_jax.training.task import Batch, Classification
+from ecanet_jax.training.task import Batch, Classification, rank_of
 
 BINS = 15  # Guo et al. 2017 (1706.04599), section 2 and table 1
 CONFUSION = 4096  # classes; with more, the pairs that are confused are not counted
@@ -43,9 +43,7 @@ class Measures(Classification):
     right = jnp.where(truth, log_probability, -jnp.inf)
     # Where there is no label the value is not used, but it must not be a NaN.
     loss = -jax.nn.logsumexp(jnp.where(labelled[:, None], right, 0.0), axis=-1)
-    own = jnp.take_along_axis(outputs, best[:, None], axis=-1)
-    index = jnp.arange(outputs.shape[-1])[None]
-    rank = ((outputs > own) | ((outputs == own) & (index < best[:, None]))).sum(-1)
+    rank = rank_of(outputs, best)
     sums = {
       'top1': (seen & (rank < 1)).sum(),
       'top5': (seen & (rank < 5)).sum(),

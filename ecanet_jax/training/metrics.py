@@ -1,23 +1,35 @@
 """metrics.jsonl, one JSON object a line, and the same figures for TensorBoard."""
 
+import contextlib
+import errno
 import json
 import os
 import pathlib
+import time
 from typing import Any
 
 import jax
-import tensorboardX
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
+
+from ecanet_jax.training.progress import log
+
+FLUSH_SECONDS = 30.0  # between flushes of TensorBoard's events, which wait for the disk
 
 
 class MetricsWriter:
   """Appends figures by step; only the first process writes.
 
   A resumed training drops the lines past the step that it resumes from, so that the file reads
-  as if there had been no interruption.
+  as if there had been no interruption. Where the disk is full the lines wait for the next write.
+  TensorBoard's events are written at once, not by tensorboardX's thread: when that thread meets a
+  full disk it ends, and whoever writes after it waits for ever.
   """
 
   def __init__(self, workdir: pathlib.Path, start_step: int, tensorboard: bool):
-    self._file, self._events = None, None
+    self._file, self._events, self._late = None, None, []
+    self._flushed = time.monotonic()
     if jax.process_index() > 0:
       return
     path = workdir / 'metrics.jsonl'
@@ -25,27 +37,51 @@ class MetricsWriter:
     temporary = path.with_suffix('.tmp')
     temporary.write_text(''.join(json.dumps(line) + '\n' for line in kept))
     os.replace(temporary, path)
-    self._file = path.open('a', buffering=1)
+    self._file = path.open('ab', buffering=0)
     if tensorboard:
-      self._events = tensorboardX.SummaryWriter(
-        str(workdir / 'tensorboard'), purge_step=start_step + 1 if start_step else None
-      )
+      (workdir / 'tensorboard').mkdir(exist_ok=True)
+      self._events = EventsWriter(str(workdir / 'tensorboard' / 'events'))
+      if start_step:
+        # What TensorBoard shows from there on is from this file.
+        start = SessionLog(status=SessionLog.START)
+        self._events.write_event(
+          Event(wall_time=time.time(), step=start_step + 1, session_log=start)
+        )
 
   def write(self, step: int, prefix: str, figures: dict[str, float]) -> None:
     """Writes `{prefix}/{name}` for each figure at a step."""
     if self._file is None:
       return
     named = {f'{prefix}/{name}': value for name, value in figures.items()}
-    self._file.write(json.dumps({'step': step, **named}) + '\n')
-    if self._events is not None:
-      for name, value in named.items():
-        self._events.add_scalar(name, value, step)
+    self._late.append(json.dumps({'step': step, **named}) + '\n')
+    try:
+      self._append()
+      for name, value in named.items() if self._events else ():
+        self._events.write_event(
+          Event(wall_time=time.time(), step=step, summary=scalar(name, value))
+        )
+      if self._events and time.monotonic() - self._flushed > FLUSH_SECONDS:
+        self._flushed = time.monotonic()
+        self._events.flush()
+    except OSError as error:
+      log.warning('the metrics of step %d are not written yet: %s', step, error.strerror)
+
+  def _append(self) -> None:
+    """Writes the lines that wait, all or none."""
+    end, text = self._file.seek(0, os.SEEK_END), ''.join(self._late).encode()
+    try:
+      if self._file.write(text) < len(text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError:
+      self._file.truncate(end)
+      raise
+    self._late = []
 
   def close(self) -> None:
-    if self._file is not None:
-      self._file.close()
-    if self._events is not None:
-      self._events.close()
+    for file in (self._file, self._events):
+      with contextlib.suppress(OSError):
+        if file is not None:
+          file.close()
 
 
 def read_metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:

@@ -1,13 +1,19 @@
 """The only place that knows of devices and processes: start-up, mesh, placement."""
 
+import contextlib
 import importlib.util
 import pathlib
+import time
 
 import jax
 import numpy as np
+from jax._src import distributed  # the coordination service has no public way to store a text
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ecanet_jax.errors import UserError
+
+HEARTBEAT = 30  # seconds without a sign of life, after which JAX ends the other processes
+TOGETHER = 5  # seconds in which the other processes may come to the same mistake
 
 
 def start_processes(coordinator: str, num_processes: int, process_id: int) -> None:
@@ -28,9 +34,66 @@ def start_processes(coordinator: str, num_processes: int, process_id: int) -> No
       )
     if jax.config.jax_platforms == 'cpu':
       jax.config.update('jax_cpu_collectives_implementation', 'gloo')
-    jax.distributed.initialize(coordinator, num_processes, process_id)
+    jax.distributed.initialize(
+      coordinator, num_processes, process_id, heartbeat_timeout_seconds=HEARTBEAT
+    )
   elif _on_cloud_tpu():
-    jax.distributed.initialize()
+    jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT)
+
+
+def is_one_of_several() -> bool:
+  """This process has joined others."""
+  return distributed.global_state.client is not None
+
+
+def stop_processes(failed: bool) -> None:
+  """Leaves the others before this process ends without Python's own end; nothing in a single one.
+
+  Args:
+    failed: perhaps by itself: the others are waited for a moment only, and then lose this one.
+  """
+  client = distributed.global_state.client
+  if client is None:
+    return
+  if not failed:
+    jax.distributed.shutdown()
+    return
+  with contextlib.suppress(RuntimeError):  # the others did not make the same mistake
+    client.wait_at_barrier('ecanet_jax/failed', TOGETHER * 1000)
+    if distributed.global_state.service is not None:
+      time.sleep(0.5)  # the others would end with this one, and not in their own way
+
+
+def publish(key: str, text: str) -> None:
+  """Tells all processes a text; nothing in a single one."""
+  client = distributed.global_state.client
+  if client is not None:
+    with contextlib.suppress(RuntimeError):  # the service is gone: others see to that
+      client.key_value_set(key, text, allow_overwrite=True)
+
+
+def published(prefix: str) -> list[tuple[str, str]]:
+  """What processes have told so far under keys that begin so, with the keys."""
+  client = distributed.global_state.client
+  if client is not None:
+    with contextlib.suppress(RuntimeError):
+      return sorted(client.key_value_dir_get(prefix))
+  return []
+
+
+def await_published(key: str, seconds: float) -> str:
+  """What a process has told or tells within so many seconds.
+
+  Raises:
+    UserError: it did not.
+  """
+  try:
+    return distributed.global_state.client.blocking_key_value_get(key, round(seconds * 1000))
+  except RuntimeError as error:
+    raise UserError(
+      f'another process did not come to {key!r} in {seconds:g} s; its own log says why '
+      f'({" ".join(str(error).split())[:100]}).'
+    ) from error
 
 
 def _on_cloud_tpu() -> bool:

@@ -48,6 +48,13 @@ def stretches(config, steps_per_epoch: float, total_steps: int) -> list[Stretch]
   return [stretch for stretch in found if stretch.first < stretch.end]
 
 
+def sized(config, parts: list[Stretch], step: int):
+  """A copy of the config with the size that the training images of a step have."""
+  copy = config.copy_and_resolve_references()
+  copy.data.image_size = next(part.size for part in parts if part.first <= step < part.end)
+  return copy
+
+
 def check_sizes(model, image_size: int, sizes: set[int]) -> None:
   """Raises UserError if the network's arrays depend on the size of its images."""
   others = sorted(sizes - {image_size})

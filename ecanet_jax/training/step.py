@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from ecanet_jax.data.resident import Resident, select
 from ecanet_jax.training.accumulate import mean_of_parts
+from ecanet_jax.training.guard import choose, finite
 from ecanet_jax.training.schedule import Schedule
 from ecanet_jax.training.sharding import by_image, put_everywhere, replicated
 from ecanet_jax.training.state import TrainState, ema_decay
@@ -38,10 +39,12 @@ def make_train_step(
   With `resident` its images are placed on every device, and a batch says which of them to take.
   With `config.accumulate` parts the batch is one of `put_batch` with as many, and the parts are
   computed in turn: less memory and the same step, but for rounding and what is random in layers.
+  A step that is not finite (`guard.finite`) changes nothing of the state but its number.
 
   Returns:
     A function of state and batch that gives the next state and float32 scalars: loss, grad_norm
-    (of the loss, before clipping) and lr.
+    (of the loss, before clipping), lr and left_out (1 for a step that changed nothing).
+    `lower(state, batch).compile()` of it compiles alone.
   """
 
   parts = config.accumulate
@@ -74,16 +77,12 @@ def make_train_step(
     if ema:
       decay = ema_decay(config, state.step)
       ema = jax.tree.map(lambda mean, new: decay * mean + (1 - decay) * new, ema, variables)
-    metrics = {
-      'loss': loss,
-      'grad_norm': optax.tree.norm(gradient),
-      'lr': schedule(state.step),
-    }
+    grad_norm = optax.tree.norm(gradient)
+    ok = finite(loss, grad_norm, variables)
+    metrics = {'loss': loss, 'grad_norm': grad_norm, 'lr': schedule(state.step), 'left_out': ~ok}
     metrics = jax.tree.map(lambda value: value.astype(jnp.float32), metrics)
-    return (
-      state.replace(step=state.step + 1, variables=variables, ema=ema, opt_state=opt_state),
-      metrics,
-    )
+    new = state.replace(variables=variables, ema=ema, opt_state=opt_state)
+    return choose(ok, new, state).replace(step=state.step + 1), metrics
 
   rematerialises = config.ops.remat != 'none' and mesh.devices.flat[0].platform == 'cpu'
   options = {
@@ -95,4 +94,9 @@ def make_train_step(
     return jax.jit(train_step, in_shardings=shardings, **options)
   compiled = jax.jit(train_step, in_shardings=(*shardings, replicated(mesh)), **options)
   arrays = put_everywhere(resident.arrays, mesh)
-  return lambda state, chosen: compiled(state, chosen, arrays)
+
+  def step(state, chosen):
+    return compiled(state, chosen, arrays)
+
+  step.lower = lambda state, chosen: compiled.lower(state, chosen, arrays)
+  return step

@@ -8,6 +8,7 @@ import jax
 from ecanet_jax import data
 from ecanet_jax.data.resident import Resident
 from ecanet_jax.data.source import Batch
+from ecanet_jax.training import sizes
 from ecanet_jax.training.sizes import Stretch
 
 
@@ -29,8 +30,7 @@ def step_stream(
     first = max(start, stretch.first)
     if first >= stretch.end:
       continue
-    sized = config.copy_and_resolve_references()
-    sized.data.image_size = stretch.size
+    sized = sizes.sized(config, stretches, first)
     if config.data.resident:
       step = None  # lets go of the images of the size before
       resident = Resident(sized)

@@ -50,6 +50,17 @@ LOSSES = {
 }
 
 
+def rank_of(outputs: jax.Array, label: jax.Array) -> jax.Array:
+  """How many classes score higher than an image's own: int32 `[B]` of `[B, classes]` and `[B]`.
+
+  Ties go to the lower index, as argmax has it. What is not a number is never a right answer: it is
+  behind no class, and no class is behind it.
+  """
+  own, index = label[:, None], jnp.arange(outputs.shape[-1])[None]
+  score = jnp.take_along_axis(outputs, own, axis=-1)
+  return (~(outputs <= score) | ((outputs == score) & (index < own))).sum(-1)
+
+
 class Classification:
   """Images uint8 `[B, H, W, 3]` with labels int32 `[B]`.
 
@@ -102,11 +113,7 @@ class Classification:
 
   def sums(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
     mask, label = batch['mask'], batch['label']
-    own = jnp.take_along_axis(outputs, label[:, None], axis=-1)
-    # How many classes score higher; ties go to the lower index, as argmax has it.
-    index = jnp.arange(outputs.shape[-1])[None]
-    ahead = (outputs > own) | ((outputs == own) & (index < label[:, None]))
-    rank = ahead.sum(-1)
+    rank = rank_of(outputs, label)
     cross_entropy = optax.softmax_cross_entropy_with_integer_labels(outputs, label)
     return {
       'top1': (mask & (rank < 1)).sum(),

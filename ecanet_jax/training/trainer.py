@@ -1,6 +1,5 @@
 """The one trainer: from a config and a directory to a trained network, resumable at any moment."""
 
-import collections
 import json
 import os
 import pathlib
@@ -11,55 +10,33 @@ import jax
 import numpy as np
 
 from ecanet_jax import data
+from ecanet_jax.allocation import return_freed_memory
 from ecanet_jax.data.augmentation import settings
-from ecanet_jax.errors import UserError, lookup
-from ecanet_jax.models import create_from_config
-from ecanet_jax.models.convnet import REMAT
-from ecanet_jax.ops import batch_norm, convolution, depthwise
-from ecanet_jax.training import sharding
-from ecanet_jax.training.checkpoint import (
-  Checkpoints,
-  data_name,
-  evaluation_text,
-  is_checkpoint,
-)
+from ecanet_jax.errors import Interrupted, UserError
+from ecanet_jax.training import guard, resume, sharding
+from ecanet_jax.training.agreement import agree, configuration, contents
+from ecanet_jax.training.bounds import check_bounds
+from ecanet_jax.training.checkpoint import data_name, evaluation_text, is_checkpoint
 from ecanet_jax.training.class_weights import class_weights
 from ecanet_jax.training.evaluate import evaluate, evaluated, make_eval_step, place, result_line
 from ecanet_jax.training.initial import initial_weights
-from ecanet_jax.training.metrics import MetricsWriter, read_metrics
+from ecanet_jax.training.journal import Journal
+from ecanet_jax.training.metrics import read_metrics
+from ecanet_jax.training.network import make_model
 from ecanet_jax.training.optimizer import make_optimizer
-from ecanet_jax.training.progress import Progress, log
+from ecanet_jax.training.progress import log
 from ecanet_jax.training.results import Results
+from ecanet_jax.training.resume import plain
+from ecanet_jax.training.saves import Checkpoints
 from ecanet_jax.training.schedule import make_schedule, peak_learning_rate, training_steps
-from ecanet_jax.training.sizes import check_sizes, stretches
+from ecanet_jax.training.sizes import check_sizes, sized, stretches
 from ecanet_jax.training.state import init_state
 from ecanet_jax.training.step import make_train_step
 from ecanet_jax.training.stream import step_stream
+from ecanet_jax.training.supervision import Supervisor
 from ecanet_jax.training.task import Classification
 
-DTYPE = {'float32': np.float32, 'bfloat16': jax.numpy.bfloat16}
-
-
-class NonFiniteError(UserError):
-  """The loss or its gradient is not a number; the last good checkpoint is kept."""
-
-
-def make_model(config, num_classes: int):
-  """The network of a config, for a data set with so many classes."""
-  if config.model.num_classes != num_classes:
-    raise UserError(
-      f'model.num_classes={config.model.num_classes} and the data set {config.data.name!r} has '
-      f'{num_classes} classes: set --config.model.num_classes={num_classes}.'
-    )
-  for op in (convolution, depthwise, batch_norm):
-    key = op.__name__.rpartition('.')[2]
-    lookup(dict.fromkeys(['auto', *op.IMPLEMENTATIONS]), config.ops[key], f'ops.{key}')
-  lookup(REMAT, config.ops.remat, 'ops.remat')
-  dtype = lookup(DTYPE, config.compute_dtype, 'compute_dtype')
-  return create_from_config(
-    config.model, conv_op=config.ops.convolution, depthwise=config.ops.depthwise,
-    norm_op=config.ops.batch_norm, remat=config.ops.remat, dtype=dtype,
-  )
+AGAIN = 'the same command goes on from there.'
 
 
 class Trainer:
@@ -68,11 +45,18 @@ class Trainer:
   def __init__(self, config, workdir: str | os.PathLike):
     self._began = time.monotonic()
     self.config, self.workdir = config, pathlib.Path(workdir)
+    check_bounds(config)
+    if '://' in str(workdir):
+      raise UserError(
+        f'workdir={workdir} must be a directory, the same one on all machines: mount it there.'
+      )
+    agree('configuration', lambda: configuration(config, workdir))
     self.mesh = sharding.make_mesh()
     sharding.check_batch('batch_size', config.batch_size, self.mesh)
     settings.check(config)
     sharding.check_parts(config, self.mesh)
     self.info = data.describe(config)
+    agree('data', lambda: contents(self.info))
     self.model = make_model(config, self.info.num_classes)
     self.task = Classification(config, class_weights(config, self.info.num_classes))
     self.steps_per_epoch = self.info.train.num_examples / config.batch_size
@@ -83,17 +67,13 @@ class Trainer:
     self.tx = make_optimizer(
       config, self.schedule, self.model.is_frozen, self.model.stages_behind
     )
-    for key in ('eval_epochs', 'save_epochs'):
-      if config[key] < 0:
-        raise UserError(f'{key}={config[key]} must be at least 0.')
-    if config.log_steps < 1:
-      raise UserError(f'log_steps={config.log_steps} must be at least 1.')
     if config.early_stop < 0 or (config.early_stop and not config.eval_epochs):
       raise UserError(
         f'early_stop={config.early_stop} must be at least 0 and needs evaluations on the way: '
         f'eval_epochs={config.eval_epochs} must be above 0.'
       )
-    self.results = Results()
+    self.results, self.guard = Results(), guard.Guard(config.bad_steps)
+    self.supervisor = Supervisor(config.watchdog_seconds)
 
   def run(self) -> dict[str, Any]:
     """Trains to the end and returns the last evaluation.
@@ -101,30 +81,43 @@ class Trainer:
     Raises:
       UserError: a checkpoint of another network, or one that cannot be read; weights to start from
         that do not fit, or images in a folder that cannot be read, before anything is written.
-      NonFiniteError: the loss is not a number.
+      NonFiniteError: the loss or its gradient was not finite for too many steps in a row.
+      SaveError: too many saves in a row failed, or the last one.
+      Interrupted: SIGTERM or SIGINT came; the training is saved as far as it is.
     """
-    data.check(self.config)
+    with self.supervisor:
+      return self._run()
+
+  def _run(self) -> dict[str, Any]:
+    call = self.supervisor.call
+    call('start', data.check, self.config)
     fresh = not is_checkpoint(self.workdir)
     loaded = initial_weights(self.config, self.model) if fresh and self.config.init.weights else {}
     self.workdir.mkdir(parents=True, exist_ok=True)
-    checkpoints = Checkpoints(self.workdir, self.config.keep_checkpoints)
+    checkpoints = call('start', Checkpoints, self.workdir, self.config.keep_checkpoints)
     try:
-      state = self._start(checkpoints, loaded)
+      state, evaluates = call('start', self._start, checkpoints, loaded)
       step = int(state.step)
       early = self._early(step)
-      if step >= self.total_steps or early:
+      if (step >= self.total_steps or early) and not evaluates:
         self._announce(
           f'nothing to do: {self.workdir} is at step {step} of {self.total_steps}'
           + (f'; {early}' if early else '')
         )
       else:
-        self._train(state, step, checkpoints)
+        self._train(state, step, checkpoints, evaluates)
+    except jax.errors.JaxRuntimeError as error:
+      self.supervisor.end_if_lost(error)
+      raise
     finally:
       checkpoints.close()
     return self.results.last
 
   def _start(self, checkpoints: Checkpoints, loaded: dict[str, np.ndarray]):
-    """A fresh state, with the weights to start from, or the newest checkpoint's."""
+    """A fresh state, with the weights to start from, or the newest checkpoint's.
+
+    Also whether that was saved when it was to be evaluated, but was not.
+    """
     make = lambda loaded: init_state(
       self.model, self.tx, self.config, self.task.example(), loaded
     )
@@ -134,16 +127,18 @@ class Trainer:
       # Drawn on the host and run once: on a CPU, compiling it well is most of what it would take.
       quick = {'xla_backend_optimization_level': 0} if jax.default_backend() == 'cpu' else None
       start = jax.jit(make, out_shardings=everywhere, compiler_options=quick)
-      state = start(sharding.put_everywhere(loaded, self.mesh))
+      return start(sharding.put_everywhere(loaded, self.mesh)), False
     else:
-      state, meta = checkpoints.restore(step, jax.eval_shape(make, {}), everywhere)
+      meta, now = checkpoints.meta(step), plain(self.config)
+      resume.compare(meta['config'], now)
+      state = checkpoints.restore(step, jax.eval_shape(make, {}), everywhere)
+      resume.check(checkpoints.directory / str(step), meta['config'], now, self.model)
       self.results = Results.of(meta)
-      for key, (old, new) in differences(meta['config'], plain(self.config)).items():
-        log.warning('%s was %s in the checkpoint and is %s now', key, old, new)
+      self.guard.restore(meta)
       log.info('resumed at step %d of %d from %s', step, self.total_steps, self.workdir)
-    return state
+      return state, meta.get('evaluates', False)
 
-  def _train(self, state, step: int, checkpoints: Checkpoints) -> None:
+  def _train(self, state, step: int, checkpoints: Checkpoints, evaluates: bool) -> None:
     config = self.config
     log.info(
       '%s: %s parameters, %d devices, %d steps of %d images (%s), peak learning rate %g',
@@ -158,79 +153,112 @@ class Trainer:
       self.model, self.task, self.tx, self.schedule, config, self.mesh, resident
     )
     eval_step = make_eval_step(evaluated(self.model, config), self.task, self.mesh)
-    writer = MetricsWriter(self.workdir, step, config.tensorboard)
+    journal = Journal(
+      config, self.workdir, step, self.total_steps, self.steps_per_epoch, self.guard
+    )
+    progress = journal.progress
     if jax.process_index() == 0:
       (self.workdir / 'config.json').write_text(json.dumps(plain(config), indent=2) + '\n')
     stream = step_stream(config, self.stretches, step, make_step)
-    progress = Progress(step, self.total_steps, config.batch_size)
-    pending: collections.deque = collections.deque()  # (step, its metrics, perhaps not computed)
-    first, early = step, ''
+    first, early, saves, top1, compiled = step, '', evaluates, None, None
+    supervisor = self.supervisor
     try:
-      while step < self.total_steps and not early:
+      while True:
+        supervisor.step = step
+        with progress.paused():
+          if evaluates:
+            variables = state.for_evaluation()
+            metrics = supervisor.call('evaluation', self._evaluate, eval_step, variables)
+            evaluates, top1 = False, metrics['top1']
+            self.results.add(step, metrics)
+            journal.evaluation(step, metrics, self._result())
+            early = self._early(step)
+          # While steps are left out the sound checkpoints of before stay.
+          if (saves and not self.guard.row) or early or step == self.total_steps:
+            supervisor.enter('save')
+            checkpoints.save(state, self._meta(), top1)
+        if step >= self.total_steps or early:
+          break
         before = time.monotonic()
-        train_step, batch = next(stream)
+        train_step, batch = supervisor.call('data', next, stream)
         progress.waited(time.monotonic() - before)
         placed = sharding.put_batch(batch, self.mesh, config.accumulate)
+        form = train_step, {key: value.shape for key, value in placed.items()}
+        if form != compiled:  # by itself: the step takes the state away
+          supervisor.call('compile', compile_step, train_step, state, placed)
+          compiled = form
+        supervisor.enter('step')
         with jax.transfer_guard('disallow'):
           state, metrics = train_step(state, placed)
-        step += 1
-        pending.append((step, metrics))
-        progress.advance()
+        step, top1 = step + 1, None
+        journal.add(step, metrics)
         if step == first + 1:
           jax.block_until_ready(metrics)
           progress.say(f'time to first step: {time.monotonic() - self._began:.1f} s')
           progress.compiled()
-        if len(pending) > 2:  # Lets two steps run ahead of the host, not more.
-          jax.block_until_ready(pending[-3])
         evaluates, saves = self._due('eval_epochs', step), self._due('save_epochs', step)
-        if step % config.log_steps == 0 or evaluates or saves:
-          self._log(pending, step, writer, progress)
-        top1 = None
-        with progress.paused():
-          if evaluates:
-            top1 = self._evaluate(eval_step, state, step, writer, progress)
-            early = self._early(step)
-          if saves or early:
-            checkpoints.save(state, self._meta(), top1)
+        leaves = supervisor.tick()
+        if step % config.log_steps == 0 or evaluates or saves or leaves:
+          self._write(journal, state)
+        if leaves:
+          raise Interrupted
+    except Interrupted:
+      self._write(journal, state)
+      raise self._leave(state, step, checkpoints, evaluates, top1) from None
     finally:
-      stream.close()
-      progress.close()
-      writer.close()
+      supervisor.close(stream)
+      journal.close()
+    supervisor.enter('end')
     checkpoints.wait()
     self._finish(state, f', step {step}' + (f'; {early}' if early else ''))
 
-  def _log(self, pending, step, writer, progress) -> None:
-    """Fetches the metrics of the steps since the last call and stops at one not finite."""
-    values = jax.device_get([metrics for _, metrics in pending])
-    for (number, _), metrics in zip(pending, values, strict=True):
-      if not (np.isfinite(metrics['loss']) and np.isfinite(metrics['grad_norm'])):
-        raise NonFiniteError(
-          f'step {number}: loss {metrics["loss"]}, gradient norm {metrics["grad_norm"]} is not '
-          f'finite; stopped. The last good checkpoint in {self.workdir} is kept; try a lower '
-          f'schedule.lr than {self.config.schedule.lr} or optimizer.clip_norm=1.'
-        )
-    pending.clear()
-    metrics = {
-      'loss': float(np.mean([value['loss'] for value in values])),
-      'grad_norm': float(values[-1]['grad_norm']),
-      'lr': float(values[-1]['lr']),
-    }
-    epoch = step / self.steps_per_epoch
-    speed = progress.report(step, epoch, metrics)
-    writer.write(step, 'train', {**metrics, 'epoch': epoch, **speed})
+  def _write(self, journal: Journal, state) -> None:
+    """Writes the steps that are done; of those that end the training, what is to be known."""
+    try:
+      journal.write()
+    except guard.NonFiniteError as error:
+      raise guard.NonFiniteError(f'{error}. {self._dump(error, state)}') from None
 
-  def _evaluate(self, eval_step, state, step, writer, progress) -> float:
+  def _dump(self, error: guard.NonFiniteError, state) -> str:
+    """Writes what is to be known of the bad steps; where it is and what can be done, in words."""
+    if jax.process_index() == 0:
+      config = sized(self.config, self.stretches, error.step - 1)
+      folder = guard.dump(self.workdir, config, error.step, error.values, state.variables)
+    else:
+      folder = self.workdir
+    return (
+      f'{folder} has the batch, metrics and config; the checkpoints in {self.workdir} are kept. '
+      f'Try a lower schedule.lr than {self.config.schedule.lr} or optimizer.clip_norm=1.'
+    )
+
+  def _leave(
+    self, state, step: int, checkpoints: Checkpoints, evaluates: bool, top1: float | None
+  ) -> Interrupted:
+    """Saves what there is and returns what to raise.
+
+    Args:
+      state: after `step`.
+      step: last finished step.
+      checkpoints: where to.
+      evaluates: that the step's evaluation is left to the next start.
+      top1: of the step's evaluation, None where there was none.
+    """
+    self.supervisor.enter('save')
+    checkpoints.settle()
+    if step and checkpoints.latest() != step:
+      checkpoints.save(state, {**self._meta(), 'evaluates': evaluates}, top1)
+      checkpoints.wait()
+    what = f'saved at step {step} of {self.total_steps}' if step else 'there was nothing to save'
+    return Interrupted(f'{self.supervisor.requested}: {what}; {AGAIN}')
+
+  def _evaluate(self, eval_step, variables) -> dict[str, float]:
     batches, steps = data.eval_batches(
       self.config, host=jax.process_index(), num_hosts=jax.process_count()
     )
-    variables = place(self.model, state.for_evaluation(), self.config, self.mesh)
-    metrics = evaluate(
-      eval_step, variables, batches, steps, self.info.eval.num_examples, self.task, self.mesh,
+    return evaluate(
+      eval_step, place(self.model, variables, self.config, self.mesh),
+      self.supervisor.watched(batches), steps, self.info.eval.num_examples, self.task, self.mesh,
     )
-    writer.write(step, 'eval', metrics)
-    self.results.add(step, metrics)
-    progress.say(f'step {step}: {self._result()}')
-    return metrics['top1']
 
   def _finish(self, state, ending: str) -> None:
     """The last line, the picture and the export."""
@@ -262,7 +290,9 @@ class Trainer:
       print(line, flush=True)
 
   def _meta(self) -> dict[str, Any]:
-    return {'config': plain(self.config), **self.results.meta()}
+    config = plain(self.config)
+    hashed = {'config': config, 'config_hash': resume.config_hash(config)}
+    return {**hashed, **self.results.meta(), **self.guard.meta()}
 
   def _early(self, step: int) -> str:
     """Why the training ends before its last step, '' if it does not."""
@@ -275,26 +305,15 @@ class Trainer:
     return whole or step == self.total_steps
 
 
+def compile_step(train_step, state, batch) -> None:
+  """Compiles what a call with these arguments runs, and leaves them alone."""
+  train_step.lower(state, batch).compile()
+  return_freed_memory()
+
+
 def train_and_evaluate(config, workdir: str | os.PathLike) -> dict[str, Any]:
   """Trains `config` in `workdir`, from its newest checkpoint on, and returns the evaluation."""
   return Trainer(config, workdir).run()
-
-
-def plain(config) -> dict[str, Any]:
-  """A config as nested dicts, with lists for tuples, as JSON gives it back."""
-  return json.loads(config.to_json())
-
-
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = '') -> dict[str, tuple]:
-  """Dotted keys whose values differ, with both values."""
-  changed = {}
-  for key in {**old, **new}:
-    before, after = old.get(key), new.get(key)
-    if isinstance(before, dict) and isinstance(after, dict):
-      changed.update(differences(before, after, f'{prefix}{key}.'))
-    elif before != after:
-      changed[prefix + key] = (before, after)
-  return changed
 
 
 def count(tree) -> int:

@@ -19,6 +19,7 @@ from ecanet_jax.errors import UserError
 log = logging.getLogger('ecanet_jax')
 
 Record = dict[str, Any]
+MAX_JSON = 2**24  # bytes: the names of 100,000 classes are a tenth of it
 
 
 def record(content: bytes, state_dict: Mapping[str, np.ndarray]) -> Record:
@@ -49,11 +50,26 @@ def read_record(path: str | os.PathLike) -> Record | None:
   if not os.path.exists(name):
     return None
   try:
-    with open(name, encoding='utf-8') as file:
-      wanted = json.load(file)
+    wanted = read_json(name)
   except (OSError, ValueError) as error:
     raise UserError(f'{name} is not a record of checksums; remove it, or copy it again.') from error
   return _checked(wanted, name)
+
+
+def read_json(path: str | os.PathLike) -> Any:
+  """The JSON in a file.
+
+  Raises:
+    OSError: it cannot be read.
+    ValueError: it is no JSON, nested too deep, or larger than what describes weights.
+  """
+  if (size := os.path.getsize(path)) > MAX_JSON:
+    raise ValueError(f'{size:,} bytes are more than {MAX_JSON:,}')
+  with open(path, encoding='utf-8') as file:
+    try:
+      return json.load(file)
+    except RecursionError as error:
+      raise ValueError('it is nested too deep') from error
 
 
 def check(

@@ -55,7 +55,13 @@ def model_shapes(model: nn.Module) -> Variables:
   def init():
     return model.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=False)
 
-  return dict(jax.eval_shape(init))
+  try:
+    return dict(jax.eval_shape(init))
+  except UserError:
+    raise
+  except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    text = ' '.join(f'{type(error).__name__}: {error}'.split())[:160]
+    raise UserError(f'the fields of this {type(model).__name__} make no network: {text}') from error
 
 
 def entries(model: nn.Module, dialect: str = 'timm') -> tuple[list[Entry], list[str]]:

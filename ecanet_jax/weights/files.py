@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from absl import logging
 
 from ecanet_jax.errors import UserError, lookup
 from ecanet_jax.weights import checksum
+from ecanet_jax.weights.archive import check_archive
 
 TORCH_SUFFIXES = ('.pth', '.pt', '.bin', '.tar')
 TORCH_MINIMUM = (2, 10)  # weights_only=True runs no code from here on (GHSA-63cw-57p8-fm3p)
@@ -54,6 +56,8 @@ def _to_npz(state_dict: Mapping[str, np.ndarray]) -> bytes:
 
 
 def _from_npz(data: bytes) -> dict[str, np.ndarray]:
+  if zipfile.is_zipfile(io.BytesIO(data)):
+    check_archive(io.BytesIO(data))
   content = np.load(io.BytesIO(data), allow_pickle=False)
   if not isinstance(content, np.lib.npyio.NpzFile):
     raise ValueError('it is a single array')
@@ -71,7 +75,8 @@ WRITTEN = ' or '.join(FORMATS)
 # What the parsers make of damaged or hostile content.
 UNREADABLE = (
   safetensors.SafetensorError, zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError,
-  KeyError, MemoryError, NotImplementedError, RuntimeError, SyntaxError, TypeError,
+  KeyError, AttributeError, MemoryError, NotImplementedError, RuntimeError, SyntaxError, TypeError,
+  tokenize.TokenError,
 )
 
 
@@ -174,6 +179,8 @@ def _read(path: str, suffix: str, record: checksum.Record | None) -> dict[str, n
 def _read_torch(path: str, wrappers: tuple[str, ...]) -> dict[str, np.ndarray]:
   torch = _torch(path)
   try:
+    if zipfile.is_zipfile(path):
+      check_archive(path)
     content = torch.load(path, map_location='cpu', weights_only=True)
   except Exception as error:  # pickle's, zip's and torch's own errors have no common base
     raise UserError(

@@ -197,7 +197,7 @@ def read_folder(directory: str | os.PathLike, name: str = '') -> Folder:
   """
   path = pathlib.Path(directory)
   try:
-    config = json.loads((path / CONFIG).read_text(encoding='utf-8'))
+    config = checksum.read_json(path / CONFIG)
     architecture, given = config['architecture'], config.get('pretrained_cfg', config)
     ours = config.get('ecanet_jax') or {}
     data, model, sums = _data(given), ours.get('model'), ours.get('checksums')

@@ -16,6 +16,7 @@ import numpy as np
 from absl import logging
 
 from ecanet_jax.errors import UserError, lookup
+from ecanet_jax.weights.archive import check_archive
 
 AVERAGED = '/ExponentialMovingAverage'
 TF2_ENDING = '/.ATTRIBUTES/VARIABLE_VALUE'
@@ -184,11 +185,14 @@ def _read_file(path: str) -> dict[str, np.ndarray]:
   try:
     file = path
     if path.endswith('.keras'):
+      check_archive(path)
       with zipfile.ZipFile(path) as archive:
         file = io.BytesIO(archive.read('model.weights.h5'))
     with h5py.File(file, 'r') as content:
       return dict(_arrays(path, content))
-  except (OSError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+  except UserError:
+    raise
+  except (OSError, KeyError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile) as error:
     raise UserError(
       f'{path} is not a complete Keras file of weights ({_line(error)}); copy it again.'
     ) from error

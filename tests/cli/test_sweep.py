@@ -19,9 +19,6 @@ from ecanet_jax.cli.sweep import results
 from ecanet_jax.cli.sweep.definition import Run, Sweep
 from tests import check_sweep, programs
 
-# ml_collections loads a config file with it.
-pytestmark = pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning')
-
 KIND = 'model.attention.kind'
 SMALL = (
   '--config=configs/smoke.py', '--config.data.image_size=16', '--config.batch_size=32',

@@ -16,12 +16,12 @@ from ecanet_jax.data.resident import Resident
 from ecanet_jax.layers import PRESET, Layers
 from ecanet_jax.training import sharding
 from ecanet_jax.training.accumulate import mean_of_parts
+from ecanet_jax.training.network import make_model
 from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.schedule import make_schedule
 from ecanet_jax.training.state import init_state
 from ecanet_jax.training.step import make_train_step
 from ecanet_jax.training.task import Classification
-from ecanet_jax.training.trainer import make_model
 
 
 class Small(nn.Module):

@@ -9,8 +9,8 @@ from ecanet_jax import data
 from ecanet_jax.errors import UserError
 from ecanet_jax.training import sharding
 from ecanet_jax.training.evaluate import evaluate, make_eval_step, result_line
+from ecanet_jax.training.network import make_model
 from ecanet_jax.training.task import Classification
-from ecanet_jax.training.trainer import make_model
 
 
 @pytest.fixture(scope='module')

@@ -10,7 +10,7 @@ from ecanet_jax.errors import UserError
 from ecanet_jax.training import sharding
 from ecanet_jax.training.checkpoint import load_evaluated, save_weights
 from ecanet_jax.training.evaluate_weights import evaluate_weights
-from ecanet_jax.training.trainer import plain
+from ecanet_jax.training.resume import plain
 from ecanet_jax.weights import to_torch, write_state_dict
 from ecanet_jax.weights.export import export
 from tests.weights.random_variables import random_variables

@@ -13,8 +13,9 @@ from ecanet_jax.errors import UserError
 from ecanet_jax.training.checkpoint import save_weights
 from ecanet_jax.training.initial import initial_weights
 from ecanet_jax.training.optimizer import make_optimizer
+from ecanet_jax.training.resume import plain
 from ecanet_jax.training.state import init_state
-from ecanet_jax.training.trainer import Trainer, plain
+from ecanet_jax.training.trainer import Trainer
 from ecanet_jax.weights import to_torch, write_state_dict
 from tests.training.test_accumulate import Small
 from tests.weights.random_variables import random_variables

@@ -12,11 +12,11 @@ from ecanet_jax import create_model
 from ecanet_jax.errors import UserError
 from ecanet_jax.models.convnet import REMAT
 from ecanet_jax.training import sharding
+from ecanet_jax.training.network import make_model
 from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.state import init_state
 from ecanet_jax.training.step import make_train_step
 from ecanet_jax.training.task import Classification
-from ecanet_jax.training.trainer import make_model
 
 POLICIES = ('none', 'elementwise', 'blocks')  # by falling memory
 NETWORKS = {

@@ -18,7 +18,7 @@ from ecanet_jax.cli.program import load_config
 from ecanet_jax.errors import UserError
 from ecanet_jax.models import create_from_config
 from ecanet_jax.models.count import count
-from ecanet_jax.training.trainer import differences, plain
+from ecanet_jax.training.resume import differences, plain
 
 RECORD = 'sweep.json'
 _LOCK_SECONDS = 10  # processes of a sweep that was killed end within that

@@ -123,7 +123,7 @@ def _flags(dtype: str) -> list[str]:
 
 def _place(source: pathlib.Path, flags: list[str]) -> tuple[pathlib.Path, list[str]]:
   """The file of a compiled source for this compiler and CPU, and the compiler's call."""
-  command = [*_compiler(), *FLAGS, str(source), *flags]
+  command = [*compiler(), *FLAGS, str(source), *flags]
   sources = [path.read_text() for path in sorted(SOURCE.parent.glob('*.[ch]*'))]
   facts = [*sources, *command, platform.machine(), _cpu_flags()]
   digest = hashlib.sha256('\n'.join(facts).encode()).hexdigest()[:16]
@@ -150,7 +150,8 @@ def _library(source: pathlib.Path, flags: list[str]) -> pathlib.Path:
   return library
 
 
-def _compiler() -> list[str]:
+def compiler() -> list[str]:
+  """The C++ compiler's call; RuntimeError if there is none."""
   if given := os.environ.get('CXX'):
     return shlex.split(given)
   for name in ('c++', 'g++', 'clang++'):

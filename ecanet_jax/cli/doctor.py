@@ -1,0 +1,277 @@
+"""python -m ecanet_jax doctor: is everything here that a training needs, and what to do if not.
+
+One line for each thing that was looked at: ok, warning (works, but slower or with less) or broken.
+Devices are tried in a process of their own, because one that another program has can hang.
+"""
+
+import argparse
+import contextlib
+import importlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from ecanet_jax.version import __version__
+
+Finding = tuple[str, str, str]  # ok | warning | broken; what was found; what to do
+OK, WARNING, BROKEN = 'ok', 'warning', 'broken'
+PYTHON = ((3, 11), (3, 13))
+SECONDS = 180  # for the devices to answer
+LITTLE, TOO_LITTLE = 5.0, 0.5  # GB of free disk
+
+TRY_DEVICES = """
+import json, jax, jax.numpy as jnp
+wrong = [str(d) for d in jax.devices() if float(jax.device_put(jnp.ones((8, 8)), d).sum()) != 64]
+print(json.dumps([jax.default_backend(), [d.device_kind for d in jax.devices()], wrong]))
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the command's arguments to `parser`."""
+  parser.add_argument('--data_dir', default='', help="of prepared sets or images; default: TFDS's")
+  parser.add_argument('--workdir', default='.', help='where trainings are to be written')
+
+
+def run(args: argparse.Namespace) -> int:
+  """Prints what was found; returns 1 if something is broken."""
+  print(f'ecanet_jax {__version__}, Python {platform.python_version()}, {platform.platform()}')
+  worst = 0
+  checks = (
+    python(), packages(), together(), devices(), kernels(), caches(), disk(args.workdir),
+    data(args.data_dir),
+  )
+  for check in checks:
+    for level, what, advice in check:
+      worst = max(worst, (OK, WARNING, BROKEN).index(level))
+      print(f'{level:<8} {what}' + (f'\n         -> {advice}' if advice else ''), flush=True)
+  print(('everything is there', 'a training works; see the warnings', 'broken: see above')[worst])
+  return int(worst == 2)
+
+
+def python() -> Iterator[Finding]:
+  """The version of Python."""
+  first, last = PYTHON
+  name = platform.python_version()
+  if not first <= sys.version_info[:2] <= last:
+    wanted = ' to '.join('.'.join(map(str, version)) for version in PYTHON)
+    yield BROKEN, f'Python {name}', f'make a new environment with Python {wanted}.'
+
+
+def packages() -> Iterator[Finding]:
+  """What requirements.txt asks for."""
+  from packaging.requirements import Requirement
+
+  found = []
+  for text in requirements():
+    wanted = Requirement(text)
+    if wanted.marker and not wanted.marker.evaluate({'extra': ''}):
+      continue
+    have = version(wanted.name)
+    if not have:
+      yield BROKEN, f'{wanted.name} is not installed', f"pip install '{wanted}'"
+    elif not wanted.specifier.contains(have, prereleases=True):
+      yield (
+        BROKEN, f'{wanted.name} {have}; {wanted.specifier} is needed', f"pip install '{wanted}'"
+      )
+    else:
+      found.append(f'{wanted.name} {have}')
+  yield OK, ', '.join(found), ''
+  extras = [f'{name} {version(name)}' for name in ('torch', 'timm', 'huggingface_hub')
+            if version(name)]
+  yield OK, f'to convert weights: {", ".join(extras) or "no PyTorch (training needs none)"}', ''
+
+
+def requirements() -> list[str]:
+  """The lines of requirements.txt, from a checkout or from what was installed."""
+  file = pathlib.Path(__file__).parents[2] / 'requirements.txt'
+  if file.exists():
+    lines = (line.partition('#')[0].strip() for line in file.read_text().splitlines())
+    return [line for line in lines if line]
+  return importlib.metadata.requires('ecanet-jax') or []
+
+
+def together() -> Iterator[Finding]:
+  """Packages that do not go together, each with what happens then."""
+  if version('torch') and _numbers('torch') < (2, 10):
+    yield (
+      WARNING, f'torch {version("torch")} can run code from a weights file (GHSA-63cw-57p8-fm3p)',
+      'pip install -U "torch>=2.10"; until then PyTorch files are refused.',
+    )
+  for plugin in ('jax-cuda12-plugin', 'jax-cuda13-plugin', 'jax-rocm7-plugin'):
+    if version(plugin) and _numbers(plugin)[:2] != _numbers('jaxlib')[:2]:
+      yield (
+        BROKEN, f'{plugin} {version(plugin)} and jaxlib {version("jaxlib")}: GPUs are not seen',
+        f'pip install "jax[{plugin.split("-")[1]}]=={version("jax")}"',
+      )
+  kinds = [name for name in ('tensorflow', 'tensorflow-cpu', 'tf-nightly') if version(name)]
+  if len(kinds) > 1:
+    yield (
+      WARNING, f'{" and ".join(kinds)} overwrite one another\'s files',
+      f'pip uninstall {" ".join(kinds)}; then pip install -r requirements.txt',
+    )
+  if version('libtpu') and list(pathlib.Path('/dev').glob('nvidia[0-9]')):
+    yield (
+      WARNING, 'libtpu beside an NVIDIA GPU keeps JAX from starting (jax issue 28893)',
+      'pip uninstall libtpu',
+    )
+  for name in ('flax.linen', 'orbax.checkpoint', 'importlib_resources'):
+    try:
+      importlib.import_module(name)
+    except Exception as error:  # whatever a package raises that does not fit the others
+      text = ' '.join(str(error).split())[:200]
+      yield (
+        BROKEN, f'{name} cannot be imported: {type(error).__name__}: {text}',
+        'pip install -U -r requirements.txt',
+      )
+
+
+def devices() -> Iterator[Finding]:
+  """What JAX computes on, and whether it computes."""
+  try:
+    done = subprocess.run(
+      [sys.executable, '-c', TRY_DEVICES], capture_output=True, text=True, timeout=SECONDS,
+      check=False, stdin=subprocess.DEVNULL,
+    )
+  except subprocess.TimeoutExpired:
+    yield (
+      BROKEN, f'the devices did not answer in {SECONDS} s',
+      'another program may have them: end it, or restart the machine.',
+    )
+    return
+  if done.returncode:
+    last = (done.stderr.strip().splitlines() or ['no message'])[-1][:300]
+    yield BROKEN, f'JAX cannot start: {last}', 'JAX_PLATFORMS=cpu works without an accelerator.'
+    return
+  backend, kinds, wrong = json.loads(done.stdout.splitlines()[-1])
+  if wrong:
+    yield BROKEN, f'computes wrongly: {", ".join(wrong)}', 'take another machine.'
+  counted = ', '.join(f'{kinds.count(kind)} x {kind}' for kind in dict.fromkeys(kinds))
+  yield OK, f'devices: {counted} ({backend})', ''
+  dev = pathlib.Path('/dev')
+  present = {
+    'cuda13': list(dev.glob('nvidia[0-9]')),
+    'tpu': [*dev.glob('accel*'), *dev.glob('vfio/[0-9]*')],
+  }
+  for extra, files in present.items():
+    if files and backend == 'cpu' and not os.environ.get('JAX_PLATFORMS'):
+      yield (
+        WARNING, f'{files[0]} is there, and JAX computes on the CPU',
+        f'pip install "jax[{extra}]=={version("jax")}"',
+      )
+
+
+def kernels() -> Iterator[Finding]:
+  """The C++ kernels for CPUs."""
+  from ecanet_jax.ops import native
+
+  if os.environ.get(native.SWITCH) == '0':
+    yield WARNING, f'CPU kernels are off ({native.SWITCH}=0); a CPU trains slower', ''
+    return
+  try:
+    command = native.compiler()
+  except RuntimeError as error:
+    yield WARNING, f'CPU kernels: {error}; a CPU trains slower', 'apt-get install g++'
+    return
+  if not shutil.which(command[0]):
+    yield WARNING, f'CPU kernels: no compiler {command[0]!r} ($CXX)', 'unset CXX, or install it.'
+    return
+  ready = 'compiled' if native.ready('float32') else 'compiled at the first start, half a minute'
+  yield OK, f'CPU kernels: {command[0]}, {ready}', ''
+
+
+def caches() -> Iterator[Finding]:
+  """Where compiled programs are kept."""
+  from ecanet_jax.compilation import keep_compiled_programs
+
+  directory = keep_compiled_programs()
+  if not directory:
+    yield (
+      WARNING, 'compiled programs are not kept: every start compiles again',
+      'let ~/.cache, $XDG_CACHE_HOME or $JAX_COMPILATION_CACHE_DIR be a directory that can be '
+      'written to.',
+    )
+  elif '://' in directory:
+    yield OK, f'compiled programs: {directory}', ''
+  else:
+    files = [path for path in pathlib.Path(directory).rglob('*') if path.is_file()]
+    size = sum(path.stat().st_size for path in files) / 1e9
+    yield OK, f'compiled programs: {len(files)}, {size:.2f} GB, in {directory}', ''
+
+
+def disk(workdir: str) -> Iterator[Finding]:
+  """Room and permission where trainings and temporary files go."""
+  for what, name in (('trainings', workdir), ('temporary files', tempfile.gettempdir())):
+    directory = pathlib.Path(name).expanduser().absolute()
+    if '://' in name:
+      yield OK, f'{what}: {name} (not looked at)', ''
+      continue
+    while not directory.exists():
+      directory = directory.parent
+    try:
+      with tempfile.TemporaryFile(dir=directory):
+        free = shutil.disk_usage(directory).free / 1e9
+    except OSError as error:
+      yield BROKEN, f'{what}: {error}', 'give another --workdir (or $TMPDIR).'
+      continue
+    level = BROKEN if free < TOO_LITTLE else WARNING if free < LITTLE else OK
+    advice = '' if level == OK else 'make room: a checkpoint is 3 to 4 times the parameters.'
+    yield level, f'{what}: {free:.1f} GB free in {directory}', advice
+
+
+def data(data_dir: str) -> Iterator[Finding]:
+  """Data sets that are prepared, or the folders of an image folder."""
+  default = os.environ.get('TFDS_DATA_DIR', '~/tensorflow_datasets')
+  root = pathlib.Path(data_dir or default).expanduser()
+  if not root.is_dir():
+    level = BROKEN if data_dir else OK
+    yield (
+      level, f'data: {root} is not there',
+      'python -m ecanet_jax prepare --dataset=NAME --data_dir=DIR' if data_dir else '',
+    )
+    return
+  prepared = sorted(root.glob('**/dataset_info.json'))
+  for path in prepared:
+    with contextlib.suppress(ValueError, OSError, KeyError):
+      info = json.loads(path.read_text())
+      splits = ', '.join(
+        f'{split["name"]} {sum(map(int, split.get("shardLengths", []))):,}'
+        for split in info['splits']
+      )
+      unfinished, name = 'incomplete' in str(path.parent), f'{info["name"]} {info["version"]}'
+      yield (
+        WARNING if unfinished else OK, f'data: {name} in {root}: {splits}',
+        'it was interrupted: prepare it again.' if unfinished else '',
+      )
+  if not prepared:
+    classes = {
+      split.name: [path for path in split.iterdir() if path.is_dir()]
+      for split in sorted(root.iterdir()) if split.is_dir() and not split.name.startswith('.')
+    }
+    said = ', '.join(f'{name} {len(folders)} classes' for name, folders in classes.items())
+    if any(classes.values()):
+      yield OK, f'data: folders in {root}: {said}', ''
+    else:
+      yield (
+        BROKEN if data_dir else OK, f'data: nothing in {root}',
+        'python -m ecanet_jax prepare, or SPLIT/CLASS/image.jpg' if data_dir else '',
+      )
+
+
+def version(package: str) -> str:
+  """The installed version of a package, '' without one."""
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return ''
+
+
+def _numbers(package: str) -> tuple[int, ...]:
+  parts = version(package).split('+')[0].split('.')
+  return tuple(int(part) for part in parts if part.isdigit())

@@ -1,0 +1,111 @@
+"""What the files of a checkpoint must be: a size and a SHA-256 for each, beside Orbax's own files.
+
+Orbax restores a flipped bit without a word. The manifest is written into the step's temporary
+directory once all arrays are there; Orbax's rename then commits both at once, so that a step has
+its manifest or is not there. Format: `{"format": 1, "files": {path: [bytes, sha256]}, "sha256": of
+the canonical JSON of "files"}`.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+from typing import Any
+
+NAME = 'manifest.json'
+# Orbax finishes these after the manifest: times and a note, which no restored value depends on.
+LATER = ('_CHECKPOINT_METADATA', 'commit_success.txt')
+MAX_BYTES = 2**26  # of a manifest; a step of 1024 hosts has less
+
+
+def write(step: pathlib.Path) -> None:
+  """Writes the manifest of a step's directory; on return it and all that it names are on disk."""
+  files = {}
+  for path in sorted(step.rglob('*')):
+    name = path.relative_to(step).as_posix()
+    if path.is_file() and name not in (*LATER, NAME):
+      files[name] = _sum(path, sync=True)
+  content = {'format': 1, 'files': files, 'sha256': digest(files)}
+  temporary = step / f'{NAME}.partial'
+  with temporary.open('w') as file:
+    json.dump(content, file, indent=1)
+    file.flush()
+    os.fsync(file.fileno())
+  os.replace(temporary, step / NAME)
+  for directory in (step, *(path for path in step.rglob('*') if path.is_dir())):
+    _sync_directory(directory)
+
+
+def exists(step: pathlib.Path) -> bool:
+  """The step's directory has a manifest."""
+  return (step / NAME).is_file()
+
+
+def fault(step: pathlib.Path) -> str:
+  """The first file of a step that is not what the manifest says, and why; '' if all are.
+
+  Nothing outside of the directory is read, whatever a manifest says.
+  """
+  try:
+    return _fault(step)
+  except OSError as error:
+    return f'{error.filename or step}: {error.strerror or error}'
+
+
+def digest(value: Any) -> str:
+  """SHA-256 of a value's canonical JSON."""
+  text = json.dumps(value, sort_keys=True, separators=(',', ':'))
+  return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _fault(step: pathlib.Path) -> str:
+  if not exists(step):
+    return f'{NAME} is missing'
+  if (step / NAME).stat().st_size > MAX_BYTES:
+    return f'{NAME} is larger than {MAX_BYTES} bytes'
+  try:
+    content = json.loads((step / NAME).read_bytes())
+    files = content['files']
+    sound = content['format'] == 1 and content['sha256'] == digest(files)
+    records = [(str(name), int(size), str(known)) for name, (size, known) in files.items()]
+  except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    sound = False
+  if not sound:
+    return f'{NAME} is not a whole manifest'
+  for name, size, known in records:
+    path = step / name
+    if pathlib.PurePosixPath(name).is_absolute() or '..' in pathlib.PurePosixPath(name).parts:
+      return f'{NAME} names {name!r}, which is not in this directory'
+    if not path.is_file():
+      return f'{name} is missing'
+    if (found := path.stat().st_size) != size:
+      return f'{name} has {found} bytes instead of {size}'
+    if _sum(path)[1] != known:
+      return f'{name} has another SHA-256 than was written'
+  return _unreadable(step / LATER[0])
+
+
+def _unreadable(path: pathlib.Path) -> str:
+  """Orbax reads it, though no value depends on it: it must be JSON where it is there."""
+  try:
+    whole = not path.exists() or isinstance(json.loads(path.read_bytes()), dict)
+  except (ValueError, RecursionError):
+    whole = False
+  return '' if whole else f'{path.name} is not a JSON object'
+
+
+def _sum(path: pathlib.Path, sync: bool = False) -> list:
+  """[bytes, sha256] of a file, which is on disk on return if `sync`."""
+  with path.open('rb') as file:
+    known = hashlib.file_digest(file, 'sha256').hexdigest()
+    if sync:
+      os.fsync(file.fileno())
+    return [file.tell(), known]
+
+
+def _sync_directory(path: pathlib.Path) -> None:
+  descriptor = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)

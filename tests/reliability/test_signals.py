@@ -1,0 +1,146 @@
+"""SIGTERM and SIGINT in every phase: saved, status 75, and the same bits in the end."""
+
+import re
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from ecanet_jax.training.metrics import read_metrics
+from tests import programs
+from tests.reliability.phases import MARK
+from tests.training.test_trainer import arrays, losses
+
+ARGUMENTS = (
+  '--config=configs/smoke.py', '--config.batch_size=32', '--config.data.image_size=16',
+  '--config.log_steps=1', '--config.epochs=2', '--config.eval_epochs=1',
+  '--config.save_epochs=0.5', '--config.tensorboard=False',
+)
+
+
+def train(workdir, *more, phase=''):
+  program = ('-m', 'tests.reliability.phases', phase) if phase else ('train.py',)
+  return [*program, f'--workdir={workdir}', *ARGUMENTS, *more]
+
+
+def pair(start, command, devices=1, of=2):
+  """Starts the processes of one training."""
+  address = f'127.0.0.1:{programs.free_port()}'
+  commands = command if callable(command) else lambda rank: command
+  return [
+    start(*commands(rank), f'--coordinator={address}', f'--num_processes={of}',
+          f'--process_id={rank}', devices=devices)
+    for rank in range(of)
+  ]
+
+
+def await_mark(process, mark=MARK):
+  """Reads its log up to the mark; returns what was read."""
+  lines = []
+  for line in process.stderr:
+    lines.append(line)
+    if mark in line:
+      return ''.join(lines)
+  raise AssertionError(f'{process.wait()}: ended before {mark!r}:\n{"".join(lines)}')
+
+
+def interrupt(process, number=signal.SIGTERM):
+  """Sends a signal; returns the process's end and how many seconds it took."""
+  began = time.monotonic()
+  process.send_signal(number)
+  done = programs.finish(process)
+  return done, time.monotonic() - began
+
+
+def figures(workdir):
+  """What metrics.jsonl says of losses and evaluations."""
+  keys = ('train/loss', 'eval/top1', 'eval/loss', 'eval/top1_count')
+  return [
+    (line['step'], key, line[key]) for line in read_metrics(workdir) for key in keys if key in line
+  ]
+
+
+def assert_same_run(workdir, expected):
+  ours, theirs = arrays(workdir), arrays(expected)
+  assert ours.keys() == theirs.keys()
+  assert not [key for key in theirs if not np.array_equal(ours[key], theirs[key])]
+  assert sorted(figures(workdir)) == sorted(figures(expected))
+  assert not list((workdir / 'checkpoints').glob('*tmp*'))
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(run, tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('uninterrupted')
+  return workdir, run(*train(workdir))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('phase', 'number'), [
+  ('compile:60', signal.SIGTERM), ('train', signal.SIGINT), ('train', signal.SIGTERM),
+  ('evaluation:60', signal.SIGTERM), ('save', signal.SIGTERM), ('data:60', signal.SIGTERM),
+])
+def test_one_process(uninterrupted, start, run, tmp_path, phase, number):
+  expected, whole = uninterrupted
+  process = start(*train(tmp_path, phase=phase))
+  await_mark(process)
+  done, seconds = interrupt(process, number)
+  assert done.returncode == 75, done.stderr
+  last = done.stderr.splitlines()[-1]
+  print(f'{phase} {number.name}: {seconds:.2f} s, {last}')
+  assert last.startswith(f'error: {number.name}: ') and 'Traceback' not in done.stderr
+  if phase != 'compile:60':
+    step = int(re.search(r'saved at step (\d+) of 32', last).group(1))
+    assert (tmp_path / 'checkpoints' / str(step)).exists()
+    assert step == max(losses(tmp_path))  # nothing that was computed is lost
+  assert seconds < 20  # not the minute that the phase would take
+  again = run(*train(tmp_path))
+  assert again.stdout == whole.stdout
+  assert_same_run(tmp_path, expected)
+
+
+@pytest.mark.slow
+def test_interrupted_in_the_last_evaluation(uninterrupted, start, run, tmp_path):
+  expected, whole = uninterrupted
+  process = start(*train(tmp_path, '--config.eval_epochs=0', phase='evaluation:60'))
+  await_mark(process)
+  done, _ = interrupt(process)
+  assert done.returncode == 75 and 'saved at step 32 of 32' in done.stderr
+  again = run(*train(tmp_path, '--config.eval_epochs=0'))
+  assert again.stdout == whole.stdout
+  assert run(*train(tmp_path)).stdout == f'nothing to do: {tmp_path} is at step 32 of 32\n'
+
+
+@pytest.mark.slow
+def test_a_second_signal_ends_at_once(start, tmp_path):
+  process = start(*train(tmp_path, phase='leave:60'))
+  await_mark(process)
+  process.send_signal(signal.SIGTERM)
+  await_mark(process)  # in the save that the signal asked for
+  time.sleep(1.5)
+  done, seconds = interrupt(process)
+  assert done.returncode == 128 + signal.SIGTERM and seconds < 20
+  assert done.stderr.splitlines()[-1] == 'error: SIGTERM again; left without saving.'
+
+
+@pytest.mark.slow
+def test_two_processes_stop_at_the_same_step(start, tmp_path):
+  whole = [programs.finish(p) for p in pair(start, train(tmp_path / 'whole'), devices=2)]
+  assert [done.returncode for done in whole] == [0, 0], whole[0].stderr + whole[1].stderr
+  for phase in ('train', 'evaluation:0.5'):
+    workdir = tmp_path / phase[:5]
+    more = ('--config.epochs=2',) if phase == 'train' else ('--config.batch_size=32',)
+    processes = pair(start, train(workdir, *more, phase=phase), devices=2)
+    await_mark(processes[1])
+    began = time.monotonic()
+    processes[1].send_signal(signal.SIGTERM)  # the other is not told by us
+    done = [programs.finish(process) for process in processes]
+    print(f'{phase}: {time.monotonic() - began:.2f} s')
+    assert [d.returncode for d in done] == [75, 75], done[0].stderr + done[1].stderr
+    steps = {re.search(r'saved at step (\d+) of 32', d.stderr).group(1) for d in done}
+    assert len(steps) == 1
+    print(f'{phase}: both at step {steps}')
+    again = [programs.finish(p) for p in pair(start, train(workdir, *more), devices=2)]
+    assert [d.returncode for d in again] == [0, 0], again[0].stderr + again[1].stderr
+    assert again[0].stdout == whole[0].stdout
+    assert_same_run(workdir, tmp_path / 'whole')
