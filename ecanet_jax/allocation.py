@@ -34,6 +34,18 @@ def keep_freed_memory() -> bool:
   return all([mallopt(name, value) == 1 for name, value in settings])
 
 
+def return_freed_memory() -> bool:
+  """Gives what is free back to the system, as after a compilation, which needs more than a step.
+
+  Returns:
+    Whether glibc did so.
+  """
+  try:
+    return ctypes.CDLL(None).malloc_trim(0) == 1
+  except (AttributeError, OSError):
+    return False
+
+
 def _has_accelerator() -> bool:
   devices = pathlib.Path('/dev')
   return any(any(devices.glob(name)) for name in ('accel*', 'nvidia[0-9]*', 'vfio/[0-9]*', 'kfd'))

@@ -1,6 +1,11 @@
 """Whether and how glibc is told to keep freed memory."""
 
 import ctypes
+import os
+import pathlib
+import platform
+import subprocess
+import sys
 
 import pytest
 
@@ -42,3 +47,24 @@ def test_left_alone_beside_an_accelerator(settings, monkeypatch):
 def test_without_glibc(settings, monkeypatch):
   monkeypatch.setattr(ctypes, 'CDLL', lambda name: object())
   assert allocation.keep_freed_memory() is False
+  assert allocation.return_freed_memory() is False
+
+
+def test_freed_memory_is_returned():
+  program = """
+import ctypes, pathlib
+from ecanet_jax import allocation
+allocation._has_accelerator = lambda: False
+assert allocation.keep_freed_memory()
+resident = lambda: int(pathlib.Path('/proc/self/statm').read_text().split()[1])
+block = ctypes.create_string_buffer(2**26)
+ctypes.memset(block, 1, 2**26)
+del block
+before = resident()
+assert allocation.return_freed_memory()
+assert before - resident() > 0.9 * 2**26 / 4096, (before, resident())
+"""
+  if platform.libc_ver()[0] != 'glibc' or not pathlib.Path('/proc/self/statm').exists():
+    pytest.skip('needs Linux with glibc')
+  environment = {name: value for name, value in os.environ.items() if name != allocation.SWITCH}
+  subprocess.run([sys.executable, '-c', program], check=True, timeout=60, env=environment)

@@ -77,19 +77,23 @@ def is_jpeg(data):
   return tf.strings.substr(data, 0, 3) == b'\xff\xd8\xff'
 
 
-def resize(image, size: int, interpolation: str):
+def resize(image, size: int, interpolation: str, mirrored=False):
   """Resizes uint8 [h, w, 3] to uint8 [size, size, 3], antialiased, rounded and clipped.
 
   By our own kernel where there is a C++ compiler, else by TensorFlow; see `plain_resize`.
+
+  Args:
+    image: uint8 [h, w, 3].
+    size: height and width of the result.
+    interpolation: 'bicubic' or 'bilinear'.
+    mirrored: bool scalar, whether left and right change places.
   """
   lookup(_KERNELS, interpolation, 'interpolation (data.interpolation)')
   kernel = resizer()
-  if kernel is None:
-    return plain_resize(image, size, interpolation)
-  image = tf.numpy_function(
-    lambda pixels: kernel(pixels, size, interpolation), [image], tf.uint8, stateful=False
-  )
-  return tf.ensure_shape(image, [size, size, 3])
+  if kernel is not None:
+    return kernel(image, size, interpolation, mirrored)
+  image = plain_resize(image, size, interpolation)
+  return tf.cond(tf.convert_to_tensor(mirrored), lambda: tf.reverse(image, [1]), lambda: image)
 
 
 def plain_resize(image, size: int, interpolation: str):
@@ -135,9 +139,9 @@ def train_transform(data_config):
 
   def transform(data, seed):
     crop_values, flip_value = crop.draw(seed)
-    box = functools.partial(choose, crop_values)
-    image = resize(decode_crop(data, box), data_config.image_size, interpolation)
-    return crop.mirror(image, flip_value) if data_config.flip else image
+    image = decode_crop(data, functools.partial(choose, crop_values))
+    mirrored = flip_value < 0.5 if data_config.flip else False
+    return resize(image, data_config.image_size, interpolation, mirrored)
 
   signature = [tf.TensorSpec([], tf.string), tf.TensorSpec([2], tf.int64)]
   return _compiled((*key, data_config.image_size, interpolation), transform, signature)

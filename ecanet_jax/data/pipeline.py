@@ -24,6 +24,8 @@ from ecanet_jax.errors import UserError
 
 tf = tensorflow()
 
+FETCHED = 128  # images that Python hands over at once where batches are small, which it is slow at
+
 _streams = weakref.WeakSet()
 
 
@@ -53,10 +55,14 @@ def indexed_train(
   """Yields this host's rows of the training batches of an index-addressable split."""
   rows = shard.rows(config.batch_size)
   mine = shard.places(config.batch_size)
+  together = max(1, FETCHED // rows)  # batches
 
   def fetched(first_step):
-    for step in itertools.count(first_step):
-      keys, indices = order.batch_positions(len(split), config.seed, step, config.batch_size, mine)
+    for first in itertools.count(first_step, together):
+      keys, indices = np.concatenate([
+        order.batch_positions(len(split), config.seed, step, config.batch_size, mine)
+        for step in range(first, first + together)
+      ], axis=1)
       yield split.fetch(indices) | {'seed': np.stack([keys, indices], axis=1)}
 
   def records(skipped):
@@ -89,9 +95,11 @@ def indexed_eval(
 def indexed_records(split: IndexedSplit, part: range, rows: int) -> Callable:
   """Returns the function for `batches` that gives the records of `part` of a split in order."""
 
+  together = max(FETCHED, rows)
+
   def fetched(first):
-    for start in range(first, part.stop, rows):
-      yield split.fetch(np.arange(start, min(start + rows, part.stop)))
+    for start in range(first, part.stop, together):
+      yield split.fetch(np.arange(start, min(start + together, part.stop)))
 
   def records(skipped):
     first = part.start + skipped * rows

@@ -5,10 +5,12 @@ by channel. The kernels are BatchNorm's: a group is an image.
 
 Behind BatchNorm in training, attention takes part in BatchNorm's own passes, see `Normalised`:
 
-    without attention   moments of x;                        write y;     sums of dx; write dx
-    with attention      moments of x; squeeze, if activated; write y * w; sums of dx; write dx
+    without attention     moments of x; write y;                        sums for dx; write dx
+    attention behind it   moments of x; write y * w;                    sums for dx; write dx
+    with an activation    moments of x; write y and sum it; y *= w;     sums for dx; write dx
 
-Without an activation the squeeze is linear in the moments, so attention adds no pass at all.
+Without an activation the squeeze is linear in the moments, so attention adds no pass at all. With
+one, reading x again to sum act(z) cost more on a CPU than y *= w: exponentials are dear.
 """
 
 import dataclasses
@@ -126,27 +128,30 @@ def _normalise_forward(x, scale, bias, origin, eps, activation, groups):
   factor = scale[None] * inverse
   to_images = lambda array: jnp.repeat(array, x.shape[0] // groups, 0)
   means, factors, shifts = map(to_images, (mean, factor, bias[None] - mean * factor))
+  deviation = first - pixels * (means - origin[None])  # sums of x - mean
   if activation:
-    total, slopes, moment = native.call(
-      'norm_squeeze', [shape] * 3, flat, factors, shifts, means, activation=ACTIVATIONS[activation]
+    y, total = native.call(
+      'norm_apply_sum', [flat.shape, shape], flat, factors, shifts,
+      activation=ACTIVATIONS[activation],
     )
+    mean_of_y = total / pixels
   else:
-    slopes, moment = jnp.full(shape, pixels, x.dtype), first - pixels * (means - origin[None])
-    total = moment * factors + pixels * bias[None]
-  squeezed = (total / pixels)[:, None, None]
-  zeros = jnp.zeros(shape, x.dtype)
-  link = (x, factors, shifts, means, zeros, zeros, zeros)
-  residuals = (x, factor, inverse, factors, shifts, means, slopes / pixels, moment / pixels)
-  return (squeezed, mean, var, link), residuals
+    y, mean_of_y = flat, deviation / pixels * factors + bias[None]
+  link = (x, y, factors, shifts, means, (jnp.zeros(shape, x.dtype),) * 5)
+  residuals = (x, factor, inverse, factors, shifts, means, deviation)
+  return (mean_of_y[:, None, None], mean, var, link), residuals
 
 
 def _normalise_backward(eps, activation, groups, residuals, gradients):
-  x, factor, inverse, factors, shifts, means, slopes, moment = residuals
-  dsqueezed, _, _, (gradient, _, _, _, first, second, gate) = gradients  # see `_write_backward`
+  x, factor, inverse, factors, shifts, means, deviation = residuals
+  dsqueezed, _, _, (gradient, *_, sums) = gradients
+  first, second, slopes, moment, gate = sums  # see `_write_backward`
   pixels = x.shape[1] * x.shape[2]
+  if not activation:
+    slopes, moment = pixels, deviation
   addend = dsqueezed[:, 0, 0] / pixels
-  first = _group_means(first * gate / pixels + addend * slopes, groups)
-  second = _group_means(second * gate / pixels + addend * moment, groups)
+  first = _group_means(first * gate + addend * slopes, groups) / pixels
+  second = _group_means(second * gate + addend * moment, groups) / pixels
   rows = pixels * (x.shape[0] // groups)
   dscale, dbias = rows * (second * inverse).sum(0), rows * first.sum(0)
   slope, constant = slope_and_constant(first, second, factor, inverse)
@@ -165,26 +170,35 @@ _normalise.defvjp(_normalise_forward, _normalise_backward)
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _write(link, weights, activation):
   """A `Normalised` times `[B, 1, 1, C]`."""
-  x, factors, shifts, *_ = link
-  y = native.call(
-    'norm_apply', _pixels(x), x.reshape(_pixels(x)), factors, shifts, weights[:, 0, 0],
-    activation=ACTIVATIONS[activation],
-  )
+  x, y, factors, shifts, *_ = link
+  gate = weights[:, 0, 0]
+  if activation:
+    y = native.call('norm_apply', y.shape, y, gate, jnp.zeros_like(gate), jnp.ones_like(gate),
+                    in_place=True, activation=0)
+  else:
+    y = native.call('norm_apply', y.shape, y, factors, shifts, gate, activation=0)
   return y.reshape(x.shape)
 
 
 def _write_forward(link, weights, activation):
-  return _write(link, weights, activation), (link, weights)
+  x, _, *rest = link
+  return _write(link, weights, activation), (x, *rest, weights)
 
 
 def _write_backward(activation, residuals, gradient):
-  (x, factors, shifts, means, zeros, *_), weights = residuals
-  first, second, product = native.call(
-    'norm_gradient_sums', [zeros.shape] * 3, x.reshape(_pixels(x)), gradient.reshape(_pixels(x)),
-    factors, shifts, means, activation=ACTIVATIONS[activation],
-  )
-  link = (gradient, zeros, zeros, zeros, first, second, weights[:, 0, 0])
-  return link, product[:, None, None]
+  x, factors, shifts, means, _, weights = residuals
+  arrays = (x.reshape(_pixels(x)), gradient.reshape(_pixels(x)), factors, shifts, means)
+  shape, number = factors.shape, ACTIVATIONS[activation]
+  if activation:
+    first, second, product, slopes, moment = native.call(
+      'norm_attended_sums', [shape] * 5, *arrays, activation=number
+    )
+  else:
+    first, second = native.call('norm_gradient_sums', [shape] * 2, *arrays, activation=number)
+    product = factors * second + (shifts + means * factors) * first
+    slopes = moment = jnp.zeros_like(first)
+  sums = (first, second, slopes, moment, weights[:, 0, 0])
+  return (gradient, None, None, None, None, sums), product[:, None, None]
 
 
 _write.defvjp(_write_forward, _write_backward)
@@ -282,8 +296,8 @@ def _reweight_backward(residuals, gradient):
 def _weights_gradient(x, weights, gradient):
   flat = weights[:, 0, 0]
   zeros = jnp.zeros_like(flat)
-  _, products, _ = native.call(
-    'norm_gradient_sums', [flat.shape] * 3, x.reshape(_pixels(x)), gradient.reshape(_pixels(x)),
+  _, products = native.call(
+    'norm_gradient_sums', [flat.shape] * 2, x.reshape(_pixels(x)), gradient.reshape(_pixels(x)),
     flat, zeros, zeros, activation=0,
   )
   return products[:, None, None]

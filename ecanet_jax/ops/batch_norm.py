@@ -95,8 +95,8 @@ def _native_backward(eps, activation, residuals, gradients):
   x, factor, shift, mean, inverse = residuals
   gradient = gradients[0]
   number = ACTIVATIONS[activation]
-  first, second, _ = native.call(
-    'norm_gradient_sums', [factor.shape] * 3, x, gradient, factor, shift, mean, activation=number
+  first, second = native.call(
+    'norm_gradient_sums', [factor.shape] * 2, x, gradient, factor, shift, mean, activation=number
   )
   dscale, dbias = (second * inverse).sum(0), first.sum(0)
   rows = x.shape[1]

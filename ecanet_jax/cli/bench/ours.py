@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ecanet_jax.allocation import keep_freed_memory
+from ecanet_jax.allocation import keep_freed_memory, return_freed_memory
 from ecanet_jax.cli.bench import host as bench_host
 from ecanet_jax.cli.bench import profile as bench_profile
 from ecanet_jax.models import create_model, network
@@ -55,6 +55,7 @@ class Ours:
       self._state = jax.device_put((folded['params'], folded.get('batch_stats', {}), {}))
       program = jax.jit(self._infer).lower(self._state, images)
     self._program = program.compile()
+    return_freed_memory()
     self._check_memory()
 
     random = np.random.default_rng(0)

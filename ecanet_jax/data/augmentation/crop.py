@@ -68,8 +68,3 @@ def five_crops(height, width, fraction: float) -> list:
   top, left, down, right = 0, 0, height - side, width - side
   corners = [(top, left), (top, right), (down, left), (down, right)]
   return [*(tf.stack([y, x, side, side]) for y, x in corners), centre]
-
-
-def mirror(image, value):
-  """Mirrors `image` [H, W, 3] left-right when the uniform `value` is below a half."""
-  return tf.cond(value < 0.5, lambda: tf.reverse(image, [1]), lambda: image)

@@ -1,5 +1,7 @@
 """The kernels of this directory: compiled once for this machine, kept in a cache, called by XLA.
 
+Resizing is called by TensorFlow instead and has a library of its own.
+
 A C++ compiler is needed, the one that torch.compile needs too: $CXX, c++, g++ or clang++. Without
 one everything works through XLA alone, slower on a CPU. ECANET_JAX_NATIVE=0 turns the kernels off.
 """
@@ -15,7 +17,8 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jaxlib
@@ -23,13 +26,15 @@ import numpy as np
 from absl import logging
 
 SWITCH = 'ECANET_JAX_NATIVE'
-SOURCE = pathlib.Path(__file__).with_name('kernels.cc')  # which includes the headers
+# Sources, which include the headers.
+SOURCE = pathlib.Path(__file__).with_name('kernels.cc')
+OPERATIONS = SOURCE.with_name('operations.cc')
 FLAGS = ('-std=c++17', '-O2', '-march=native', '-fno-math-errno', '-fPIC', '-shared', '-w')
 TYPES = {'float32': ('f32', ()), 'float64': ('f64', ('-DECANET_DOUBLE',))}
 KERNELS = (
   'convolution_forward', 'convolution_kernel_gradient', 'depthwise_forward', 'depthwise_backward',
-  'max_pool', 'max_pool_gradient', 'norm_moments', 'norm_squeeze', 'norm_apply',
-  'norm_gradient_sums', 'norm_input_gradient',
+  'max_pool', 'max_pool_gradient', 'norm_moments', 'norm_apply', 'norm_apply_sum',
+  'norm_gradient_sums', 'norm_attended_sums', 'norm_input_gradient',
 )
 SECONDS = 600  # for the compiler
 
@@ -43,19 +48,23 @@ def usable(*arrays: jax.Array) -> bool:
   )
 
 
-def call(name: str, shapes, *arrays: jax.Array, **attributes: int):
+def call(name: str, shapes, *arrays: jax.Array, in_place: bool = False, **attributes: int):
   """Calls a kernel.
 
   Args:
     name: one of KERNELS.
     shapes: of the result, or a list of those of several results.
     *arrays: all of one type of TYPES, which the results have too.
+    in_place: the result takes the first array's memory.
     **attributes: integers.
   """
   dtype = arrays[0].dtype
   several = isinstance(shapes, list)
   out = [jax.ShapeDtypeStruct(shape, dtype) for shape in (shapes if several else [shapes])]
-  kernel = jax.ffi.ffi_call(f'ecanet_jax_{name}_{TYPES[dtype.name][0]}', out)
+  kernel = jax.ffi.ffi_call(
+    f'ecanet_jax_{name}_{TYPES[dtype.name][0]}', out,
+    input_output_aliases={0: 0} if in_place else None,
+  )
   results = kernel(*arrays, **{key: np.int64(value) for key, value in attributes.items()})
   return results if several else results[0]
 
@@ -63,11 +72,28 @@ def call(name: str, shapes, *arrays: jax.Array, **attributes: int):
 @functools.cache
 def library(dtype: str) -> ctypes.CDLL | None:
   """The kernels for a type, compiled if need be; None where that fails or is turned off."""
+  return _unless_it_fails(lambda: ctypes.CDLL(str(_library(SOURCE, _flags(dtype)))))
+
+
+@functools.cache
+def operations() -> Any | None:
+  """The operations for TensorFlow, a module, compiled if need be; None as for `library`."""
+  import tensorflow as tf
+
+  # The version is there to tell libraries apart.
+  flags = [*tf.sysconfig.get_compile_flags(), f'-DTENSORFLOW={tf.__version__}']
+  flags += tf.sysconfig.get_link_flags()
+  return _unless_it_fails(
+    lambda: tf.load_op_library(str(_library(OPERATIONS, flags))), tf.errors.OpError
+  )
+
+
+def _unless_it_fails(load: Callable[[], Any], *errors: type[Exception]) -> Any | None:
   if os.environ.get(SWITCH) == '0':
     return None
   try:
-    return ctypes.CDLL(str(_library(TYPES[dtype][1])))
-  except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+    return load()
+  except (OSError, RuntimeError, subprocess.SubprocessError, *errors) as error:
     logging.warning('CPU kernels are not used, which is slower: %s', ' '.join(str(error).split()))
     return None
 
@@ -87,30 +113,34 @@ def load(dtype: str) -> bool:
 def ready(dtype: str) -> bool:
   """Whether the kernels for a type were compiled on this machine before."""
   with contextlib.suppress(OSError, RuntimeError):
-    return _place(TYPES[dtype][1])[0].exists()
+    return _place(SOURCE, _flags(dtype))[0].exists()
   return False
 
 
-def _place(defines: tuple[str, ...]) -> tuple[pathlib.Path, list[str]]:
-  """The file of the compiled kernels for this source, compiler and CPU, and the compiler's call."""
-  command = [*compiler(), *FLAGS, *defines, f'-I{jax.ffi.include_dir()}']
+def _flags(dtype: str) -> list[str]:
+  return [*TYPES[dtype][1], f'-I{jax.ffi.include_dir()}', f'-DJAXLIB={jaxlib.__version__}']
+
+
+def _place(source: pathlib.Path, flags: list[str]) -> tuple[pathlib.Path, list[str]]:
+  """The file of a compiled source for this compiler and CPU, and the compiler's call."""
+  command = [*compiler(), *FLAGS, str(source), *flags]
   sources = [path.read_text() for path in sorted(SOURCE.parent.glob('*.[ch]*'))]
-  facts = [*sources, *command, jaxlib.__version__, platform.machine(), _cpu_flags()]
+  facts = [*sources, *command, platform.machine(), _cpu_flags()]
   digest = hashlib.sha256('\n'.join(facts).encode()).hexdigest()[:16]
-  return _cache() / f'kernels-{digest}.so', command
+  return _cache() / f'{source.stem}-{digest}.so', command
 
 
-def _library(defines: tuple[str, ...]) -> pathlib.Path:
-  """The compiled kernels; compiled now if they are not there."""
-  library, command = _place(defines)
+def _library(source: pathlib.Path, flags: list[str]) -> pathlib.Path:
+  """The compiled source; compiled now if it is not there."""
+  library, command = _place(source, flags)
   with _locked(library.with_suffix('.lock')):
     if not library.exists():
       logging.info('compiling the CPU kernels, once on this machine: %s', shlex.join(command))
       fresh = library.with_suffix(f'.{os.getpid()}.partial')
       try:
         done = subprocess.run(
-          [*command, '-o', str(fresh), str(SOURCE)], capture_output=True, text=True,
-          timeout=SECONDS, check=False, stdin=subprocess.DEVNULL,
+          [*command, '-o', str(fresh)], capture_output=True, text=True, timeout=SECONDS,
+          check=False, stdin=subprocess.DEVNULL,
         )
         if done.returncode:
           raise RuntimeError(f'{command[0]} failed: {done.stderr[-300:]}')

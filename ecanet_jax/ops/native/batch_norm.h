@@ -32,8 +32,8 @@ void ForChunks(ffi::ThreadPool& pool, int64_t groups, int64_t rows, F f) {
   });
 }
 
-// Sums per channel over the rows of each group, out[k] is [groups, C]. terms(group, c, load) gives
-// add(row, sums), which adds a row's terms to kSums vectors.
+// Sums per channel over the rows of each group, out[k] is [groups, C]. terms(group, c, load, store)
+// gives add(row, sums), which adds a row's terms to kSums vectors.
 template <typename T, int kSums, typename F>
 void SumRows(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels,
              std::array<T*, kSums> out, F terms) {
@@ -48,7 +48,7 @@ void SumRows(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channe
       ForWhole<T>(channels, [=](int64_t c, auto load, auto store) {
         Vector<T, 64> s[kSums];
         for (int k = 0; k < kSums; ++k) s[k] = load(sums + k * channels + c);
-        const auto add = terms(group, c, load);
+        const auto add = terms(group, c, load, store);
         for (int64_t row = block; row < end; ++row) add(row, s);
         for (int k = 0; k < kSums; ++k) store(sums + k * channels + c, s[k]);
       });
@@ -70,7 +70,7 @@ template <typename T>
 void Moments(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels, const T* x,
              const T* origin, T* first, T* second) {
   SumRows<T, 2>(pool, groups, rows, channels, {first, second},
-                [=](int64_t, int64_t c, auto load) {
+                [=](int64_t, int64_t c, auto load, auto) {
     const auto zero = load(origin + c);
     return [=](int64_t row, auto* sums) {
       const auto d = load(x + row * channels + c) - zero;
@@ -80,21 +80,20 @@ void Moments(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channe
   });
 }
 
-// Sums of y, act'(z) and act'(z) * (x - mean): attention's squeeze, and what its gradient adds to
-// BatchNorm's sums.
+// y and its sums: attention's squeeze.
 template <typename T, int kActivation>
-void Squeeze(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels, const T* x,
-             const T* scale, const T* shift, const T* mean, T* total, T* slopes, T* moment) {
-  SumRows<T, 3>(pool, groups, rows, channels, {total, slopes, moment},
-                [=](int64_t group, int64_t c, auto load) {
+void ApplySum(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels, const T* x,
+              const T* scale, const T* shift, T* y, T* total) {
+  SumRows<T, 1>(pool, groups, rows, channels, {total},
+                [=](int64_t group, int64_t c, auto load, auto store) {
     const int64_t at = group * channels + c;
-    const auto a = load(scale + at), b = load(shift + at), m = load(mean + at);
+    const auto a = load(scale + at), b = load(shift + at);
     return [=](int64_t row, auto* sums) {
-      const auto value = load(x + row * channels + c);
-      Vector<T, 64> slope;
-      sums[0] += Activate<kActivation, true>(value * a + b, &slope);
-      sums[1] += slope;
-      sums[2] += slope * (value - m);
+      Vector<T, 64> unused;
+      const auto value = Activate<kActivation, false>(load(x + row * channels + c) * a + b,
+                                                      &unused);
+      store(y + row * channels + c, value);
+      sums[0] += value;
     };
   });
 }
@@ -115,23 +114,28 @@ void Apply(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels
   });
 }
 
-// Sums of gz, gz * (x - mean) and gradient * y, where gz = gradient * act'(z).
-template <typename T, int kActivation>
+// Sums of gz and gz * (x - mean), where gz = gradient * act'(z); with kSums = 5 also those that
+// attention needs: gradient * y, act'(z) and act'(z) * (x - mean).
+template <typename T, int kActivation, int kSums>
 void GradientSums(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels, const T* x,
-                  const T* gradient, const T* scale, const T* shift, const T* mean, T* first,
-                  T* second, T* product) {
-  SumRows<T, 3>(pool, groups, rows, channels, {first, second, product},
-                [=](int64_t group, int64_t c, auto load) {
+                  const T* gradient, const T* scale, const T* shift, const T* mean,
+                  std::array<T*, kSums> out) {
+  SumRows<T, kSums>(pool, groups, rows, channels, out,
+                    [=](int64_t group, int64_t c, auto load, auto) {
     const int64_t at = group * channels + c;
     const auto a = load(scale + at), b = load(shift + at), m = load(mean + at);
     return [=](int64_t row, auto* sums) {
       const auto value = load(x + row * channels + c), g = load(gradient + row * channels + c);
       Vector<T, 64> slope;
       const auto y = Activate<kActivation, true>(value * a + b, &slope);
-      const auto gz = g * slope;
+      const auto gz = g * slope, d = value - m;
       sums[0] += gz;
-      sums[1] += gz * (value - m);
-      sums[2] += g * y;
+      sums[1] += gz * d;
+      if constexpr (kSums == 5) {
+        sums[2] += g * y;
+        sums[3] += slope;
+        sums[4] += slope * d;
+      }
     };
   });
 }

@@ -10,7 +10,6 @@
 #include "convolution.h"
 #include "depthwise.h"
 #include "pooling.h"
-#include "resize.h"
 
 namespace ecanet {
 
@@ -116,25 +115,24 @@ ffi::Error NormMoments(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> orig
   return ffi::Error::Success();
 }
 
-#define BY_ACTIVATION(function, ...)                                                          \
+#define BY_ACTIVATION(function, more, ...)                                                    \
   switch (activation) {                                                                       \
-    case kNone: function<T, kNone>(__VA_ARGS__); break;                                       \
-    case kRelu: function<T, kRelu>(__VA_ARGS__); break;                                       \
-    case kRelu6: function<T, kRelu6>(__VA_ARGS__); break;                                     \
-    case kSwish: function<T, kSwish>(__VA_ARGS__); break;                                     \
+    case kNone: function<T, kNone more>(__VA_ARGS__); break;                                  \
+    case kRelu: function<T, kRelu more>(__VA_ARGS__); break;                                  \
+    case kRelu6: function<T, kRelu6 more>(__VA_ARGS__); break;                                \
+    case kSwish: function<T, kSwish more>(__VA_ARGS__); break;                                \
     default: return ffi::Error::InvalidArgument("unknown activation");                        \
   }                                                                                           \
   return ffi::Error::Success();
 
 template <ffi::DataType kType>
-ffi::Error NormSqueeze(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> scale,
-                       Buffer<kType> shift, Buffer<kType> mean, Result<kType> total,
-                       Result<kType> slopes, Result<kType> moment, int64_t activation) {
+ffi::Error NormApplySum(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> scale,
+                        Buffer<kType> shift, Result<kType> y, Result<kType> total,
+                        int64_t activation) {
   using T = ffi::NativeType<kType>;
   const auto d = x.dimensions();
-  BY_ACTIVATION(Squeeze, pool, d[0], d[1], d[2], x.typed_data(), scale.typed_data(),
-                shift.typed_data(), mean.typed_data(), total->typed_data(), slopes->typed_data(),
-                moment->typed_data())
+  BY_ACTIVATION(ApplySum, , pool, d[0], d[1], d[2], x.typed_data(), scale.typed_data(),
+                shift.typed_data(), y->typed_data(), total->typed_data())
 }
 
 template <ffi::DataType kType>
@@ -143,20 +141,36 @@ ffi::Error NormApply(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> scale,
                      int64_t activation) {
   using T = ffi::NativeType<kType>;
   const auto d = x.dimensions();
-  BY_ACTIVATION(Apply, pool, d[0], d[1], d[2], x.typed_data(), scale.typed_data(),
+  BY_ACTIVATION(Apply, , pool, d[0], d[1], d[2], x.typed_data(), scale.typed_data(),
                 shift.typed_data(), gate.typed_data(), y->typed_data())
 }
+
+#define COMMA_SUMS(n) , n
 
 template <ffi::DataType kType>
 ffi::Error NormGradientSums(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> gradient,
                             Buffer<kType> scale, Buffer<kType> shift, Buffer<kType> mean,
-                            Result<kType> first, Result<kType> second, Result<kType> product,
-                            int64_t activation) {
+                            Result<kType> first, Result<kType> second, int64_t activation) {
   using T = ffi::NativeType<kType>;
   const auto d = x.dimensions();
-  BY_ACTIVATION(GradientSums, pool, d[0], d[1], d[2], x.typed_data(), gradient.typed_data(),
-                scale.typed_data(), shift.typed_data(), mean.typed_data(), first->typed_data(),
-                second->typed_data(), product->typed_data())
+  const std::array<T*, 2> out = {first->typed_data(), second->typed_data()};
+  BY_ACTIVATION(GradientSums, COMMA_SUMS(2), pool, d[0], d[1], d[2], x.typed_data(),
+                gradient.typed_data(), scale.typed_data(), shift.typed_data(), mean.typed_data(),
+                out)
+}
+
+template <ffi::DataType kType>
+ffi::Error NormAttendedSums(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> gradient,
+                            Buffer<kType> scale, Buffer<kType> shift, Buffer<kType> mean,
+                            Result<kType> first, Result<kType> second, Result<kType> product,
+                            Result<kType> slopes, Result<kType> moment, int64_t activation) {
+  using T = ffi::NativeType<kType>;
+  const auto d = x.dimensions();
+  const std::array<T*, 5> out = {first->typed_data(), second->typed_data(), product->typed_data(),
+                                 slopes->typed_data(), moment->typed_data()};
+  BY_ACTIVATION(GradientSums, COMMA_SUMS(5), pool, d[0], d[1], d[2], x.typed_data(),
+                gradient.typed_data(), scale.typed_data(), shift.typed_data(), mean.typed_data(),
+                out)
 }
 
 template <ffi::DataType kType>
@@ -166,7 +180,7 @@ ffi::Error NormInputGradient(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType
                              Buffer<kType> addend, Result<kType> dx, int64_t activation) {
   using T = ffi::NativeType<kType>;
   const auto d = x.dimensions();
-  BY_ACTIVATION(InputGradient, pool, d[0], d[1], d[2], x.typed_data(), gradient.typed_data(),
+  BY_ACTIVATION(InputGradient, , pool, d[0], d[1], d[2], x.typed_data(), gradient.typed_data(),
                 scale.typed_data(), shift.typed_data(), mean.typed_data(), factor.typed_data(),
                 constant.typed_data(), gate.typed_data(), addend.typed_data(), dx->typed_data())
 }
@@ -202,20 +216,26 @@ ffi::Error NormInputGradient(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType
       ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
           .Ret<Buffer<type>>().Ret<Buffer<type>>());                                          \
   XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
-      norm_squeeze_##suffix, NormSqueeze<type>,                                               \
-      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
-          .Arg<Buffer<type>>().Arg<Buffer<type>>().Ret<Buffer<type>>().Ret<Buffer<type>>()    \
-          .Ret<Buffer<type>>().Attr<int64_t>("activation"));                                  \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
       norm_apply_##suffix, NormApply<type>,                                                   \
       ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
           .Arg<Buffer<type>>().Arg<Buffer<type>>().Ret<Buffer<type>>()                        \
           .Attr<int64_t>("activation"));                                                      \
   XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
+      norm_apply_sum_##suffix, NormApplySum<type>,                                            \
+      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
+          .Arg<Buffer<type>>().Ret<Buffer<type>>().Ret<Buffer<type>>()                        \
+          .Attr<int64_t>("activation"));                                                      \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
       norm_gradient_sums_##suffix, NormGradientSums<type>,                                    \
       ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
           .Arg<Buffer<type>>().Arg<Buffer<type>>().Arg<Buffer<type>>().Ret<Buffer<type>>()    \
-          .Ret<Buffer<type>>().Ret<Buffer<type>>().Attr<int64_t>("activation"));              \
+          .Ret<Buffer<type>>().Attr<int64_t>("activation"));                                  \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
+      norm_attended_sums_##suffix, NormAttendedSums<type>,                                    \
+      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
+          .Arg<Buffer<type>>().Arg<Buffer<type>>().Arg<Buffer<type>>().Ret<Buffer<type>>()    \
+          .Ret<Buffer<type>>().Ret<Buffer<type>>().Ret<Buffer<type>>().Ret<Buffer<type>>()    \
+          .Attr<int64_t>("activation"));                                                      \
   XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
       norm_input_gradient_##suffix, NormInputGradient<type>,                                  \
       ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
@@ -230,9 +250,3 @@ DEFINE(f32, ffi::F32)
 #endif
 
 }  // namespace ecanet
-
-// Called by Python, not by XLA: images are resized where they are decoded.
-extern "C" void ecanet_jax_resize(const uint8_t* image, int64_t height, int64_t width, int64_t size,
-                                  int64_t kernel, uint8_t* out) {
-  ecanet::Resize(image, height, width, size, static_cast<int>(kernel), out);
-}

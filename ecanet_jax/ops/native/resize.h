@@ -31,17 +31,18 @@ inline float KeysCubic(float x) {
 struct Spans {
   int64_t most = 0;
   std::vector<int64_t> first, count;
-  std::vector<float> weights;  // [output, most]
+  std::vector<float> weights;  // [output, most], 0 from count on
 
   Spans(int64_t from, int64_t to, int kernel) : first(to), count(to) {
     const float step = static_cast<float>(from) / to, wide = std::max(step, 1.0f);
     const float reach = (kernel == kBicubic ? 2 : 1) * wide;
-    most = 2 * static_cast<int64_t>(std::ceil(reach)) + 1;
+    most = static_cast<int64_t>(2 * reach) + 1;
     weights.assign(to * most, 0);
     for (int64_t i = 0; i < to; ++i) {
       const float center = (i + 0.5f) * step;
       const int64_t start = std::max<int64_t>(0, std::ceil(center - reach - 0.5f));
-      const int64_t end = std::min<int64_t>(from - 1, std::floor(center + reach - 0.5f));
+      const int64_t last = std::min<int64_t>(from - 1, std::floor(center + reach - 0.5f));
+      const int64_t end = std::min(last, start + most - 1);  // whatever the rounding of sums
       first[i] = start;
       count[i] = end - start + 1;
       float sum = 0;
@@ -88,27 +89,71 @@ inline void SumRows(const uint8_t* image, int64_t n, const float* w, int64_t cou
   }
 }
 
-// From [height, width, 3] to [size, size, 3], rounded to even and clipped.
+// Rows of the output whose columns are resized at once: a vector holds a pixel of each row, its
+// three channels and a lane that is not used.
+#if defined(__AVX512F__)
+constexpr int64_t kRows = 4;
+#elif defined(__AVX__)
+constexpr int64_t kRows = 2;
+#else
+constexpr int64_t kRows = 1;
+#endif
+using Pixel = Vector<float, 16>;
+using Pixels = Vector<float, 16 * kRows>;
+
+// Rounded to even and clipped, a pixel to each of the rows that lie `stride` bytes apart. The byte
+// behind a pixel is overwritten.
+inline void StorePixels(uint8_t* to, int64_t stride, Pixels v) {
+#ifdef __AVX512F__
+  const __m512i whole = _mm512_cvtps_epi32(reinterpret_cast<__m512>(v));
+  const __m512i positive = _mm512_max_epi32(whole, _mm512_setzero_si512());
+  uint8_t bytes[16];
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes), _mm512_cvtusepi32_epi8(positive));
+#pragma GCC unroll 4
+  for (int64_t r = 0; r < kRows; ++r) std::memcpy(to + r * stride, bytes + 4 * r, 4);
+#else
+  v = v < 0 ? Pixels{} : v > 255 ? Pixels{} + 255 : v;
+  v += kRound;
+  uint32_t bits[4 * kRows];
+  std::memcpy(bits, &v, sizeof(bits));
+#pragma GCC unroll 2
+  for (int64_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 3
+    for (int64_t c = 0; c < 3; ++c) to[r * stride + c] = bits[4 * r + c];
+  }
+#endif
+}
+
+// From [height, width, 3] to [size, size, 3], rounded to even and clipped, mirrored left-right on
+// request.
 inline void Resize(const uint8_t* image, int64_t height, int64_t width, int64_t size, int kernel,
-                   uint8_t* out) {
-  using V = Vector<float, 16>;  // one pixel, and a lane that is not used
+                   bool mirrored, uint8_t* out) {
   const Spans rows(height, size, kernel), columns(width, size, kernel);
-  const int64_t n = 3 * width;
-  std::vector<float> buffer(n + 1);
-  float* const row = buffer.data();
-  for (int64_t y = 0; y < size; ++y) {
-    SumRows(image + rows.first[y] * n, n, &rows.weights[y * rows.most], rows.count[y], row);
-    uint8_t* to = out + y * size * 3;
+  const int64_t n = 3 * width, length = 3 * size;
+  std::vector<float> sums(kRows * n + 1);
+  std::vector<Pixels> group(width + columns.most);  // at its end zeros for weights of 0
+  std::vector<uint8_t> lines(kRows * (length + 1));
+  for (int64_t y = 0; y < size; y += kRows) {
+    const int64_t count = std::min(kRows, size - y);
+    for (int64_t r = 0; r < count; ++r) {
+      const float* w = &rows.weights[(y + r) * rows.most];
+      SumRows(image + rows.first[y + r] * n, n, w, rows.count[y + r], &sums[r * n]);
+    }
+    for (int64_t x = 0; x < width; ++x) {
+      float* to = reinterpret_cast<float*>(&group[x]);
+#pragma GCC unroll 4
+      for (int64_t r = 0; r < kRows; ++r) Store(to + 4 * r, Load<Pixel>(&sums[r * n + 3 * x]));
+    }
     for (int64_t x = 0; x < size; ++x) {
-      const float* from = row + 3 * columns.first[x];
-      const float* w = &columns.weights[x * columns.most];
-      V sum = {};
-      for (int64_t t = 0; t < columns.count[x]; ++t) sum += w[t] * Load<V>(from + 3 * t);
-      sum = sum < 0 ? V{} : sum > 255 ? V{} + 255 : sum;
-      sum += kRound;
-      uint32_t bits[4];
-      std::memcpy(bits, &sum, sizeof(bits));
-      for (int c = 0; c < 3; ++c) *to++ = bits[c];
+      const int64_t column = mirrored ? size - 1 - x : x;
+      const Pixels* from = &group[columns.first[column]];
+      const float* w = &columns.weights[column * columns.most];
+      Pixels sum = {};
+      for (int64_t t = 0; t < columns.most; ++t) sum += w[t] * from[t];
+      StorePixels(&lines[3 * x], length + 1, sum);
+    }
+    for (int64_t r = 0; r < count; ++r) {
+      std::memcpy(out + (y + r) * length, &lines[r * (length + 1)], length);
     }
   }
 }
