@@ -5,17 +5,11 @@ import errno
 import json
 import os
 import pathlib
-import time
 from typing import Any
 
 import jax
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.summary import scalar
 
 from ecanet_jax.training.progress import log
-
-FLUSH_SECONDS = 30.0  # between flushes of TensorBoard's events, which wait for the disk
 
 
 class MetricsWriter:
@@ -23,13 +17,10 @@ class MetricsWriter:
 
   A resumed training drops the lines past the step that it resumes from, so that the file reads
   as if there had been no interruption. Where the disk is full the lines wait for the next write.
-  TensorBoard's events are written at once, not by tensorboardX's thread: when that thread meets a
-  full disk it ends, and whoever writes after it waits for ever.
   """
 
   def __init__(self, workdir: pathlib.Path, start_step: int, tensorboard: bool):
     self._file, self._events, self._late = None, None, []
-    self._flushed = time.monotonic()
     if jax.process_index() > 0:
       return
     path = workdir / 'metrics.jsonl'
@@ -39,14 +30,9 @@ class MetricsWriter:
     os.replace(temporary, path)
     self._file = path.open('ab', buffering=0)
     if tensorboard:
-      (workdir / 'tensorboard').mkdir(exist_ok=True)
-      self._events = EventsWriter(str(workdir / 'tensorboard' / 'events'))
-      if start_step:
-        # What TensorBoard shows from there on is from this file.
-        start = SessionLog(status=SessionLog.START)
-        self._events.write_event(
-          Event(wall_time=time.time(), step=start_step + 1, session_log=start)
-        )
+      from ecanet_jax.training.tensorboard import Events
+
+      self._events = Events(workdir, start_step)
 
   def write(self, step: int, prefix: str, figures: dict[str, float]) -> None:
     """Writes `{prefix}/{name}` for each figure at a step."""
@@ -56,13 +42,8 @@ class MetricsWriter:
     self._late.append(json.dumps({'step': step, **named}) + '\n')
     try:
       self._append()
-      for name, value in named.items() if self._events else ():
-        self._events.write_event(
-          Event(wall_time=time.time(), step=step, summary=scalar(name, value))
-        )
-      if self._events and time.monotonic() - self._flushed > FLUSH_SECONDS:
-        self._flushed = time.monotonic()
-        self._events.flush()
+      if self._events:
+        self._events.write(step, named)
     except OSError as error:
       log.warning('the metrics of step %d are not written yet: %s', step, error.strerror)
 
