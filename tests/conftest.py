@@ -1,4 +1,4 @@
-"""Eight simulated devices, quick compilation, no silent broadcasting, data prepared once."""
+"""Eight simulated devices, quick compilation, no silent broadcasting, one cache, the usual log."""
 
 import os
 
@@ -8,12 +8,24 @@ os.environ['XLA_FLAGS'] = (
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
 
+import logging
+
+import absl.logging
 import jax
 import pytest
 
 from tests import programs, torchvision_shim  # noqa: F401  before anything imports timm
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+@pytest.fixture(autouse=True)
+def usual_log():
+  """Loggers as after an import, whatever the start of a program in another test made of them."""
+  log = logging.getLogger('ecanet_jax')
+  log.handlers, log.propagate = [], True
+  log.setLevel(logging.NOTSET)
+  absl.logging.set_verbosity(absl.logging.WARNING)
 
 
 @pytest.fixture(scope='session')

@@ -133,7 +133,9 @@ def with_slow(case):
   return pytest.param(*case, marks=pytest.mark.slow) if deep else case
 
 
-@pytest.mark.parametrize(('name', 'convention', 'parameters', 'operations'), map(with_slow, CASES))
+@pytest.mark.parametrize(
+  ('name', 'convention', 'parameters', 'operations'), [with_slow(case) for case in CASES]
+)
 def test_exact_counts(name, convention, parameters, operations):
   counted = table.count_network(name)
   if parameters is not None:
