@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import timm
+import timm.optim
 import torch
 from sklearn.datasets import load_digits
 

@@ -55,15 +55,25 @@ def on_a_border(name, amount, shape, interpolation):
 
   There the last bit of a sum decides, such as that of 0.4 * 0.45 * 25 in one order or the other.
   """
-  if name.removesuffix('_x').removesuffix('_y') not in ('shear', 'translate'):
-    return np.zeros(shape[:2], bool)
-  axis = 1 if name.endswith('_x') else 0
-  along, across = (np.indices(shape[:2])[i] + 0.5 for i in (axis, 1 - axis))
-  place = along + amount * (across if name.startswith('shear') else 1)
-  nearest = np.round(place)
-  if interpolation != 'nearest':
-    nearest = np.where(place < shape[axis] / 2, 0, shape[axis])
-  return np.abs(place - nearest) < 1e-9
+  height, width = shape[:2]
+  y, x = np.indices((height, width)) + 0.5
+  if name == 'rotate':
+    cos, sin, middle = math.cos(math.radians(amount)), math.sin(math.radians(amount)), width / 2
+    right, down = x - middle, y - height / 2
+    places = [(cos * right - sin * down + middle, width),
+              (sin * right + cos * down + height / 2, height)]
+  elif name.startswith(('shear', 'translate')):
+    along, across, size = (x, y, width) if name.endswith('_x') else (y, x, height)
+    places = [(along + amount * (across if name.startswith('shear') else 1), size)]
+  else:
+    places = []
+  unsure = np.zeros((height, width), bool)
+  for place, size in places:
+    border = np.round(place)
+    if interpolation != 'nearest':
+      border = np.where(place < size / 2, 0, size)
+    unsure |= np.abs(place - border) < 1e-9
+  return unsure
 
 
 def same(ours, theirs, allowed: int, what, unsure=False):
