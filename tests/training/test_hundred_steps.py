@@ -171,5 +171,5 @@ def test_the_loss_is_the_twins_at_every_step(recipe):
     f'{recipe.__name__}: loss {ours[0]:.4f} -> {ours[-10:].mean():.4f}, largest deviation '
     f'{100 * deviation[worst]:.3f} % at step {worst}'
   )
-  assert ours[-10:].mean() < 0.5 * ours[0]  # it learns
+  assert ours[-10:].mean() < 0.6 * ours[0]  # it learns; smoothed labels leave a loss of 0.5
   assert deviation.max() < 0.01
