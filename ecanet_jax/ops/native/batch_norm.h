@@ -116,7 +116,7 @@ void Apply(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels
 
 // Sums of gz and gz * (x - mean), where gz = gradient * act'(z); with kSums = 5 also those that
 // attention needs: gradient * y, act'(z) and act'(z) * (x - mean).
-template <typename T, int kActivation, int kSums>
+template <typename T, int kActivation, size_t kSums>
 void GradientSums(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels, const T* x,
                   const T* gradient, const T* scale, const T* shift, const T* mean,
                   std::array<T*, kSums> out) {

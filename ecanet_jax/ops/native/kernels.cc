@@ -115,12 +115,12 @@ ffi::Error NormMoments(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> orig
   return ffi::Error::Success();
 }
 
-#define BY_ACTIVATION(function, more, ...)                                                    \
+#define BY_ACTIVATION(function, ...)                                                          \
   switch (activation) {                                                                       \
-    case kNone: function<T, kNone more>(__VA_ARGS__); break;                                  \
-    case kRelu: function<T, kRelu more>(__VA_ARGS__); break;                                  \
-    case kRelu6: function<T, kRelu6 more>(__VA_ARGS__); break;                                \
-    case kSwish: function<T, kSwish more>(__VA_ARGS__); break;                                \
+    case kNone: function<T, kNone>(__VA_ARGS__); break;                                       \
+    case kRelu: function<T, kRelu>(__VA_ARGS__); break;                                       \
+    case kRelu6: function<T, kRelu6>(__VA_ARGS__); break;                                     \
+    case kSwish: function<T, kSwish>(__VA_ARGS__); break;                                     \
     default: return ffi::Error::InvalidArgument("unknown activation");                        \
   }                                                                                           \
   return ffi::Error::Success();
@@ -131,7 +131,7 @@ ffi::Error NormApplySum(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> sca
                         int64_t activation) {
   using T = ffi::NativeType<kType>;
   const auto d = x.dimensions();
-  BY_ACTIVATION(ApplySum, , pool, d[0], d[1], d[2], x.typed_data(), scale.typed_data(),
+  BY_ACTIVATION(ApplySum, pool, d[0], d[1], d[2], x.typed_data(), scale.typed_data(),
                 shift.typed_data(), y->typed_data(), total->typed_data())
 }
 
@@ -141,11 +141,9 @@ ffi::Error NormApply(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> scale,
                      int64_t activation) {
   using T = ffi::NativeType<kType>;
   const auto d = x.dimensions();
-  BY_ACTIVATION(Apply, , pool, d[0], d[1], d[2], x.typed_data(), scale.typed_data(),
+  BY_ACTIVATION(Apply, pool, d[0], d[1], d[2], x.typed_data(), scale.typed_data(),
                 shift.typed_data(), gate.typed_data(), y->typed_data())
 }
-
-#define COMMA_SUMS(n) , n
 
 template <ffi::DataType kType>
 ffi::Error NormGradientSums(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> gradient,
@@ -154,9 +152,8 @@ ffi::Error NormGradientSums(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType>
   using T = ffi::NativeType<kType>;
   const auto d = x.dimensions();
   const std::array<T*, 2> out = {first->typed_data(), second->typed_data()};
-  BY_ACTIVATION(GradientSums, COMMA_SUMS(2), pool, d[0], d[1], d[2], x.typed_data(),
-                gradient.typed_data(), scale.typed_data(), shift.typed_data(), mean.typed_data(),
-                out)
+  BY_ACTIVATION(GradientSums, pool, d[0], d[1], d[2], x.typed_data(), gradient.typed_data(),
+                scale.typed_data(), shift.typed_data(), mean.typed_data(), out)
 }
 
 template <ffi::DataType kType>
@@ -168,9 +165,8 @@ ffi::Error NormAttendedSums(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType>
   const auto d = x.dimensions();
   const std::array<T*, 5> out = {first->typed_data(), second->typed_data(), product->typed_data(),
                                  slopes->typed_data(), moment->typed_data()};
-  BY_ACTIVATION(GradientSums, COMMA_SUMS(5), pool, d[0], d[1], d[2], x.typed_data(),
-                gradient.typed_data(), scale.typed_data(), shift.typed_data(), mean.typed_data(),
-                out)
+  BY_ACTIVATION(GradientSums, pool, d[0], d[1], d[2], x.typed_data(), gradient.typed_data(),
+                scale.typed_data(), shift.typed_data(), mean.typed_data(), out)
 }
 
 template <ffi::DataType kType>
@@ -180,7 +176,7 @@ ffi::Error NormInputGradient(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType
                              Buffer<kType> addend, Result<kType> dx, int64_t activation) {
   using T = ffi::NativeType<kType>;
   const auto d = x.dimensions();
-  BY_ACTIVATION(InputGradient, , pool, d[0], d[1], d[2], x.typed_data(), gradient.typed_data(),
+  BY_ACTIVATION(InputGradient, pool, d[0], d[1], d[2], x.typed_data(), gradient.typed_data(),
                 scale.typed_data(), shift.typed_data(), mean.typed_data(), factor.typed_data(),
                 constant.typed_data(), gate.typed_data(), addend.typed_data(), dx->typed_data())
 }
