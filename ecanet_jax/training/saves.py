@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import threading
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from ecanet_jax.training.state import TrainState
 
 Tree = dict[str, Any]
 FAILURES = 3  # saves in a row that fail before the training ends
+WRITERS_S = 60  # given to the threads of a failed save to end, before what they wrote is removed
 
 
 class SaveError(UserError):
@@ -127,8 +129,7 @@ class Checkpoints:
     # Orbax has forgotten the steps that it was to remove after this one: it shall look again.
     with contextlib.suppress(Exception):
       self._manager.close()
-    if jax.process_index() == 0:
-      steps.remove_partial(self._workdir)
+    self._remove_partial()
     self._manager = self._open()
     text = (
       f'step {self._step} is not saved ({line(error)}): '
@@ -207,8 +208,15 @@ class Checkpoints:
       self._manager.close()
     except Exception as error:
       log.warning('step %d is not saved (%s)', self._step, line(error))
-      if jax.process_index() == 0:
-        steps.remove_partial(self._workdir)
+      self._remove_partial()
+
+  def _remove_partial(self) -> None:
+    """Removes what a failed save left, when nobody writes there any more."""
+    for thread in threading.enumerate():  # Orbax ends at the first error and leaves its others on
+      if type(thread).__module__.startswith('orbax.'):
+        threading.Thread.join(thread, WRITERS_S)  # its own would raise what it died of
+    if jax.process_index() == 0:
+      steps.remove_partial(self._workdir)
 
 
 def _optimizer_item(state: TrainState) -> Tree:

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import time
 
 import jax
 import numpy as np
@@ -15,6 +16,7 @@ from ecanet_jax.training.progress import log
 FOLDER = 'checkpoints'
 ASIDE = 'damaged'  # where steps go that are not sound, beside FOLDER
 PARTIAL = '.orbax-checkpoint-tmp'  # in the name of what a kill or a full disk left unfinished
+REMOVALS = 50  # times to look for it, 0.1 s apart
 
 
 def steps_in(directory: str | os.PathLike) -> list[int]:
@@ -81,9 +83,17 @@ def prepare(directory: pathlib.Path) -> None:
 
 
 def remove_partial(directory: pathlib.Path) -> None:
-  """Removes what is left of saves that did not come to their end."""
-  for path in (directory / FOLDER).glob(f'*{PARTIAL}*'):
-    shutil.rmtree(path, ignore_errors=True)
+  """Removes what is left of saves that did not come to their end.
+
+  More than once if need be: a failed save's last files may come while its folder is emptied.
+  """
+  for _ in range(REMOVALS):
+    partial = list((directory / FOLDER).glob(f'*{PARTIAL}*'))
+    if not partial:
+      return
+    for path in partial:
+      shutil.rmtree(path, ignore_errors=True)
+    time.sleep(0.1)
 
 
 def _set_aside(step: pathlib.Path) -> pathlib.Path:

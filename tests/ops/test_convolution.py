@@ -88,14 +88,44 @@ def test_kernels_equal_the_reference(
     compare(native, plain, 1e-12 if dtype == 'float64' else 3e-6)
 
 
+# Odd and even sizes, tiles that hang over on any side, more and fewer tiles than a task has, more than
+# one slice of the kernel's gradient, all numbers of vectors in a panel.
+@pytest.mark.parametrize('dtype', ['float64', pytest.param('float32', marks=pytest.mark.slow)])
+@pytest.mark.parametrize(('padding', 'batch', 'size', 'channels', 'features'), [
+  (((1, 1), (1, 1)), 2, (5, 6), 16, 48),
+  (((0, 0), (0, 0)), 1, (9, 8), 32, 16),
+  (((0, 1), (2, 0)), 3, (7, 4), 16, 64),
+  (((1, 1), (1, 1)), 3, (31, 30), 32, 16),
+])
+def test_winograd_equals_the_reference(
+  padding, batch, size, channels, features, dtype, load_kernels
+):
+  load_kernels(dtype)
+  with jax.enable_x64(dtype == 'float64'):
+    data = arrays(dtype, batch, size, 3, channels, features)
+    winograd = results(lambda *a: ops.native_conv(*a, 1, padding, True), data)
+    plain = results(lambda *a: ops.plain_conv(*a, 1, padding), data)
+    compare(winograd, plain, 1e-12 if dtype == 'float64' else 1e-5)
+
+
+def test_winograd_is_taken_where_it_was_measured_to_be_faster():
+  def choice(batch, size, k=3, stride=1, channels=64):
+    x, kernel = jnp.zeros((batch, size, size, channels)), jnp.zeros((k, k, channels, 64))
+    return ops._choose(x, kernel, stride, ((1, 1), (1, 1)), '', fits=True)
+
+  assert choice(16, 56) == choice(16, 7) == choice(1, 28) == 'winograd'
+  fewer = choice(1, 14), choice(16, 56, k=5), choice(16, 56, stride=2), choice(16, 56, channels=24)
+  assert {*fewer, choice(64, 3)} == {'native'}  # 9 of a tile's 16 pixels
+
+
 @pytest.mark.parametrize('activation', ['', 'relu', 'relu6', 'swish'])
-@pytest.mark.parametrize('features', [16, 21])
-def test_bias_and_activation(activation, features, load_kernels):
+@pytest.mark.parametrize(('features', 'winograd'), [(16, False), (21, False), (32, True)])
+def test_bias_and_activation(activation, features, winograd, load_kernels):
   load_kernels('float64')
   with jax.enable_x64(True):
-    x, kernel = arrays('float64', 2, (6, 5), 3, 4, features)
+    x, kernel = arrays('float64', 2, (6, 5), 3, 16 if winograd else 4, features)
     bias = jnp.linspace(-1.0, 4.0, features)
-    mine = results(lambda *a: ops._native_biased(*a, 1, ((1, 1), (1, 1)), activation),
+    mine = results(lambda *a: ops._native_biased(*a, 1, ((1, 1), (1, 1)), activation, winograd),
                    (x, kernel, bias))
     plain = results(
       lambda x, kernel, bias: ops.add_bias(

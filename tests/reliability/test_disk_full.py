@@ -11,6 +11,11 @@ import pytest
 from ecanet_jax.training.saves import Checkpoints, SaveError
 from tests.reliability import saved
 
+# Orbax's, of a save that failed.
+never_awaited = pytest.mark.filterwarnings(
+  'ignore:coroutine:RuntimeWarning', 'ignore::pytest.PytestUnraisableExceptionWarning'
+)
+
 
 @contextlib.contextmanager
 def largest_file(size):
@@ -42,9 +47,7 @@ def fill(workdir, limit=contextlib.nullcontext):
   return step, str(error.value), newest, whole, [name for name in names if 'tmp' in name]
 
 
-@pytest.mark.filterwarnings(
-  'ignore:coroutine:RuntimeWarning', 'ignore::pytest.PytestUnraisableExceptionWarning'
-)
+@never_awaited
 def test_three_failures_end_it(tmp_path, heard):
   step, text, newest, whole, left = fill(tmp_path, lambda: largest_file(500))
   # Step 2 fails in the background and is heard of when 3 is saved; 4 is the third failure.
@@ -69,6 +72,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.slow
+@never_awaited
 def test_small_disk(small_disk):
   _, text, newest, whole, left = fill(small_disk)
   assert text.startswith('3 saves in a row failed') and 'MB are free' in text

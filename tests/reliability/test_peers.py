@@ -38,7 +38,7 @@ def test_a_process_is_killed(start, tmp_path, dead):
 
 
 def test_a_process_hangs(start, tmp_path):
-  allowed = '--config.watchdog_seconds=8'
+  allowed = '--config.watchdog_seconds=30'  # compiling in two processes takes 10
   phases = 'none', 'data:600'
   processes = pair(
     start, lambda rank: train(tmp_path, allowed, phase=phases[rank]), devices=2
@@ -49,7 +49,7 @@ def test_a_process_hangs(start, tmp_path):
   print(f'{time.monotonic() - began:.1f} s, statuses {[d.returncode for d in done]}')
   assert 76 in [d.returncode for d in done]
   assert all(d.returncode in STARTED_AGAIN for d in done)
-  said = [line for d in done for line in d.stderr.splitlines() if 'nothing went on for 8 s' in line]
+  said = [line for d in done for line in d.stderr.splitlines() if 'went on for 30 s' in line]
   print('\n'.join(said))
   assert any("process 1" in line and "phase 'data' after step 6" in line for line in said)
   stacks = [d.stderr for d in done if 'nothing went on' in d.stderr]
@@ -57,14 +57,14 @@ def test_a_process_hangs(start, tmp_path):
 
 
 def test_one_process_hangs(start, tmp_path):
-  process = start(*train(tmp_path, '--config.watchdog_seconds=4', phase='data:600'))
+  process = start(*train(tmp_path, '--config.watchdog_seconds=15', phase='data:600'))
   await_mark(process)
   began = time.monotonic()
   done = programs.finish(process)
   print(f'{time.monotonic() - began:.1f} s')
   assert done.returncode == 76
   last = done.stderr.splitlines()[-1]
-  assert last.startswith('error: process 0 of 1: nothing went on for 4 s (watchdog_seconds) in '
+  assert last.startswith('error: process 0 of 1: nothing went on for 15 s (watchdog_seconds) in '
                          "phase 'data' after step 6. The stacks")
   assert 'slow_stream' in done.stderr  # where it hangs
 

@@ -4,8 +4,8 @@ import json
 import pathlib
 import signal
 import time
-import warnings
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
@@ -38,9 +38,11 @@ def arrays(workdir):
   step = max(int(path.name) for path in root.iterdir() if path.name.isdigit())
   found = {'step': step}
   for item in ('variables', 'ema', 'optimizer'):
-    with ocp.PyTreeCheckpointer() as reader, warnings.catch_warnings():
-      warnings.simplefilter('ignore')  # that it restores without being told where to
-      flat = ocp.tree.to_flat_dict(reader.restore(root / str(step) / item), sep='/')
+    with ocp.PyTreeCheckpointer() as reader:  # to the host: other devices may have saved it
+      tree = reader.metadata(root / str(step) / item).item_metadata.tree
+      to_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+      restored = reader.restore(root / str(step) / item, restore_args=to_host)
+    flat = ocp.tree.to_flat_dict(restored, sep='/')
     found |= {f'{item}/{key}': np.asarray(value) for key, value in flat.items()}
   return found
 

@@ -32,9 +32,10 @@ OPERATIONS = SOURCE.with_name('operations.cc')
 FLAGS = ('-std=c++17', '-O2', '-march=native', '-fno-math-errno', '-fPIC', '-shared', '-w')
 TYPES = {'float32': ('f32', ()), 'float64': ('f64', ('-DECANET_DOUBLE',))}
 KERNELS = (
-  'convolution_forward', 'convolution_kernel_gradient', 'depthwise_forward', 'depthwise_backward',
-  'max_pool', 'max_pool_gradient', 'norm_moments', 'norm_apply', 'norm_apply_sum',
-  'norm_gradient_sums', 'norm_attended_sums', 'norm_input_gradient',
+  'convolution_forward', 'convolution_kernel_gradient', 'convolution_winograd',
+  'convolution_winograd_gradient', 'depthwise_forward', 'depthwise_backward', 'max_pool',
+  'max_pool_gradient', 'norm_moments', 'norm_apply', 'norm_apply_sum', 'norm_gradient_sums',
+  'norm_attended_sums', 'norm_input_gradient',
 )
 SECONDS = 600  # for the compiler
 

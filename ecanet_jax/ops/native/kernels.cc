@@ -10,6 +10,7 @@
 #include "convolution.h"
 #include "depthwise.h"
 #include "pooling.h"
+#include "winograd.h"
 
 namespace ecanet {
 
@@ -37,12 +38,33 @@ ffi::Error ConvolutionForward(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kTyp
 }
 
 template <ffi::DataType kType>
+ffi::Error ConvolutionWinograd(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> kernel,
+                               Buffer<kType> bias, Result<kType> y, int64_t top, int64_t left,
+                               int64_t activation) {
+  const ConvGeometry g =
+      ConvGeometryOf<kType>(x, kernel.dimensions(), y->dimensions(), 1, top, left);
+  WinogradForward(pool, g, x.typed_data(), kernel.typed_data(), bias.typed_data(),
+                  y->typed_data(), activation);
+  return ffi::Error::Success();
+}
+
+template <ffi::DataType kType>
 ffi::Error ConvolutionKernelGradient(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> gradient,
                                      Result<kType> dkernel, int64_t stride, int64_t top,
                                      int64_t left) {
   const ConvGeometry g = ConvGeometryOf<kType>(x, dkernel->dimensions(), gradient.dimensions(),
                                                stride, top, left);
   ConvKernelGradient(pool, g, x.typed_data(), gradient.typed_data(), dkernel->typed_data());
+  return ffi::Error::Success();
+}
+
+template <ffi::DataType kType>
+ffi::Error ConvolutionWinogradGradient(ffi::ThreadPool pool, Buffer<kType> x,
+                                       Buffer<kType> gradient, Result<kType> dkernel, int64_t top,
+                                       int64_t left) {
+  const ConvGeometry g =
+      ConvGeometryOf<kType>(x, dkernel->dimensions(), gradient.dimensions(), 1, top, left);
+  WinogradKernelGradient(pool, g, x.typed_data(), gradient.typed_data(), dkernel->typed_data());
   return ffi::Error::Success();
 }
 
@@ -181,7 +203,8 @@ ffi::Error NormInputGradient(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType
                 constant.typed_data(), gate.typed_data(), addend.typed_data(), dx->typed_data())
 }
 
-#define GEOMETRY .Attr<int64_t>("stride").Attr<int64_t>("top").Attr<int64_t>("left")
+#define CORNER .Attr<int64_t>("top").Attr<int64_t>("left")
+#define GEOMETRY .Attr<int64_t>("stride") CORNER
 #define DEFINE(suffix, type)                                                                  \
   XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
       convolution_forward_##suffix, ConvolutionForward<type>,                                 \
@@ -191,6 +214,14 @@ ffi::Error NormInputGradient(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType
       convolution_kernel_gradient_##suffix, ConvolutionKernelGradient<type>,                  \
       ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
           .Ret<Buffer<type>>() GEOMETRY);                                                     \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
+      convolution_winograd_##suffix, ConvolutionWinograd<type>,                               \
+      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
+          .Arg<Buffer<type>>().Ret<Buffer<type>>() CORNER.Attr<int64_t>("activation"));       \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
+      convolution_winograd_gradient_##suffix, ConvolutionWinogradGradient<type>,              \
+      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
+          .Ret<Buffer<type>>() CORNER);                                                       \
   XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
       depthwise_forward_##suffix, DepthwiseForward<type>,                                     \
       ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
