@@ -18,6 +18,7 @@ from ecanet_jax.weights.twin import TwinMissing, find_record, twin_logits
 
 TOLERANCE = 1e-4
 IMAGES = 2
+SMALLEST = 32  # pixels: every network takes them
 LARGEST = 96  # pixels: tells every padding, stride and pooling apart in a fifth of the time of 224
 
 
@@ -72,7 +73,7 @@ def verify(
     variables: our side, {'params', 'batch_stats'}.
     state_dict: the other side, as it is in the file.
     dialect: of the state dict.
-    image_size: pixels of the network's images; larger ones than LARGEST are not needed.
+    image_size: pixels of the network's images; taken as within SMALLEST and LARGEST.
     tolerance: largest allowed `max_rel`.
     read: what `from_torch` made of the state dict, if it is known.
 
@@ -83,9 +84,7 @@ def verify(
     UserError: a difference past the tolerance, or logits that are not finite; and what `from_torch`
       raises.
   """
-  if image_size < 32:
-    raise UserError(f'image_size={image_size} must be at least 32 pixels.')
-  image_size = min(image_size, LARGEST)
+  image_size = min(max(image_size, SMALLEST), LARGEST)
   shape = (IMAGES, image_size, image_size, 3)
   images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
   with concurrent.futures.ThreadPoolExecutor(1) as pool:  # compiles while the reference is made

@@ -88,8 +88,8 @@ def test_kernels_equal_the_reference(
     compare(native, plain, 1e-12 if dtype == 'float64' else 3e-6)
 
 
-# Odd and even sizes, tiles that hang over on any side, more and fewer tiles than a task has, more than
-# one slice of the kernel's gradient, all numbers of vectors in a panel.
+# Odd and even sizes, tiles that hang over on any side, more and fewer tiles than a task, more
+# slices of the kernel's gradient than one, all numbers of vectors in a panel.
 @pytest.mark.parametrize('dtype', ['float64', pytest.param('float32', marks=pytest.mark.slow)])
 @pytest.mark.parametrize(('padding', 'batch', 'size', 'channels', 'features'), [
   (((1, 1), (1, 1)), 2, (5, 6), 16, 48),

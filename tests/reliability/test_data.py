@@ -16,6 +16,7 @@ OFFLINE = ('-m', 'tests.reliability.offline')
 SMALL = (
   '--config=configs/smoke.py', '--config.data.image_size=16', '--config.epochs=1',
   '--config.data.crop_fraction=1.0', '--config.tensorboard=False', '--config.log_steps=1',
+  '--config.schedule.warmup_epochs=0',
 )
 
 

@@ -41,9 +41,10 @@ def test_logits_that_are_not_finite_fail():
     verify(TINY, variables, to_torch(TINY, variables), image_size=32)
 
 
-def test_too_small_an_image():
-  with pytest.raises(UserError, match='image_size=16 must be at least 32 pixels'):
-    verify(TINY, {}, {}, image_size=16)
+@pytest.mark.parametrize(('trained', 'compared'), [(16, 32), (48, 48), (224, 96)])
+def test_images_are_of_a_size_that_every_network_takes(trained, compared):
+  variables = random_variables(TINY)
+  assert verify(TINY, variables, to_torch(TINY, variables), trained).image_size == compared
 
 
 def test_figures():
