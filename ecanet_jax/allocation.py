@@ -4,6 +4,8 @@ import ctypes
 import os
 import pathlib
 
+import jax
+
 # glibc's malloc.h
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 SWITCH = 'ECANET_JAX_KEEP_MEMORY'
@@ -13,9 +15,11 @@ def keep_freed_memory() -> bool:
   """Lets glibc keep freed memory for the next step instead of returning it to the kernel.
 
   XLA allocates a step's temporaries anew every step, and on a CPU each page of them is faulted in
-  again: a tenth to a quarter of a step's time (docs/performance.md). Call it before the first
-  device is used; it lasts for the process. Does nothing on a machine with an accelerator, without
-  glibc, or when the environment says ECANET_JAX_KEEP_MEMORY=0.
+  again: a tenth to a quarter of a step's time (docs/performance.md). A step also runs when it is
+  called: one that is queued gets its temporaries before those of the step before are freed, which
+  takes twice the memory. Call it before the first device is used; it lasts for the process. Does
+  nothing on a machine with an accelerator, without glibc, or when the environment says
+  ECANET_JAX_KEEP_MEMORY=0.
 
   Returns:
     Whether the settings were made.
@@ -31,6 +35,7 @@ def keep_freed_memory() -> bool:
   settings = (
     (_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, 64 * 2**20)
   )
+  jax.config.update('jax_cpu_enable_async_dispatch', False)
   return all([mallopt(name, value) == 1 for name, value in settings])
 
 

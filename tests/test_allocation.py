@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from ecanet_jax import allocation
@@ -26,12 +27,14 @@ def settings(monkeypatch):
   monkeypatch.delenv(allocation.SWITCH, raising=False)
   monkeypatch.setattr(allocation, '_has_accelerator', lambda: False)
   monkeypatch.setattr(ctypes, 'CDLL', lambda name: Library)
+  monkeypatch.setattr(jax.config, 'update', made.__setitem__)
   return made
 
 
 def test_settings(settings):
   assert allocation.keep_freed_memory() is True
-  assert settings == {-8: 1, -4: 0, -1: -1, -2: 64 * 2**20}
+  asynchronous = settings.pop('jax_cpu_enable_async_dispatch')
+  assert asynchronous is False and settings == {-8: 1, -4: 0, -1: -1, -2: 64 * 2**20}
 
 
 def test_switched_off(settings, monkeypatch):

@@ -37,6 +37,7 @@ from ecanet_jax.training.supervision import Supervisor
 from ecanet_jax.training.task import Classification
 
 AGAIN = 'the same command goes on from there.'
+SETTLED = 5  # steps after which each array has the place in memory that it had in the step before
 
 
 class Trainer:
@@ -196,6 +197,9 @@ class Trainer:
           jax.block_until_ready(metrics)
           progress.say(f'time to first step: {time.monotonic() - self._began:.1f} s')
           progress.compiled()
+        if step == first + SETTLED:
+          jax.block_until_ready(metrics)
+          return_freed_memory()
         evaluates, saves = self._due('eval_epochs', step), self._due('save_epochs', step)
         leaves = supervisor.tick()
         if step % config.log_steps == 0 or evaluates or saves or leaves:
@@ -255,10 +259,12 @@ class Trainer:
     batches, steps = data.eval_batches(
       self.config, host=jax.process_index(), num_hosts=jax.process_count()
     )
-    return evaluate(
+    metrics = evaluate(
       eval_step, place(self.model, variables, self.config, self.mesh),
       self.supervisor.watched(batches), steps, self.info.eval.num_examples, self.task, self.mesh,
     )
+    return_freed_memory()
+    return metrics
 
   def _finish(self, state, ending: str) -> None:
     """The last line, the picture and the export."""

@@ -111,6 +111,6 @@ def test_two_processes(whole_pair, start, tmp_path, seed):
     assert other.returncode in STARTED_AGAIN, other.stderr
   done = [programs.finish(process) for process in start_pair(start, tmp_path)]
   assert [d.returncode for d in done] == [0, 0], done[0].stderr + done[1].stderr
-  assert 'resumed at step' in done[0].stderr
+  assert 'resumed at step' in done[0].stderr, f'{kills}\n{done[0].stderr}'
   assert_nothing_is_lost(kills, INTERVAL // 2)
   assert_same(tmp_path, whole_pair)

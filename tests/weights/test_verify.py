@@ -44,7 +44,8 @@ def test_logits_that_are_not_finite_fail():
 @pytest.mark.parametrize(('trained', 'compared'), [(16, 32), (48, 48), (224, 96)])
 def test_images_are_of_a_size_that_every_network_takes(trained, compared):
   variables = random_variables(TINY)
-  assert verify(TINY, variables, to_torch(TINY, variables), trained).image_size == compared
+  result = verify(TINY, variables, to_torch(TINY, variables), image_size=trained)
+  assert result.image_size == compared
 
 
 def test_figures():

@@ -109,6 +109,7 @@ class Ours:
 
   def memory(self) -> dict[str, Any]:
     """Bytes of the program's temporaries, and the peak of the device or of the process."""
+    return_freed_memory()  # as the trainer does after its first steps
     bench_host.reset_peak()
     self.run(2)
     sizes, statistics = self._program.memory_analysis(), self._device.memory_stats()
