@@ -9,6 +9,7 @@ import sys
 ROOT = pathlib.Path(__file__).parent.parent
 CACHE = ''
 TIMEOUT = 300
+PAIR_TIMEOUT = 900  # for several processes of one training, which share two cores
 QUICK = '--xla_backend_optimization_level=0'  # compilation is most of a test's time
 
 
@@ -32,14 +33,14 @@ def start(*arguments: str, devices: int = 1) -> subprocess.Popen:
   )
 
 
-def finish(process: subprocess.Popen) -> subprocess.CompletedProcess:
+def finish(process: subprocess.Popen, seconds: int = TIMEOUT) -> subprocess.CompletedProcess:
   """Waits for a child, killing it at the time limit."""
   try:
-    out, err = process.communicate(timeout=TIMEOUT)
+    out, err = process.communicate(timeout=seconds)
   except subprocess.TimeoutExpired:
     process.kill()
     out, err = process.communicate()
-    raise AssertionError(f'{process.args} ran past {TIMEOUT} s:\n{out}\n{err}') from None
+    raise AssertionError(f'{process.args} ran past {seconds} s:\n{out}\n{err}') from None
   return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 

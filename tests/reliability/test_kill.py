@@ -10,10 +10,10 @@ import pytest
 from ecanet_jax.training.steps import PARTIAL, steps_in
 from tests import programs
 from tests.reliability.test_peers import STARTED_AGAIN
-from tests.reliability.test_signals import pair
+from tests.reliability.test_signals import finish, pair
 from tests.training.test_trainer import arrays, losses
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 INTERVAL = 32  # steps from one save to the next
 KILLS = 5  # of one process, in each of 4 cases
@@ -48,7 +48,7 @@ def whole(run, tmp_path_factory):
 def whole_pair(start, tmp_path_factory):
   """A shorter one in two processes."""
   workdir = tmp_path_factory.mktemp('whole_pair')
-  done = [programs.finish(process) for process in start_pair(start, workdir)]
+  done = finish(start_pair(start, workdir))
   assert [d.returncode for d in done] == [0, 0], done[0].stderr + done[1].stderr
   return workdir
 
@@ -58,7 +58,7 @@ def kill(process, workdir, chance, during_save):
 
   Returns the last step that it wrote down, the newest on disk, and whether a save was going on.
   """
-  deadline, begun = time.monotonic() + programs.TIMEOUT, max(losses(workdir), default=0)
+  deadline, begun = time.monotonic() + programs.PAIR_TIMEOUT, max(losses(workdir), default=0)
   while max(losses(workdir), default=0) <= begun:  # compiles
     assert process.poll() is None and time.monotonic() < deadline, process.communicate()
     time.sleep(0.01)
@@ -107,9 +107,9 @@ def test_two_processes(whole_pair, start, tmp_path, seed):
   for dead in (seed % 2, 1 - seed % 2):  # 0 is the coordinator
     processes = start_pair(start, tmp_path)
     kills.append(kill(processes[dead], tmp_path, chance, during_save=dead == 1))
-    other = programs.finish(processes[1 - dead])
+    (other,) = finish([processes[1 - dead]])
     assert other.returncode in STARTED_AGAIN, other.stderr
-  done = [programs.finish(process) for process in start_pair(start, tmp_path)]
+  done = finish(start_pair(start, tmp_path))
   assert [d.returncode for d in done] == [0, 0], done[0].stderr + done[1].stderr
   assert 'resumed at step' in done[0].stderr, f'{kills}\n{done[0].stderr}'
   assert_nothing_is_lost(kills, INTERVAL // 2)

@@ -7,15 +7,11 @@ import pytest
 
 from ecanet_jax.training.sharding import HEARTBEAT
 from tests import programs
-from tests.reliability.test_signals import assert_same_run, await_mark, pair, train
+from tests.reliability.test_signals import assert_same_run, await_mark, finish, pair, train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 STARTED_AGAIN = (75, 76, 134, 137, 143, -signal.SIGABRT)  # by scripts/again.sh
-
-
-def finish(processes):
-  return [programs.finish(process) for process in processes]
 
 
 @pytest.mark.parametrize('dead', [0, 1], ids=['coordinator', 'worker'])

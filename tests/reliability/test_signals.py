@@ -35,6 +35,15 @@ def pair(start, command, devices=1, of=2):
   ]
 
 
+def finish(processes):
+  """Waits for the processes of one training."""
+  try:
+    return [programs.finish(process, programs.PAIR_TIMEOUT) for process in processes]
+  finally:
+    for process in processes:
+      process.kill()
+
+
 def await_mark(process, mark=MARK):
   """Reads its log up to the mark; returns what was read."""
   lines = []
@@ -124,8 +133,9 @@ def test_a_second_signal_ends_at_once(start, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)
 def test_two_processes_stop_at_the_same_step(start, tmp_path):
-  whole = [programs.finish(p) for p in pair(start, train(tmp_path / 'whole'), devices=2)]
+  whole = finish(pair(start, train(tmp_path / 'whole'), devices=2))
   assert [done.returncode for done in whole] == [0, 0], whole[0].stderr + whole[1].stderr
   for phase in ('train', 'evaluation:0.5'):
     workdir = tmp_path / phase[:5]
@@ -134,13 +144,13 @@ def test_two_processes_stop_at_the_same_step(start, tmp_path):
     await_mark(processes[1])
     began = time.monotonic()
     processes[1].send_signal(signal.SIGTERM)  # the other is not told by us
-    done = [programs.finish(process) for process in processes]
+    done = finish(processes)
     print(f'{phase}: {time.monotonic() - began:.2f} s')
     assert [d.returncode for d in done] == [75, 75], done[0].stderr + done[1].stderr
     steps = {re.search(r'saved at step (\d+) of 32', d.stderr).group(1) for d in done}
     assert len(steps) == 1
     print(f'{phase}: both at step {steps}')
-    again = [programs.finish(p) for p in pair(start, train(workdir, *more), devices=2)]
+    again = finish(pair(start, train(workdir, *more), devices=2))
     assert [d.returncode for d in again] == [0, 0], again[0].stderr + again[1].stderr
     results = [d.stdout.splitlines()[-1] for d in (again[0], whole[0])]  # Gloo prints before it
     assert results[0] == results[1] and results[0].startswith('result: ')

@@ -13,11 +13,10 @@ from ecanet_jax.models import create_from_config
 from ecanet_jax.training import sharding
 from ecanet_jax.training.evaluate import evaluate, make_eval_step
 from ecanet_jax.training.task import Classification
-from tests import programs
-from tests.reliability.test_signals import pair
+from tests.reliability.test_signals import finish, pair
 from tests.training.test_trainer import losses
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 IMAGES = 9_973  # a prime: no batch size divides it
 STEPS = 60
@@ -51,14 +50,14 @@ def test_devices(one_device, run, tmp_path, devices):
 
 def test_two_processes_of_four_devices(one_device, start, run, tmp_path):
   processes = pair(start, [*TRAIN, f'--workdir={tmp_path}'], devices=4)
-  done = [programs.finish(process) for process in processes]
+  done = finish(processes)
   assert [d.returncode for d in done] == [0, 0], done[0].stderr + done[1].stderr
   assert_same_curve(tmp_path, one_device, '2 processes of 4 devices')
   # Its checkpoint on one process, and that one's on two.
   longer = [*TRAIN, f'--workdir={tmp_path}', '--config.epochs=4.375']
   assert 'resumed at step 60 of 70' in run(*longer).stderr
   processes = pair(start, [*longer, '--config.epochs=5'], devices=4)
-  done = [programs.finish(process) for process in processes]
+  done = finish(processes)
   assert [d.returncode for d in done] == [0, 0]
   assert 'resumed at step 70 of 80' in done[1].stderr
 
@@ -110,7 +109,8 @@ def test_every_number_of_processes_counts_the_same(images, run, start, tmp_path)
   flags = (*FLAGS, f'--config.data.data_dir={images}')
   # Something to evaluate: a step or two of training on these images.
   train = ['train.py', '--config=configs/smoke.py', f'--workdir={tmp_path}', *flags,
-           '--config.epochs=0.02', '--config.tensorboard=False']
+           '--config.epochs=0.02', '--config.schedule.warmup_epochs=0',
+           '--config.tensorboard=False']
   run(*train)
   command = ['eval.py', '--config=configs/smoke.py', f'--workdir={tmp_path}', *flags]
   keys = 'top1_count', 'top5_count', 'seen'
@@ -123,7 +123,7 @@ def test_every_number_of_processes_counts_the_same(images, run, start, tmp_path)
   found = {(1, 1, 64): counts(run(*command))}
   for processes, devices, batch_size in ((2, 1, 250), (2, 2, 64), (3, 1, 99)):
     more = [*command, f'--config.batch_size={batch_size}']
-    done = [programs.finish(p) for p in pair(start, more, devices=devices, of=processes)]
+    done = finish(pair(start, more, devices=devices, of=processes))
     assert all(d.returncode == 0 for d in done), done[0].stderr
     found[processes, devices, batch_size] = counts(done[0])
   print(found)
