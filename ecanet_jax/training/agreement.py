@@ -3,7 +3,9 @@
 import importlib.metadata
 import json
 import os
+import pathlib
 import platform
+import time
 from collections.abc import Callable, Mapping
 
 import jax
@@ -21,6 +23,7 @@ PACKAGES = (
 # What may differ from machine to machine: where its copy of the data is, and how it reads it.
 OWN = ('data.data_dir', 'data.decode_threads')
 SHOWN = 8  # differences that are printed
+MARK_SECONDS = 60  # for a file of another machine to be seen, which network file systems delay
 
 
 def configuration(config, workdir: str | os.PathLike) -> dict[str, str]:
@@ -42,6 +45,37 @@ def contents(info: DatasetInfo) -> dict[str, str]:
   splits = {'train': info.train, 'eval': info.eval}
   facts = {f'images of data.{key}_split': str(split.num_examples) for key, split in splits.items()}
   return facts | {'classes': str(info.num_classes), 'names of the classes': str(info.label_names)}
+
+
+def one_directory(workdir: pathlib.Path) -> None:
+  """Returns once every process has seen a file that the first one wrote; at once in a single one.
+
+  Raises:
+    UserError: on all of them; a path of one name on several machines is no common directory.
+  """
+  if jax.process_count() == 1:
+    return
+  first, key = jax.process_index() == 0, 'ecanet_jax/mark'
+  if first:
+    mark = workdir / f'.mark-{os.getpid()}-{time.time_ns()}'
+    mark.touch()
+    sharding.publish(key, mark.name)
+  seen = _appears(workdir / sharding.await_published(key, 600))
+  try:
+    agree('workdir', lambda: {f'a file in {workdir}': 'seen' if seen else 'not seen'})
+  finally:
+    if first:
+      mark.unlink()
+
+
+def _appears(path: pathlib.Path) -> bool:
+  end = time.monotonic() + MARK_SECONDS
+  while not path.exists():
+    if time.monotonic() > end:
+      return False
+    time.sleep(0.1)
+    os.listdir(path.parent)  # which NFS asks the server for
+  return True
 
 
 def agree(what: str, say: Callable[[], Mapping[str, str]], seconds: float = 600) -> None:

@@ -14,7 +14,7 @@ from ecanet_jax.allocation import return_freed_memory
 from ecanet_jax.data.augmentation import settings
 from ecanet_jax.errors import Interrupted, UserError
 from ecanet_jax.training import guard, resume, sharding
-from ecanet_jax.training.agreement import agree, configuration, contents
+from ecanet_jax.training.agreement import agree, configuration, contents, one_directory
 from ecanet_jax.training.bounds import check_bounds
 from ecanet_jax.training.checkpoint import data_name, evaluation_text, is_checkpoint
 from ecanet_jax.training.class_weights import class_weights
@@ -95,6 +95,7 @@ class Trainer:
     fresh = not is_checkpoint(self.workdir)
     loaded = initial_weights(self.config, self.model) if fresh and self.config.init.weights else {}
     self.workdir.mkdir(parents=True, exist_ok=True)
+    call('start', one_directory, self.workdir)
     checkpoints = call('start', Checkpoints, self.workdir, self.config.keep_checkpoints)
     try:
       state, evaluates = call('start', self._start, checkpoints, loaded)
