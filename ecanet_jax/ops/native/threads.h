@@ -13,6 +13,16 @@ namespace ecanet {
 
 namespace ffi = xla::ffi;
 
+constexpr int kLooks = 1000;  // some 50 us
+
+inline void Pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
 // Calls f(0), ..., f(tasks - 1) on the pool and on this thread. It waits only for tasks that have
 // begun, so a pool that is busy with callers of this function cannot lock up.
 template <typename F>
@@ -40,6 +50,8 @@ void ParallelFor(ffi::ThreadPool& pool, int64_t tasks, F f) {
   };
   for (int64_t i = 0; i < helpers; ++i) pool.Schedule([work, f = &f] { work(f); });
   work(&f);
+  // Helpers are usually done soon, and to be woken up takes longer than to look.
+  for (int i = 0; i < kLooks && shared->done.load() < tasks; ++i) Pause();
   std::unique_lock<std::mutex> lock(shared->mutex);
   shared->all_done.wait(lock, [&] { return shared->done.load() == tasks; });
 }
