@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from ecanet_jax.ops import native
 from ecanet_jax.training.sharding import HEARTBEAT
 from tests import programs
 from tests.reliability.test_signals import assert_same_run, await_mark, finish, pair, train
@@ -53,6 +54,7 @@ def test_a_process_hangs(start, tmp_path):
 
 
 def test_one_process_hangs(start, tmp_path):
+  native.library('float32')  # which it would compile while the watchdog counts
   process = start(*train(tmp_path, '--config.watchdog_seconds=15', phase='data:600'))
   await_mark(process)
   began = time.monotonic()
