@@ -26,6 +26,7 @@ def usual_log():
   log.handlers, log.propagate = [], True
   log.setLevel(logging.NOTSET)
   absl.logging.set_verbosity(absl.logging.WARNING)
+  absl.logging.get_absl_logger().filters.clear()
 
 
 @pytest.fixture(scope='session')

