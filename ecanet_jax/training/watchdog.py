@@ -11,7 +11,7 @@ import jax
 from ecanet_jax.errors import PEER_LOST
 from ecanet_jax.training import sharding
 
-LOOKS = 20  # so many in the time that is allowed
+LOOKS = 20  # at least so many in the time that is allowed, and one a second
 PREFIX = 'ecanet_jax/progress/'
 
 
@@ -38,14 +38,14 @@ class Watchdog:
     self._stopped.set()
 
   def _watch(self) -> None:
-    interval = self._seconds / LOOKS
+    interval = min(1.0, self._seconds / LOOKS)
     before, looks = None, 0
     while not self._stopped.wait(interval):
       now = self._progress()
       self._tell(now)
       looks = looks + 1 if now == before else 0
       before = now
-      if looks >= LOOKS:
+      if looks * interval >= self._seconds:
         self._end(*now[1:])
 
   def _tell(self, progress: tuple[int, int, str]) -> None:
