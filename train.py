@@ -9,7 +9,7 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from ecanet_jax.allocation import keep_freed_memory
+from ecanet_jax.allocation import collect_later, keep_freed_memory
 from ecanet_jax.cli.program import run_program
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.', lock_config=True)
@@ -27,6 +27,7 @@ flags.mark_flags_as_required(['config', 'workdir'])
 
 def main() -> None:
   keep_freed_memory()
+  collect_later()
   from ecanet_jax.compilation import compute_deterministically, keep_compiled_programs
   from ecanet_jax.training import sharding
   from ecanet_jax.training.trainer import train_and_evaluate

@@ -1,11 +1,30 @@
 """What parameters are at the start: the published rules, drawn on the host with NumPy."""
 
+import contextlib
+import contextvars
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+Tree = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class _Draw:
+  """A parameter to be drawn: what stands for it meanwhile, its key's words, and how."""
+
+  stand_in: jax.Array
+  words: jax.Array
+  draw: Callable[[np.ndarray], np.ndarray]
+
+
+# The draws of an `initial_values` that is being traced.
+_LATER: contextvars.ContextVar[list[_Draw] | None] = contextvars.ContextVar('later', default=None)
 
 
 def _drawn_on_host(draw: Callable[[np.random.Generator, tuple], np.ndarray]):
@@ -22,9 +41,63 @@ def _drawn_on_host(draw: Callable[[np.random.Generator, tuple], np.ndarray]):
 
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
       key = jax.random.key_data(key)
+    if (later := _LATER.get()) is not None:
+      later.append(_Draw(jnp.zeros(shape, dtype), key, host))
+      return later[-1].stand_in
     return jax.pure_callback(host, jax.ShapeDtypeStruct(shape, dtype), key)
 
   return initialise
+
+
+def initial_values(init: Callable[[], Tree]) -> Tree:
+  """What `jax.jit(init)()` gives, where init makes a network's variables, without its callbacks.
+
+  A program that calls back to the host is in no compilation cache, so that every start would
+  compile it anew, and some TPU runtimes cannot call back. Here the compiled program gives the keys,
+  from which the parameters are drawn when it has ended.
+
+  Args:
+    init: gives a tree of arrays, those of this module's initialisers unchanged. One that changes
+      them, such as flax's lifted `scan`, is compiled with its callbacks.
+
+  Returns:
+    The tree, of NumPy arrays.
+  """
+  draws, structure = {}, None
+
+  def keys_and_the_rest():
+    nonlocal structure
+    with _put_off() as later:
+      leaves, structure = jax.tree.flatten(init())
+    known = {id(one.stand_in): one for one in later}
+    draws.update({i: known[id(leaf)] for i, leaf in enumerate(leaves) if id(leaf) in known})
+    if len(draws) < len(later):
+      raise _ChangedError
+    return [draws[i].words if i in draws else leaf for i, leaf in enumerate(leaves)]
+
+  # Run once: on a CPU, compiling it well is most of what it would take.
+  quick = {'xla_backend_optimization_level': 0} if jax.default_backend() == 'cpu' else None
+  try:
+    leaves = jax.device_get(jax.jit(keys_and_the_rest, compiler_options=quick)())
+  except _ChangedError:
+    return jax.device_get(jax.jit(init, compiler_options=quick)())
+  for i, one in draws.items():
+    leaves[i] = one.draw(leaves[i])
+  return jax.tree.unflatten(structure, leaves)
+
+
+class _ChangedError(Exception):
+  """A drawn parameter is not in the tree as it was drawn."""
+
+
+@contextlib.contextmanager
+def _put_off() -> Iterator[list[_Draw]]:
+  """Inside, initialisers give stand-ins; the list has them."""
+  token = _LATER.set([])
+  try:
+    yield _LATER.get()
+  finally:
+    _LATER.reset(token)
 
 
 @_drawn_on_host

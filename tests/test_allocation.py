@@ -1,6 +1,7 @@
 """Whether and how glibc is told to keep freed memory."""
 
 import ctypes
+import gc
 import os
 import pathlib
 import platform
@@ -71,3 +72,18 @@ assert before - resident() > 0.9 * 2**26 / 4096, (before, resident())
     pytest.skip('needs Linux with glibc')
   environment = {name: value for name, value in os.environ.items() if name != allocation.SWITCH}
   subprocess.run([sys.executable, '-c', program], check=True, timeout=60, env=environment)
+
+
+def test_garbage_is_searched_again_after_a_start():
+  assert gc.isenabled()
+  before = gc.get_freeze_count()
+  allocation.collect_from_now()  # nothing was put off
+  assert gc.get_freeze_count() == before
+  try:
+    allocation.collect_later()
+    assert not gc.isenabled()
+    allocation.collect_from_now()
+    assert gc.isenabled() and gc.get_freeze_count() > before
+  finally:
+    gc.enable()
+    gc.unfreeze()

@@ -68,7 +68,8 @@ def test_a_second_start_compiles_nothing(environment, tmp_path):
   for name in KEYS:
     environment.delenv(name.upper(), raising=False)
   environment.setattr(programs, 'CACHE', '')
-  found = []
+  environment.setenv('JAX_DEBUG_LOG_MODULES', 'jax._src.compiler')  # which tells what is compiled
+  found, results = [], []
   for i in (1, 2):
     done = programs.run(
       'train.py', '--config=configs/smoke.py', f'--workdir={tmp_path / str(i)}',
@@ -76,7 +77,13 @@ def test_a_second_start_compiles_nothing(environment, tmp_path):
     )
     assert re.search(r'time to first step: \d+\.\d s', done.stderr)
     found.append(compiled(tmp_path / 'cache'))
-  assert found[0] == found[1]
+    results.append(done.stdout)
+  assert found[0] == found[1] and results[0] == results[1].replace(
+    str(tmp_path / '2'), str(tmp_path / '1')
+  )
+  assert 'Persistent compilation cache hit' in done.stderr
+  assert not re.findall('CACHE MISS for .*', done.stderr)
+  assert len(list(tmp_path.glob('cache/*/*/traced-*'))) == 1
   names = sorted(name.rsplit('-', 2)[0] for name in found[0])
   assert names.count('jit_train_step') == names.count('jit_eval_step') == 1
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ecanet_jax import initializers, layers, pooling
+from ecanet_jax import create_model, initializers, layers, pooling
 from ecanet_jax.errors import UserError
 from ecanet_jax.training import sharding
 
@@ -123,3 +123,24 @@ def test_moments_of_initialisers(initialise, shape, std):
   assert values.std() == pytest.approx(std, rel=0.05)
   assert abs(values.mean()) < 0.05 * std
   assert not np.array_equal(values, draw(jax.random.key(1)))
+
+
+@pytest.mark.parametrize('init', [
+  lambda: create_model('tiny_efficientnet').init(
+    jax.random.key(1), jnp.zeros((1, 32, 32, 3)), train=False),
+  lambda: {'drawn': [initializers.dense_normal(jax.random.key(i), (3, i)) for i in (1, 2)],
+           'constant': jnp.ones(3)},
+], ids=['network', 'tree'])
+def test_initial_values_are_those_of_a_jitted_init(init):
+  expected, found = jax.jit(init)(), initializers.initial_values(init)
+  assert jax.tree.structure(found) == jax.tree.structure(expected)
+  for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+    assert isinstance(ours, np.ndarray) and ours.dtype == theirs.dtype
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_initial_values_that_change_after_they_were_drawn():
+  init = lambda: {'twice': 2 * initializers.dense_normal(jax.random.key(0), (3, 4))}
+  found = initializers.initial_values(init)['twice']
+  np.testing.assert_array_equal(found, jax.jit(init)()['twice'])
+  assert found.std() > 0

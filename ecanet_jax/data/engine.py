@@ -5,6 +5,7 @@ import functools
 import os
 
 from ecanet_jax.errors import UserError
+from ecanet_jax.imports import as_if_missing
 
 
 @functools.cache
@@ -18,7 +19,8 @@ def tensorflow():
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
   try:
-    import tensorflow as tf
+    with as_if_missing('keras'):  # with scikit-learn, half of the time; `tf.keras` still imports it
+      import tensorflow as tf
   except ImportError as error:
     raise UserError(
       'decoding images needs TensorFlow: pip install tensorflow-cpu '

@@ -149,6 +149,10 @@ class ConvNet(nn.Module):
     """The blocks from stem to head."""
     raise NotImplementedError
 
+  def plain(self) -> 'ConvNet':
+    """The network of XLA's own operations: the same arrays, and fewer functions to trace."""
+    return self.clone(conv_op='plain', depthwise='lax', norm_op='plain')
+
   def released_k(self, block: Block) -> int | None:
     """ECA's kernel size in its authors' weights of this network, where there are any."""
     return None

@@ -1,12 +1,18 @@
 """Everything that a training carries from one step to the next."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import flax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
+from jax.sharding import Mesh
+
+from ecanet_jax.initializers import initial_values
+from ecanet_jax.training.sharding import put_everywhere, replicated
 
 Tree = dict[str, Any]
 
@@ -35,25 +41,41 @@ class TrainState:
 
 
 def init_state(
-  model, tx, config, example, loaded: Mapping[str, jax.Array] | None = None
+  model, tx, config, example, mesh: Mesh, loaded: Mapping[str, np.ndarray] | None = None
 ) -> TrainState:
-  """A fresh state; call under jit with the mesh's shardings.
+  """A fresh state; not for a function that is traced.
 
   Args:
     model: the flax module.
     tx: optax transformation.
     config: the whole config.
     example: images `[1, H, W, 3]`.
+    mesh: whose devices all have a copy.
     loaded: arrays by path ('params/stem/kernel') that are not to be random.
   """
-  init_key, rng = jax.random.split(jax.random.key(config.seed))
+  drawn = initial_values(lambda: _variables(model, config, example))
+  flat = {**flatten_dict(drawn, sep='/'), **(loaded or {})}
+  variables = unflatten_dict(put_everywhere(flat, mesh), sep='/')
+  # Run once: on a CPU, compiling it well is most of what it would take.
+  quick = {'xla_backend_optimization_level': 0} if jax.default_backend() == 'cpu' else None
+  make = partial(_state, tx, config)
+  start = jax.jit(make, out_shardings=replicated(mesh), compiler_options=quick)
+  return start({'batch_stats': {}, **variables})
+
+
+def state_shapes(model, tx, config, example) -> TrainState:
+  """Shapes and types of `init_state`'s arrays; computes nothing."""
+  return jax.eval_shape(lambda: _state(tx, config, _variables(model, config, example)))
+
+
+def _variables(model, config, example) -> Tree:
+  init_key, _ = jax.random.split(jax.random.key(config.seed))
   variables = model.init(init_key, example, train=False)
-  variables = {
-    'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})
-  }
-  if loaded:
-    flat = flatten_dict(variables, sep='/', keep_empty_nodes=True)
-    variables = unflatten_dict({**flat, **loaded}, sep='/')
+  return {'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})}
+
+
+def _state(tx, config, variables: Tree) -> TrainState:
+  _, rng = jax.random.split(jax.random.key(config.seed))
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     variables=variables,

@@ -1,6 +1,7 @@
 """One update of the state, compiled once."""
 
 from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -15,6 +16,7 @@ from ecanet_jax.training.schedule import Schedule
 from ecanet_jax.training.sharding import by_image, put_everywhere, replicated
 from ecanet_jax.training.state import TrainState, ema_decay
 from ecanet_jax.training.task import Batch, Task
+from ecanet_jax.training.traced import Kept
 
 Metrics = dict[str, jax.Array]
 
@@ -31,6 +33,7 @@ def make_train_step(
   config,
   mesh: Mesh,
   resident: Resident | None = None,
+  facts: str = '',
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
   """Compiles the training step; the state is donated, the batch is cut over the mesh's devices.
 
@@ -40,6 +43,8 @@ def make_train_step(
   With `config.accumulate` parts the batch is one of `put_batch` with as many, and the parts are
   computed in turn: less memory and the same step, but for rounding and what is random in layers.
   A step that is not finite (`guard.finite`) changes nothing of the state but its number.
+  With `facts`, all that model, task, tx, schedule and config are made of, the traced step is kept
+  for the next start (see traced.py).
 
   Returns:
     A function of state and batch that gives the next state and float32 scalars: loss, grad_norm
@@ -89,10 +94,11 @@ def make_train_step(
     'donate_argnums': 0, 'out_shardings': replicated(mesh),
     'compiler_options': KEEP_REMAT if rematerialises else None,
   }
+  jit = partial(Kept, facts=facts) if facts else jax.jit
   shardings = replicated(mesh), by_image(mesh, parts)
   if resident is None:
-    return jax.jit(train_step, in_shardings=shardings, **options)
-  compiled = jax.jit(train_step, in_shardings=(*shardings, replicated(mesh)), **options)
+    return jit(train_step, in_shardings=shardings, **options)
+  compiled = jit(train_step, in_shardings=(*shardings, replicated(mesh)), **options)
   arrays = put_everywhere(resident.arrays, mesh)
 
   def step(state, chosen):

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from ecanet_jax import data
-from ecanet_jax.allocation import return_freed_memory
+from ecanet_jax.allocation import collect_from_now, return_freed_memory
 from ecanet_jax.data.augmentation import settings
 from ecanet_jax.errors import Interrupted, UserError
 from ecanet_jax.training import guard, resume, sharding
@@ -30,7 +30,7 @@ from ecanet_jax.training.resume import plain
 from ecanet_jax.training.saves import Checkpoints
 from ecanet_jax.training.schedule import make_schedule, peak_learning_rate, training_steps
 from ecanet_jax.training.sizes import check_sizes, sized, stretches
-from ecanet_jax.training.state import init_state
+from ecanet_jax.training.state import init_state, state_shapes
 from ecanet_jax.training.step import make_train_step
 from ecanet_jax.training.stream import step_stream
 from ecanet_jax.training.supervision import Supervisor
@@ -59,12 +59,15 @@ class Trainer:
     self.info = data.describe(config)
     agree('data', lambda: contents(self.info))
     self.model = make_model(config, self.info.num_classes)
-    self.task = Classification(config, class_weights(config, self.info.num_classes))
+    weights = class_weights(config, self.info.num_classes)
+    self.task = Classification(config, weights)
     self.steps_per_epoch = self.info.train.num_examples / config.batch_size
     self.total_steps = training_steps(config, self.steps_per_epoch)
     self.stretches = stretches(config, self.steps_per_epoch, self.total_steps)
     check_sizes(self.model, config.data.image_size, {part.size for part in self.stretches})
     self.schedule = make_schedule(config, self.steps_per_epoch, self.total_steps)
+    # All that the step is made of.
+    self.facts = json.dumps([plain(config), self.steps_per_epoch, self.total_steps, weights])
     self.tx = make_optimizer(
       config, self.schedule, self.model.is_frozen, self.model.stages_behind
     )
@@ -125,25 +128,18 @@ class Trainer:
 
     Also whether that was saved when it was to be evaluated, but was not.
     """
-    make = lambda loaded: init_state(
-      self.model, self.tx, self.config, self.task.example(), loaded
-    )
-    everywhere = sharding.replicated(self.mesh)
+    facts = self.model.plain(), self.tx, self.config, self.task.example()
     step = checkpoints.latest()
     if step is None:
-      # Drawn on the host and run once: on a CPU, compiling it well is most of what it would take.
-      quick = {'xla_backend_optimization_level': 0} if jax.default_backend() == 'cpu' else None
-      start = jax.jit(make, out_shardings=everywhere, compiler_options=quick)
-      return start(sharding.put_everywhere(loaded, self.mesh)), False
-    else:
-      meta, now = checkpoints.meta(step), plain(self.config)
-      resume.compare(meta['config'], now)
-      state = checkpoints.restore(step, jax.eval_shape(make, {}), everywhere)
-      resume.check(checkpoints.directory / str(step), meta['config'], now, self.model)
-      self.results = Results.of(meta)
-      self.guard.restore(meta)
-      log.info('resumed at step %d of %d from %s', step, self.total_steps, self.workdir)
-      return state, meta.get('evaluates', False)
+      return init_state(*facts, self.mesh, loaded), False
+    meta, now = checkpoints.meta(step), plain(self.config)
+    resume.compare(meta['config'], now)
+    state = checkpoints.restore(step, state_shapes(*facts), sharding.replicated(self.mesh))
+    resume.check(checkpoints.directory / str(step), meta['config'], now, self.model)
+    self.results = Results.of(meta)
+    self.guard.restore(meta)
+    log.info('resumed at step %d of %d from %s', step, self.total_steps, self.workdir)
+    return state, meta.get('evaluates', False)
 
   def _train(self, state, step: int, checkpoints: Checkpoints, evaluates: bool) -> None:
     config = self.config
@@ -157,7 +153,8 @@ class Trainer:
         f'{part.size} px from step {part.first} on' for part in self.stretches
       ))
     make_step = lambda resident: make_train_step(
-      self.model, self.task, self.tx, self.schedule, config, self.mesh, resident
+      self.model, self.task, self.tx, self.schedule, config, self.mesh, resident,
+      self.facts,
     )
     eval_step = make_eval_step(evaluated(self.model, config), self.task, self.mesh)
     journal = Journal(
@@ -203,6 +200,7 @@ class Trainer:
           jax.block_until_ready(metrics)
           progress.say(f'time to first step: {time.monotonic() - self._began:.1f} s')
           progress.compiled()
+          collect_from_now()
         if step == first + SETTLED:
           jax.block_until_ready(metrics)
           return_freed_memory()

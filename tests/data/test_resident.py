@@ -94,8 +94,7 @@ def steps(config, devices, count):
   """Losses of `count` training steps on so many devices."""
   mesh, task, model = sharding.make_mesh(devices), Classification(config), Linear()
   tx, schedule = optax.sgd(0.01), lambda step: jax.numpy.float32(0.01)
-  make = lambda: init_state(model, tx, config, task.example())
-  state = jax.jit(make, out_shardings=sharding.replicated(mesh))()
+  state = init_state(model, tx, config, task.example(), mesh)
   source = Resident(config) if config.data.resident else None
   step = make_train_step(model, task, tx, schedule, config, mesh, source)
   batches = source.train_batches(0, count) if source else data.train_batches(config, 0, count)

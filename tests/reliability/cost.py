@@ -50,9 +50,7 @@ def main():
   mesh, model = sharding.make_mesh(1), create_from_config(config.model)
   schedule = make_schedule(config, 1000, 10000)
   tx, task = make_optimizer(config, schedule), Classification(config)
-  start = jax.jit(
-    lambda: init_state(model, tx, config, task.example()), out_shardings=sharding.replicated(mesh)
-  )
+  start = lambda: init_state(model, tx, config, task.example(), mesh)
   random = np.random.RandomState(0)
   batch = sharding.put_batch({
     'image': random.randint(0, 256, (args.batch, args.size, args.size, 3)).astype(np.uint8),

@@ -49,10 +49,7 @@ def training():
   model, mesh = saved.Small(), sharding.make_mesh(1)
   schedule = make_schedule(config, 8, 64)
   tx, task = make_optimizer(config, schedule), Poisoned(config)
-  start = jax.jit(
-    lambda: init_state(model, tx, config, task.example()),
-    out_shardings=sharding.replicated(mesh), compiler_options=saved.QUICK,
-  )
+  start = lambda: init_state(model, tx, config, task.example(), mesh)
   step = make_train_step(model, task, tx, schedule, config, mesh)
   batches = list(data.train_batches(config, 0, 5))
   clean = np.zeros((16, len(KINDS)), np.float32)

@@ -54,8 +54,7 @@ def trained(accumulate, groups, devices=1, resident=False, count=4, model=None, 
   model, task = model or Small(groups), Classification(config)
   schedule = make_schedule(config, 8, 64)
   tx = make_optimizer(config, schedule)
-  make = lambda: init_state(model, tx, config, task.example())
-  state = jax.jit(make, out_shardings=sharding.replicated(mesh))()
+  state = init_state(model, tx, config, task.example(), mesh)
   source = Resident(config) if resident else None
   step = make_train_step(model, task, tx, schedule, config, mesh, source)
   stream = source.train_batches(0, count) if resident else data.train_batches(config, 0, count)

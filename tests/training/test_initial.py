@@ -10,6 +10,7 @@ from flax.traverse_util import flatten_dict
 from configs import smoke
 from ecanet_jax import create_model
 from ecanet_jax.errors import UserError
+from ecanet_jax.training import sharding
 from ecanet_jax.training.checkpoint import save_weights
 from ecanet_jax.training.initial import initial_weights
 from ecanet_jax.training.optimizer import make_optimizer
@@ -102,7 +103,8 @@ def test_state_and_average_start_from_them():
   config, model = smoke.get_config(), Small()
   images = jax.numpy.zeros((1, 8, 8, 3))
   tx = make_optimizer(config, lambda step: 0.1)
-  start = jax.jit(lambda loaded: init_state(model, tx, config, images, loaded))
+  mesh = sharding.make_mesh(1)
+  start = lambda loaded: init_state(model, tx, config, images, mesh, loaded)
   random, loaded = start({}), {'params/head/kernel': np.full((8, 16), 3.0, np.float32),
                                'batch_stats/head_bn/mean': np.full((16,), 2.0, np.float32)}
   state = start(loaded)

@@ -36,7 +36,7 @@ def trained(name, policy):
   model, task, mesh = network(name, policy), Classification(config), sharding.make_mesh(1)
   schedule = lambda step: jnp.float32(0.1)
   tx = make_optimizer(config, schedule)
-  state = jax.jit(lambda: init_state(model, tx, config, task.example()))()
+  state = init_state(model, tx, config, task.example(), mesh)
   random = np.random.default_rng(0)
   batch = {
     'image': random.integers(0, 256, (16, 32, 32, 3), np.uint8),
@@ -45,7 +45,6 @@ def trained(name, policy):
   lowered = make_train_step(model, task, tx, schedule, config, mesh).lower(state, batch)
   step = lowered.compile()
   size = step.memory_analysis().temp_size_in_bytes
-  state = jax.device_put(state, sharding.replicated(mesh))
   return size, jax.device_get(step(state, sharding.put_batch(batch, mesh)))
 
 

@@ -63,7 +63,7 @@ def call(name: str, shapes, *arrays: jax.Array, in_place: bool = False, **attrib
   several = isinstance(shapes, list)
   out = [jax.ShapeDtypeStruct(shape, dtype) for shape in (shapes if several else [shapes])]
   kernel = jax.ffi.ffi_call(
-    f'ecanet_jax_{name}_{TYPES[dtype.name][0]}', out,
+    _target(name, dtype.name), out,
     input_output_aliases={0: 0} if in_place else None,
   )
   results = kernel(*arrays, **{key: np.int64(value) for key, value in attributes.items()})
@@ -107,8 +107,17 @@ def load(dtype: str) -> bool:
     return False
   for name in KERNELS:
     handler = jax.ffi.pycapsule(getattr(loaded, f'{name}_{suffix}'))
-    jax.ffi.register_ffi_target(f'ecanet_jax_{name}_{suffix}', handler, platform='cpu')
+    jax.ffi.register_ffi_target(_target(name, dtype), handler, platform='cpu')
   return True
+
+
+def targets(dtype: str) -> list[str]:
+  """XLA's names of the kernels for a type."""
+  return [_target(name, dtype) for name in KERNELS]
+
+
+def _target(name: str, dtype: str) -> str:
+  return f'ecanet_jax_{name}_{TYPES[dtype][0]}'
 
 
 def ready(dtype: str) -> bool:
