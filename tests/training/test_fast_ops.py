@@ -10,10 +10,11 @@ import sys
 import numpy as np
 import pytest
 
+from ecanet_jax.ops import native
 from tests import programs
 
 STEPS = 60
-FAST = {'conv_op': 'native', 'depthwise': 'native', 'norm_op': 'native'}
+FAST = {'conv_op': 'auto', 'depthwise': 'auto', 'norm_op': 'auto'}  # Winograd's and products, too
 PLAIN = {'conv_op': 'plain', 'depthwise': 'shift', 'norm_op': 'plain'}
 
 
@@ -21,7 +22,8 @@ PLAIN = {'conv_op': 'plain', 'depthwise': 'shift', 'norm_op': 'plain'}
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize('recipe', ['b0', 'resnet18'])
 def test_the_loss_is_the_same_at_every_step(recipe):
-  done = programs.run('-m', 'tests.training.test_fast_ops', recipe)
+  done = programs.finish(programs.start('-m', 'tests.training.test_fast_ops', recipe), 1700)
+  assert not done.returncode, done.stderr
   fast, plain = np.array(json.loads(done.stdout.splitlines()[-1]))
   deviation = np.abs(fast / plain - 1).max()
   print(f'{recipe}: loss {plain[0]:.4f} -> {plain[-1]:.4f}, largest deviation {deviation:.1e}')
@@ -34,6 +36,7 @@ def main(recipe: str) -> None:
   from tests import torchvision_shim  # noqa: F401  before timm
   from tests.training import test_hundred_steps as twin
 
+  assert native.load('float64')
   config, _ = getattr(twin, recipe)()
   config.model.num_classes = 10
   data = list(twin.batches(config.batch_size, config.data.image_size))[:STEPS]
