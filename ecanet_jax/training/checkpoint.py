@@ -9,6 +9,7 @@ import contextlib
 import math
 import os
 import pathlib
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -135,6 +136,7 @@ def _reader(directory: str | os.PathLike, asked: int | str):
     raise UserError(f'no checkpoint in {directory}: give the --workdir of a training.')
   root = pathlib.Path(directory).absolute() / FOLDER
   step = newest_sound(directory) if asked == 'last' else asked
+  hide_closed_loops()
   options = ocp.CheckpointManagerOptions(read_only=True, best_fn=rank, best_mode='max')
   handlers = {name: handler() for name, handler in ITEMS.items()}
   with readable(root):
@@ -158,6 +160,28 @@ def _check_sizes(where: pathlib.Path, item: str, saved) -> None:
   declared = sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for leaf in leaves)
   if declared > RATIO * size + SMALL:
     raise UserError(f'{where}: {item} has {size:,} bytes and says that it holds {declared:,}.')
+
+
+def hide_closed_loops() -> None:
+  """Keeps Python from printing a stack for each array of a save or a restore that failed.
+
+  TensorStore tells asyncio's loop of every array that had begun, and the loop is closed by then.
+  The error itself is raised as any other.
+  """
+  if not isinstance(sys.unraisablehook, _UnlessClosed):
+    sys.unraisablehook = _UnlessClosed(sys.unraisablehook)
+
+
+class _UnlessClosed:
+  """A hook for errors that nobody can catch: the one before, but for those of a closed loop."""
+
+  def __init__(self, before: Callable):
+    self._before = before
+
+  def __call__(self, event) -> None:
+    error = event.exc_value
+    if not isinstance(error, RuntimeError) or str(error) != 'Event loop is closed':
+      self._before(event)
 
 
 def rank(metrics) -> float:

@@ -13,7 +13,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from ecanet_jax.errors import UserError
 from ecanet_jax.training import manifest, steps
-from ecanet_jax.training.checkpoint import ITEMS, line, rank, readable
+from ecanet_jax.training.checkpoint import ITEMS, hide_closed_loops, line, rank, readable
 from ecanet_jax.training.progress import log
 from ecanet_jax.training.same import check_same
 from ecanet_jax.training.state import TrainState
@@ -48,6 +48,7 @@ class Checkpoints:
     self._pending = False  # it was started, and nobody has waited for it
     self._failures = 0  # in a row
     steps.prepare(self._workdir)
+    hide_closed_loops()
     self._manager = self._open()
 
   def _open(self) -> ocp.CheckpointManager:

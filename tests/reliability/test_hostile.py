@@ -10,6 +10,8 @@ import random
 import re
 import shutil
 import struct
+import sys
+import types
 import zipfile
 
 import numpy as np
@@ -19,6 +21,7 @@ import pytest
 from ecanet_jax.cli import main
 from ecanet_jax.errors import UserError
 from ecanet_jax.training import manifest
+from ecanet_jax.training.checkpoint import hide_closed_loops
 from ecanet_jax.weights import files, folder
 from ecanet_jax.weights.source import read_source
 from tests.reliability import saved
@@ -159,6 +162,21 @@ def test_arrays_outside_of_a_step(step, tmp_path, ocdbt):
   with pytest.raises(UserError) as error:
     read_source(crafted(step, tmp_path, 'ema/_METADATA', json.dumps(content).encode()))
   assert '\n' not in str(error.value)
+
+
+def test_stacks_of_closed_loops_are_hidden(monkeypatch):
+  """TensorStore's threads raise them after a read that failed; nothing else is hidden."""
+  told = []
+  monkeypatch.setattr(sys, 'unraisablehook', told.append)
+  for _ in range(2):
+    hide_closed_loops()
+  events = [
+    types.SimpleNamespace(exc_value=error)
+    for error in (RuntimeError('Event loop is closed'), RuntimeError('another'), None)
+  ]
+  for event in events:
+    sys.unraisablehook(event)
+  assert told == events[1:]
 
 
 def test_nothing_is_imported_from_a_step(step, tmp_path):
