@@ -53,7 +53,7 @@ class InDouble(Classification):
 
 
 def our_losses(config, data, **fields):
-  """Our trainer's step on the batches; the state dict at the start and the losses.
+  """Our trainer's step on the batches: the state dict at the start, the losses, the last parameters.
 
   `fields` of the network say how it is computed.
   """
@@ -83,7 +83,7 @@ def our_losses(config, data, **fields):
     for batch in data:
       state, metrics = step(state, sharding.put_batch(batch, mesh))
       losses.append(float(metrics['loss']))
-  return start, losses
+  return start, losses, jax.device_get(state.variables['params'])
 
 
 def twin_losses(config, start, data, make, rate, smoothing, dtype=torch.float64):
@@ -156,7 +156,7 @@ def compare(recipe):
   config, words = recipe()
   config.model.num_classes = 10
   data = list(batches(config.batch_size, config.data.image_size))
-  start, ours = our_losses(config, data)
+  start, ours, _ = our_losses(config, data)
   theirs = twin_losses(config, start, data, **words)
   ours, theirs = np.array(ours), np.array(theirs)
   return ours, theirs, np.abs(ours / theirs - 1)
