@@ -108,6 +108,20 @@ def test_native_value_and_gradients(k, stride, size, padding, batch, kernels):
     assert all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in zip(mine, again))
 
 
+# So many that they are shared out, too, and small images, of which a task has parts.
+@pytest.mark.parametrize('stride, size', [(1, (1, 1)), (1, (2, 3)), (2, (3, 4))])
+def test_native_with_many_channels(stride, size, load_kernels):
+  load_kernels('float64')
+  padding = explicit_padding('symmetric', size, 5, stride)
+  with jax.enable_x64(True):
+    data = arrays(19, size, 5, stride, padding, channels=700)
+    mine, reference = (
+      value_and_gradients(f, *data, stride, padding, quick=True)
+      for f in (native_depthwise, shift_depthwise)
+    )
+    same(mine, reference, 1e-12)
+
+
 @pytest.mark.parametrize('activation', ['', 'relu', 'relu6', 'swish'])
 def test_bias_and_activation_by_the_kernels(activation, load_kernels):
   load_kernels('float64')

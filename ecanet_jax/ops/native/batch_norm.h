@@ -6,7 +6,7 @@
 // BatchNorm's result. Attention behind it makes y * gate, where groups are images.
 
 #include <array>
-#include <vector>
+#include <memory>
 
 #include "threads.h"
 #include "vectors.h"
@@ -24,12 +24,12 @@ inline int64_t ChunkOf(int64_t rows) {
 }
 
 template <typename F>
-void ForChunks(ffi::ThreadPool& pool, int64_t groups, int64_t rows, F f) {
+void ForChunks(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels, F f) {
   const int64_t chunk = ChunkOf(rows), chunks = (rows + chunk - 1) / chunk;
   ParallelFor(pool, groups * chunks, [=](int64_t t) {
     const int64_t group = t / chunks, from = t % chunks * chunk;
     f(group, group * rows + from, group * rows + std::min(rows, from + chunk), t);
-  });
+  }, Together(std::min(rows, chunk) * channels));
 }
 
 // Sums per channel over the rows of each group, out[k] is [groups, C]. terms(group, c, load, store)
@@ -38,28 +38,32 @@ template <typename T, int kSums, typename F>
 void SumRows(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels,
              std::array<T*, kSums> out, F terms) {
   const int64_t chunk = ChunkOf(rows), chunks = (rows + chunk - 1) / chunk;
-  const int64_t size = kSums * channels;
-  std::vector<T> partial(groups * chunks * size);
-  T* const all = partial.data();
-  ForChunks(pool, groups, rows, [=](int64_t group, int64_t from, int64_t to, int64_t t) {
-    T* const sums = all + t * size;
+  const bool whole = chunks == 1;  // a chunk's sums are its group's
+  const std::unique_ptr<T[]> partial(whole ? nullptr : new T[groups * chunks * kSums * channels]);
+  const auto sums_of = [=, all = partial.get()](int64_t t, int k) {
+    return whole ? out[k] + t * channels : all + (t * kSums + k) * channels;
+  };
+  ForChunks(pool, groups, rows, channels, [=](int64_t group, int64_t from, int64_t to, int64_t t) {
     for (int64_t block = from; block < to; block += kBlockRows) {
       const int64_t end = std::min(to, block + kBlockRows);
       ForWhole<T>(channels, [=](int64_t c, auto load, auto store) {
-        Vector<T, 64> s[kSums];
-        for (int k = 0; k < kSums; ++k) s[k] = load(sums + k * channels + c);
+        Vector<T, 64> s[kSums] = {};
+        if (block > from) {
+          for (int k = 0; k < kSums; ++k) s[k] = load(sums_of(t, k) + c);
+        }
         const auto add = terms(group, c, load, store);
         for (int64_t row = block; row < end; ++row) add(row, s);
-        for (int k = 0; k < kSums; ++k) store(sums + k * channels + c, s[k]);
+        for (int k = 0; k < kSums; ++k) store(sums_of(t, k) + c, s[k]);
       });
     }
   });
-  for (int64_t group = 0; group < groups; ++group) {
+  for (int64_t group = 0; group < groups && !whole; ++group) {
     for (int k = 0; k < kSums; ++k) {
       T* const to = out[k] + group * channels;
       std::fill_n(to, channels, T(0));
       for (int64_t t = group * chunks; t < (group + 1) * chunks; ++t) {
-        for (int64_t c = 0; c < channels; ++c) to[c] += all[t * size + k * channels + c];
+        const T* const from = sums_of(t, k);
+        for (int64_t c = 0; c < channels; ++c) to[c] += from[c];
       }
     }
   }
@@ -102,7 +106,7 @@ void ApplySum(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t chann
 template <typename T, int kActivation>
 void Apply(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels, const T* x,
            const T* scale, const T* shift, const T* gate, T* y) {
-  ForChunks(pool, groups, rows, [=](int64_t group, int64_t from, int64_t to, int64_t) {
+  ForChunks(pool, groups, rows, channels, [=](int64_t group, int64_t from, int64_t to, int64_t) {
     for (int64_t row = from; row < to; ++row) {
       ForWhole<T>(channels, [=](int64_t c, auto load, auto store) {
         const int64_t at = group * channels + c;
@@ -145,7 +149,7 @@ template <typename T, int kActivation>
 void InputGradient(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels,
                    const T* x, const T* gradient, const T* scale, const T* shift, const T* mean,
                    const T* factor, const T* constant, const T* gate, const T* addend, T* dx) {
-  ForChunks(pool, groups, rows, [=](int64_t group, int64_t from, int64_t to, int64_t) {
+  ForChunks(pool, groups, rows, channels, [=](int64_t group, int64_t from, int64_t to, int64_t) {
     for (int64_t row = from; row < to; ++row) {
       ForWhole<T>(channels, [=](int64_t c, auto load, auto store) {
         const int64_t at = group * channels + c;

@@ -2,7 +2,7 @@
 
 // Depthwise convolution, forward and both gradients.
 
-#include <vector>
+#include <memory>
 
 #include "threads.h"
 #include "vectors.h"
@@ -143,10 +143,10 @@ void ForwardRow(const Geometry& g, const T* x, const T* kernel, const T* bias, i
 
 // Row r of the input's gradient. Of the taps only those i reach it for which r + top - i is a
 // multiple of the stride; likewise for columns. Each phase of columns is a correlation of the
-// gradient with every stride-th tap, backwards.
+// gradient with every stride-th tap, backwards. Of `channels` channels from the arrays' first on.
 template <typename T>
 void InputGradientRow(const Geometry& g, const T* gradient, const T* kernel, T* dx, int64_t n,
-                      int64_t r) {
+                      int64_t r, int64_t channels) {
   const int64_t s = g.stride, row = g.out_w * g.channels, krow = g.kernel_w * g.channels;
   T* out = dx + (n * g.in_h + r) * g.in_w * g.channels;
   // Rows of the gradient from `low` to `high`, with tap r + top - s * low falling by s.
@@ -158,14 +158,14 @@ void InputGradientRow(const Geometry& g, const T* gradient, const T* kernel, T* 
   for (int64_t phase = 0; phase < s; ++phase) {  // columns w of the input, (w + left) % s == phase
     int64_t w = ((phase - g.left) % s + s) % s;
     if (w >= g.in_w || phase >= g.kernel_w) {
-      for (; w < g.in_w; w += s) std::fill_n(out + w * g.channels, g.channels, T(0));
+      for (; w < g.in_w; w += s) std::fill_n(out + w * g.channels, channels, T(0));
       continue;
     }
     const int64_t taps = (g.kernel_w - phase + s - 1) / s, width = (g.in_w - w + s - 1) / s;
     // Column w sees the gradient's columns q, ..., q - taps + 1 through taps phase, phase + s, ...
     const int64_t q = (w + g.left - phase) / s;
     const int64_t last = phase + (taps - 1) * s;
-    ForChannels<T>(g.channels, [&](auto v, int64_t c) {
+    ForChannels<T>(channels, [&](auto v, int64_t c) {
       using V = decltype(v);
       Correlate<V, 1, T>(in + c, kernel + tap * krow + last * g.channels + c,
                          out + w * g.channels + c, width, q - taps + 1, g.out_w, rows, taps, row,
@@ -174,25 +174,28 @@ void InputGradientRow(const Geometry& g, const T* gradient, const T* kernel, T* 
   }
 }
 
-// Adds the kernel gradient of rows [from, to) of image n to sum [kernel_h, kernel_w, C].
+// The kernel gradient of the lines [from, to) of the output, which are numbered through all images,
+// at kTaps taps of row i of the kernel from j0 on: sum [kernel_h, kernel_w, C].
 template <typename V, int kTaps, int kStride, typename T>
-inline void KernelGradientTaps(const Geometry& g, const T* x, const T* gradient, T* sum, int64_t n,
+inline void KernelGradientTaps(const Geometry& g, const T* x, const T* gradient, T* sum,
                                int64_t from, int64_t to, int64_t i, int64_t j0) {
   const int64_t row = g.in_w * g.channels, pixel = g.channels;
-  V total[kTaps];
-  for (int j = 0; j < kTaps; ++j) total[j] = Load<V>(sum + (i * g.kernel_w + j0 + j) * pixel);
+  V total[kTaps] = {};
   const int64_t offset = j0 - g.left;
   int64_t first = offset < 0 ? (-offset + kStride - 1) / kStride : 0;
   int64_t last = g.in_w - kTaps - offset < 0 ? 0 : (g.in_w - kTaps - offset) / kStride + 1;
   first = std::min(first, g.out_w);
   last = std::min(std::max(last, first), g.out_w);
-  for (int64_t h = from; h < to; ++h) {
+  int64_t n = from / g.out_h, h = from % g.out_h;
+  for (int64_t line = from; line < to; ++line) {
     const int64_t r = h * kStride + i - g.top;
-    if (r < 0 || r >= g.in_h) continue;
     const T* in = x + (n * g.in_h + r) * row;
-    const T* out = gradient + (n * g.out_h + h) * g.out_w * pixel;
+    const T* out = gradient + line * g.out_w * pixel;
+    if (++h == g.out_h) { h = 0; ++n; }
+    if (r < 0 || r >= g.in_h) continue;
     auto edge = [&](int64_t w) {
       const V value = Load<V>(out + w * pixel);
+#pragma GCC unroll 7
       for (int j = 0; j < kTaps; ++j) {
         const int64_t column = w * kStride + offset + j;
         if (column >= 0 && column < g.in_w) total[j] += Load<V>(in + column * pixel) * value;
@@ -210,10 +213,11 @@ inline void KernelGradientTaps(const Geometry& g, const T* x, const T* gradient,
   for (int j = 0; j < kTaps; ++j) Store<V>(sum + (i * g.kernel_w + j0 + j) * pixel, total[j]);
 }
 
+// The same at all taps, of `channels` channels from the arrays' first on.
 template <typename T>
-void KernelGradientRows(const Geometry& g, const T* x, const T* gradient, T* sum, int64_t n,
-                        int64_t from, int64_t to) {
-  ForChannels<T>(g.channels, [&](auto v, int64_t c) {
+void KernelGradientLines(const Geometry& g, const T* x, const T* gradient, T* sum, int64_t from,
+                         int64_t to, int64_t channels) {
+  ForChannels<T>(channels, [&](auto v, int64_t c) {
     using V = decltype(v);
     for (int64_t i = 0; i < g.kernel_h; ++i) {
       for (int64_t j = 0; j < g.kernel_w;) {
@@ -221,7 +225,7 @@ void KernelGradientRows(const Geometry& g, const T* x, const T* gradient, T* sum
 #define TAPS(n_)                                                                               \
   if (left >= n_) {                                                                            \
     (g.stride == 1 ? KernelGradientTaps<V, n_, 1, T> : KernelGradientTaps<V, n_, 2, T>)(       \
-        g, x + c, gradient + c, sum + c, n, from, to, i, j);                                   \
+        g, x + c, gradient + c, sum + c, from, to, i, j);                                      \
     j += n_;                                                                                   \
     continue;                                                                                  \
   }
@@ -234,7 +238,7 @@ void KernelGradientRows(const Geometry& g, const T* x, const T* gradient, T* sum
 
 // Rows of an image that make one task: few enough that the tasks can be shared out evenly, as many
 // as keep what they read in the cache. Depends on shapes alone.
-int64_t RowsOfTask(int64_t batch, int64_t rows) {
+inline int64_t RowsOfTask(int64_t batch, int64_t rows) {
   const int64_t tasks = std::max<int64_t>(1, 32 / std::max<int64_t>(batch, 1));
   return std::max<int64_t>(1, (rows + tasks - 1) / tasks);
 }
@@ -246,26 +250,51 @@ void Forward(ffi::ThreadPool& pool, const Geometry& g, const T* x, const T* kern
   ParallelFor(pool, g.batch * tasks, [&](int64_t t) {
     const int64_t n = t / tasks, from = t % tasks * rows, to = std::min(g.out_h, from + rows);
     for (int64_t h = from; h < to; ++h) ForwardRow(g, x, kernel, bias, activation, y, n, h);
-  });
+  }, Together(rows * g.out_w * g.channels));
 }
+
+// The lines are cut into slices, each of which has sums of its own for the kernel: kMostSlices, or
+// so few that the sums are kSliceSums values in all, but kFewestSlices. Few slices are cut into
+// parts of the channels, too.
+constexpr int64_t kMostSlices = 32, kFewestSlices = 4, kSliceSums = 1 << 18, kPartChannels = 128;
+constexpr int64_t kSumTogether = 1024;  // of the kernel's values, which one task adds up
 
 template <typename T>
 void Backward(ffi::ThreadPool& pool, const Geometry& g, const T* x, const T* kernel,
               const T* gradient, T* dx, T* dkernel) {
   const int64_t size = g.kernel_h * g.kernel_w * g.channels;
-  const int64_t rows = RowsOfTask(g.batch, g.out_h), tasks = (g.out_h + rows - 1) / rows;
-  std::vector<T> sums(g.batch * tasks * size);
-  ParallelFor(pool, g.batch * tasks, [&](int64_t t) {
-    const int64_t n = t / tasks, part = t % tasks;
-    const int64_t from = part * rows, to = std::min(g.out_h, from + rows);
-    KernelGradientRows(g, x, gradient, sums.data() + t * size, n, from, to);
-    const int64_t in_from = part * g.in_h / tasks, in_to = (part + 1) * g.in_h / tasks;
-    for (int64_t r = in_from; r < in_to; ++r) InputGradientRow(g, gradient, kernel, dx, n, r);
-  });
-  std::fill_n(dkernel, size, T(0));
-  for (int64_t t = 0; t < g.batch * tasks; ++t) {
-    for (int64_t i = 0; i < size; ++i) dkernel[i] += sums[t * size + i];
+  const int64_t lines = g.batch * g.out_h, in_lines = g.batch * g.in_h;
+  if (!lines) {
+    std::fill_n(dkernel, size, T(0));
+    std::fill_n(dx, in_lines * g.in_w * g.channels, T(0));
+    return;
   }
+  const int64_t fitting = kSliceSums / std::max<int64_t>(size, 1);
+  const int64_t slices = std::min(lines, std::clamp(fitting, kFewestSlices, kMostSlices));
+  const int64_t parts =
+      std::max<int64_t>(1, std::min(kMostSlices / slices, g.channels / kPartChannels));
+  const int64_t width = (g.channels / parts + 63) / 64 * 64;
+  const std::unique_ptr<T[]> sums(new T[slices * size]);
+  ParallelFor(pool, slices * parts, [&, sums = sums.get()](int64_t t) {
+    const int64_t slice = t / parts, c = t % parts * width;
+    const int64_t channels = std::min(g.channels - c, t % parts + 1 < parts ? width : g.channels);
+    if (channels <= 0) return;
+    KernelGradientLines(g, x + c, gradient + c, sums + slice * size + c, slice * lines / slices,
+                        (slice + 1) * lines / slices, channels);
+    const int64_t end = (slice + 1) * in_lines / slices;
+    for (int64_t r = slice * in_lines / slices; r < end; ++r) {
+      InputGradientRow(g, gradient + c, kernel + c, dx + c, r / g.in_h, r % g.in_h, channels);
+    }
+  }, Together((lines + in_lines) / slices * g.out_w * g.channels / parts + 1));
+  ParallelFor(pool, (size + kSumTogether - 1) / kSumTogether, [&, sums = sums.get()](int64_t t) {
+    const int64_t first = t * kSumTogether, count = std::min(size - first, kSumTogether);
+    T* const to = dkernel + first;
+    std::fill_n(to, count, T(0));
+    for (int64_t slice = 0; slice < slices; ++slice) {
+      const T* const from = sums + slice * size + first;
+      for (int64_t i = 0; i < count; ++i) to[i] += from[i];
+    }
+  }, Together(slices * kSumTogether));
 }
 
 }  // namespace ecanet

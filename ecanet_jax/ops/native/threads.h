@@ -23,26 +23,35 @@ inline void Pause() {
 #endif
 }
 
-// Calls f(0), ..., f(tasks - 1) on the pool and on this thread. It waits only for tasks that have
-// begun, so a pool that is busy with callers of this function cannot lock up.
+// Values that a task should have, or to hand it over takes longer than to do it.
+constexpr int64_t kGrain = 8192;
+
+// How many tasks of so many values to hand over at once.
+inline int64_t Together(int64_t values) { return kGrain / std::clamp<int64_t>(values, 1, kGrain); }
+
+// Calls f(0), ..., f(tasks - 1) on the pool and on this thread, `together` tasks at a time. It waits
+// only for tasks that have begun, so a pool that is busy with callers of this function cannot lock
+// up. So many tasks or fewer are this thread's alone.
 template <typename F>
-void ParallelFor(ffi::ThreadPool& pool, int64_t tasks, F f) {
+void ParallelFor(ffi::ThreadPool& pool, int64_t tasks, F f, int64_t together = 1) {
   struct Shared {
     std::atomic<int64_t> next{0}, done{0};
     std::mutex mutex;
     std::condition_variable all_done;
   };
-  const int64_t helpers = std::min<int64_t>(pool.num_threads(), tasks) - 1;
+  const int64_t runs = (tasks + together - 1) / together;
+  const int64_t helpers = std::min<int64_t>(pool.num_threads(), runs) - 1;
   if (helpers < 1) {
     for (int64_t i = 0; i < tasks; ++i) f(i);
     return;
   }
   auto shared = std::make_shared<Shared>();
   // A helper that starts late finds no task left and touches nothing but `shared`.
-  auto work = [shared, tasks](F* f) {
-    for (int64_t i; (i = shared->next.fetch_add(1)) < tasks;) {
-      (*f)(i);
-      if (shared->done.fetch_add(1) + 1 == tasks) {
+  auto work = [shared, tasks, runs, together](F* f) {
+    for (int64_t run; (run = shared->next.fetch_add(1)) < runs;) {
+      const int64_t end = std::min(tasks, (run + 1) * together);
+      for (int64_t i = run * together; i < end; ++i) (*f)(i);
+      if (shared->done.fetch_add(1) + 1 == runs) {
         std::lock_guard<std::mutex> lock(shared->mutex);
         shared->all_done.notify_all();
       }
@@ -51,9 +60,9 @@ void ParallelFor(ffi::ThreadPool& pool, int64_t tasks, F f) {
   for (int64_t i = 0; i < helpers; ++i) pool.Schedule([work, f = &f] { work(f); });
   work(&f);
   // Helpers are usually done soon, and to be woken up takes longer than to look.
-  for (int i = 0; i < kLooks && shared->done.load() < tasks; ++i) Pause();
+  for (int i = 0; i < kLooks && shared->done.load() < runs; ++i) Pause();
   std::unique_lock<std::mutex> lock(shared->mutex);
-  shared->all_done.wait(lock, [&] { return shared->done.load() == tasks; });
+  shared->all_done.wait(lock, [&] { return shared->done.load() == runs; });
 }
 
 }  // namespace ecanet
