@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from configs import base
 from ecanet_jax.data import order
 from ecanet_jax.data.augmentation import sampling
 from ecanet_jax.data.augmentation.sampling import (
@@ -18,7 +19,7 @@ from ecanet_jax.data.augmentation.sampling import (
   taps,
 )
 from ecanet_jax.errors import UserError
-from tests.data.imagenet_tars import smooth_image
+from tests.data.imagenet_tars import encode, smooth_image
 
 KEYS = np.full((400,), 5)
 
@@ -105,6 +106,28 @@ def test_pixels_are_those_of_pillow_and_tensorflow(interpolation):
       if image is smooth:
         theirs = np.asarray(Image.fromarray(part).resize((size, size), method))
         assert np.abs(found - theirs).max() <= 1
+
+
+@pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic'])
+@pytest.mark.parametrize('flip', [False, True])
+def test_the_same_draws_give_the_pixels_of_tf_data(flip, interpolation):
+  tf = pytest.importorskip('tensorflow')
+  from ecanet_jax.data import decode
+  from ecanet_jax.data.augmentation import crop
+
+  data = base.get_config().data
+  data.image_size, data.flip, data.interpolation = 32, flip, interpolation
+  picture = smooth_image(np.random.RandomState(0), 28, 28)
+  file, pixels = tf.constant(encode(picture, 'PNG')), np.asarray(picture)
+  transform = decode.train_transform(data)
+  for index in range(40):
+    seed = tf.constant([3, index], tf.int64)
+    values, mirror = crop.draw(seed)
+    draws = values.numpy().astype(np.float64)[None]
+    box = inception_boxes(draws, 28, 28, tuple(data.area), tuple(data.aspect))[0]
+    found = resample(pixels, taps_of(box, 32, interpolation)).astype(int)
+    found = found[:, ::-1] if flip and mirror < 0.5 else found
+    assert np.abs(found - transform(file, seed).numpy()).max() <= 1
 
 
 @pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic'])
