@@ -89,10 +89,11 @@ def get_config() -> config_dict.ConfigDict:
   config.data.data_dir = ''  # TFDS directory, image folder or fashion_mnist's; '' = the default
   config.data.train_split = 'train'
   config.data.eval_split = 'validation'
-  config.data.resident = False  # small sets: images stay on the device; augmented as in memory
+  config.data.resident = False  # small sets: images stay on the device, cropped in the step
   config.data.image_size = 224  # pixels, height = width, training and evaluation
   config.data.size_schedule = ()  # training alone: ((0, 128), (5, 224)) = pixels from an epoch on
-  config.data.crop = 'inception'  # training: inception (random area and aspect) | center
+  config.data.crop = 'inception'  # training: inception (random area and aspect) | center | shift
+  # (by up to an eighth of the side; source memory and data.resident alone)
   config.data.area = (0.08, 1.0)  # inception crop: fraction of the image's area
   config.data.aspect = (3 / 4, 4 / 3)  # inception crop: width / height
   config.data.flip = True  # training: mirror left-right, one image in two

@@ -35,6 +35,7 @@ def get_config(start='transfer'):
   config.data.eval_split = 'test'
   config.data.resident = True
   config.data.image_size = 48
+  config.data.crop = 'shift'
   config.data.interpolation = 'bilinear'
   config.data.mean = (127 / 255,) * 3
   config.data.std = (128 / 255,) * 3

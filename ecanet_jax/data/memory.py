@@ -9,12 +9,13 @@
   1708.07747) from the four idx.gz files in data.data_dir; '' = where Debian's package
   dataset-fashion-mnist puts them.
 
-A part of a split is written as in TFDS, 'train[:2000]'. Images are resized once, when they are
-loaded. Augmentation is a pure function of (seed, epoch,
-index) and much simpler than for photographs: with crop='inception' the image is shifted by up to an
-eighth of its side in each direction (the border is repeated), with crop='center' it is not;
-flip=True mirrors one image in two. `area`, `aspect` and `crop_fraction` are not used. The names
-'validation' and 'test' both mean the evaluation split.
+A part of a split is written as in TFDS, 'train[:2000]'. The names 'validation' and 'test' both mean
+the evaluation split. Images are decoded and resized once, when they are loaded: to image_size, but
+with crop='inception' the training split keeps its own size if that is square and not larger.
+Augmentation is a pure function of (seed, epoch, index): crop, area, aspect, flip and interpolation
+mean what they do for images that are decoded, and crop='shift' moves the image by up to an eighth
+of its side in each direction, the border repeated (augmentation/sampling.py). `crop_fraction` is
+not used.
 """
 
 import functools
@@ -27,6 +28,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ecanet_jax.data import order
+from ecanet_jax.data.augmentation.sampling import Sampler, Taps, resample
 from ecanet_jax.data.source import (
   Batch,
   DatasetInfo,
@@ -44,7 +46,6 @@ FASHION_NAMES = (
   'Ankle boot',
 )
 MAX_BYTES = 2**32  # of a split's images
-_CROPS = {'inception': 8, 'center': 0}  # shift by at most side / this
 
 
 Parts = tuple[Batch, Batch]
@@ -182,39 +183,12 @@ def _part(
   return arrays
 
 
-def augment(images, keys, indices, *, shift: int, flip: bool) -> np.ndarray:
-  """Shifts and mirrors images at random, statelessly.
-
-  Args:
-    images: uint8 [n, H, W, 3].
-    keys: int64 [n], the key of each image's epoch.
-    indices: int64 [n], each image's number in its split.
-    shift: largest shift in each direction, in pixels.
-    flip: mirror left-right, one image in two.
-
-  Returns:
-    uint8 [n, H, W, 3].
-  """
-  offset, mirror = draw(keys, indices, shift=shift, flip=flip)
-  row = np.arange(images.shape[1])
-  column = np.broadcast_to(np.arange(images.shape[2]), (len(images), images.shape[2]))
-  column = np.where(mirror[:, None], column[:, ::-1], column)
-  row = np.clip(row + offset[:, :1], 0, images.shape[1] - 1)
-  column = np.clip(column + offset[:, 1:], 0, images.shape[2] - 1)
-  return images[np.arange(len(images))[:, None, None], row[:, :, None], column[:, None, :]]
-
-
-def draw(keys, indices, *, shift: int, flip: bool) -> tuple[np.ndarray, np.ndarray]:
-  """Returns what `augment` does: (offset int64 [n, 2], rows and columns; mirror bool [n])."""
-  draws = order.uniform(keys, indices, 3)
-  offset = np.floor(draws[:, :2] * (2 * shift + 1)).astype(np.int64) - shift
-  return offset, (draws[:, 2] < 0.5) & flip
-
-
-def largest_shift(crop: str, size: int) -> int:
-  """Returns how far `augment` shifts images of `size` pixels for a value of data.crop."""
-  divisor = lookup(_CROPS, crop, 'crop (data.crop)')
-  return size // divisor if divisor else 0
+def stored_size(data) -> int:
+  """Returns the side of the training images as they are held; `data` is `config.data`."""
+  lookup(SETS, data.name, 'set in memory (data.name)')
+  height, width = _read(data.name, data.data_dir)[0]['image'].shape[1:3]
+  own = data.crop == 'inception' and height == width <= data.image_size
+  return height if own else data.image_size
 
 
 class MemorySource:
@@ -222,14 +196,14 @@ class MemorySource:
 
   def __init__(self, config):
     data = config.data
-    size = require_square(config)
-    self._seed, self._batch_size, self._flip = config.seed, config.batch_size, data.flip
-    self._shift = largest_shift(data.crop, size)
+    size, stored = require_square(config), stored_size(data)
+    self._seed, self._batch_size = config.seed, config.batch_size
+    self._sampler = Sampler(data, stored)
     read = functools.partial(
-      load, data.name, image_size=size, interpolation=data.interpolation, directory=data.data_dir
+      load, data.name, interpolation=data.interpolation, directory=data.data_dir
     )
-    self._train = read(split=data.train_split, key='data.train_split')
-    self._eval = read(split=data.eval_split, key='data.eval_split')
+    self._train = read(split=data.train_split, image_size=stored, key='data.train_split')
+    self._eval = read(split=data.eval_split, image_size=size, key='data.eval_split')
     self.info = DatasetInfo(
       train=Split(data.train_split, len(self._train['label']), 10),
       eval=Split(data.eval_split, len(self._eval['label']), 10),
@@ -245,9 +219,10 @@ class MemorySource:
     numbers = itertools.count(start_step)
     for step in numbers if steps is None else range(start_step, start_step + steps):
       keys, indices = order.batch_positions(count, self._seed, step, size, mine)
-      image = self._train['image'][indices]
-      if self._shift or self._flip:
-        image = augment(image, keys, indices, shift=self._shift, flip=self._flip)
+      taps = self._sampler.draw(keys, indices)
+      image = np.stack([
+        resample(self._train['image'][index], Taps(*one)) for index, *one in zip(indices, *taps)
+      ])
       yield {'image': image, 'label': self._train['label'][indices]}
 
   def label_counts(self) -> np.ndarray:

@@ -1,21 +1,22 @@
 """A small training split that is on the device from the first step to the last.
 
-The uint8 images go there once. A batch is then a few numbers per image, and the compiled step
-gathers the images, shifts and mirrors them: the augmentation of memory.py, the same pixels for the
-same (seed, epoch, index), whatever the number of devices and hosts. Images of another source than
-'memory' are decoded once, at the start: their largest centred square, resized.
+The uint8 images go there once. A batch is then a few numbers per row and column of each image, and
+the compiled step gathers the pixels and weighs them: the augmentation of memory.py, the same pixels
+for the same (seed, epoch, index), whatever the number of devices and hosts. Images of another
+source than 'memory' are decoded once, at the start: their largest centred square, resized to
+image_size; with crop='inception' the rectangles are taken out of that.
 """
 
 import itertools
 from collections.abc import Iterator
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ecanet_jax import data
 from ecanet_jax.data import memory, order
 from ecanet_jax.data.augmentation import settings
+from ecanet_jax.data.augmentation.sampling import Sampler, Taps, resample
 from ecanet_jax.data.source import Batch, Shard, check_labels
 from ecanet_jax.errors import UserError
 
@@ -27,7 +28,8 @@ class Resident:
   """The training split of a configuration with data.resident.
 
   Attributes:
-    arrays: {'image': uint8 [n, size, size, 3], 'label': int32 [n]}; every device needs a copy.
+    arrays: {'image': uint8 [n, side, side, 3], 'label': int32 [n]}; every device needs a copy. The
+      side is image_size; of a set in memory it may be less, see `memory.stored_size`.
 
   Raises:
     UserError: more images than fit, an unknown crop, or see `data.describe`.
@@ -35,9 +37,10 @@ class Resident:
 
   def __init__(self, config):
     settings.check(config)
-    self._config = config
-    self._shift = memory.largest_shift(config.data.crop, config.data.image_size)
-    self.arrays = load(config)
+    self._config, in_memory = config, config.data.source == 'memory'
+    side = memory.stored_size(config.data) if in_memory else config.data.image_size
+    self._sampler = Sampler(config.data, side)
+    self.arrays = load(config, side)
 
   def train_batches(
     self, start_step: int, steps: int | None, *, host: int = 0, num_hosts: int = 1
@@ -45,22 +48,20 @@ class Resident:
     """Yields what is random in the training batches from step `start_step` on; None = endless.
 
     Yields:
-      {'index': int32 [b], 'shift': int32 [b, 2] in pixels, 'mirror': bool [b]}, this host's rows.
+      {'index': int32 [b]} and the fields of `Taps`, int32 [b, size, K]; this host's rows.
     """
     size, count = self._config.batch_size, len(self.arrays['label'])
     mine = Shard(host, num_hosts, self._config.accumulate).places(size)
     numbers = itertools.count(start_step)
     for step in numbers if steps is None else range(start_step, start_step + steps):
       keys, indices = order.batch_positions(count, self._config.seed, step, size, mine)
-      offset, mirror = memory.draw(keys, indices, shift=self._shift, flip=self._config.data.flip)
-      yield {
-        'index': indices.astype(np.int32), 'shift': offset.astype(np.int32), 'mirror': mirror
-      }
+      taps = self._sampler.draw(keys, indices)
+      yield {'index': indices.astype(np.int32), **taps._asdict()}
 
 
-def load(config) -> Batch:
+def load(config, size: int) -> Batch:
   """Returns the whole training split, {'image': uint8 [n, size, size, 3], 'label': int32 [n]}."""
-  count, size = data.describe(config).train.num_examples, config.data.image_size
+  count = data.describe(config).train.num_examples
   if count * size * size * 3 > MAX_BYTES:
     raise UserError(
       f'data.resident: {count:,} images of {size} px are {count * size * size * 3 / 2**30:.1f} GiB '
@@ -69,6 +70,7 @@ def load(config) -> Batch:
     )
   whole = config.copy_and_resolve_references()
   whole.data.eval_split, whole.data.crop_fraction = config.data.train_split, 1.0
+  whole.data.image_size = size
   arrays = {
     'image': np.empty((count, size, size, 3), np.uint8), 'label': np.empty((count,), np.int32)
   }
@@ -89,11 +91,9 @@ def select(arrays: dict[str, jax.Array], chosen: dict[str, jax.Array]) -> dict[s
     arrays: `Resident.arrays` on the device.
     chosen: an element of `Resident.train_batches`.
   """
-  size = arrays['image'].shape[1]
-  index, shift = chosen['index'], chosen['shift']
-  place = jnp.arange(size)[None]
-  row = jnp.clip(place + shift[:, :1], 0, size - 1)
-  column = jnp.where(chosen['mirror'][:, None], place[:, ::-1], place)
-  column = jnp.clip(column + shift[:, 1:], 0, size - 1)
-  image = arrays['image'][index[:, None, None], row[:, :, None], column[:, None, :]]
-  return {'image': image, 'label': arrays['label'][index]}
+  taps = Taps(*(chosen[name] for name in Taps._fields))
+  take = lambda index, taps: resample(arrays['image'][index], taps)
+  # One image at a time, so that no device needs another's rows.
+  return {
+    'image': jax.vmap(take)(chosen['index'], taps), 'label': arrays['label'][chosen['index']]
+  }

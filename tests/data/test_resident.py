@@ -1,6 +1,7 @@
 """Sets on the device: the pixels of the same set in memory, from any step, on any devices."""
 
 import itertools
+import re
 import signal
 import time
 
@@ -12,7 +13,8 @@ import pytest
 
 from configs import base
 from ecanet_jax import data
-from ecanet_jax.data import resident
+from ecanet_jax.data import memory, resident
+from ecanet_jax.data.augmentation import sampling
 from ecanet_jax.data.resident import Resident, select
 from ecanet_jax.errors import UserError
 from ecanet_jax.training import sharding
@@ -36,9 +38,10 @@ def take(stream, count):
 
 @pytest.mark.parametrize('devices', [1, 8])
 @pytest.mark.parametrize('flip', [True, False])
-def test_batches_are_those_of_the_set_in_memory(flip, devices):
+@pytest.mark.parametrize('crop', sampling.CROPS)
+def test_batches_are_those_of_the_set_in_memory(crop, flip, devices):
   config = configured('synthetic', batch_size=96)
-  config.data.flip = flip
+  config.data.crop, config.data.flip = crop, flip
   mesh = sharding.make_mesh(devices)
   source = Resident(config)
   arrays = sharding.put_everywhere(source.arrays, mesh)
@@ -46,8 +49,46 @@ def test_batches_are_those_of_the_set_in_memory(flip, devices):
   start = 3  # the third crosses the end of an epoch
   for chosen, expected in zip(source.train_batches(start, 4), data.train_batches(config, start)):
     batch = gather(arrays, sharding.put_batch(chosen, mesh))
+    assert batch['image'].shape == (96, 16, 16, 3)
     for name in expected:
       np.testing.assert_array_equal(batch[name], expected[name])
+
+
+@pytest.mark.parametrize('crop', sampling.CROPS)
+def test_no_device_needs_the_rows_of_another(crop):
+  config = configured('digits', batch_size=16)
+  config.data.crop = crop
+  mesh = sharding.make_mesh(8)
+  source = Resident(config)
+  (chosen,) = source.train_batches(0, 1)
+  gather = jax.jit(select, out_shardings=sharding.by_image(mesh))
+  arrays = sharding.put_everywhere(source.arrays, mesh)
+  text = gather.lower(arrays, sharding.put_batch(chosen, mesh)).compile().as_text()
+  assert 'gather' in text and not re.search('all-|collective|reduce-scatter', text)
+
+
+@pytest.mark.parametrize(('crop', 'image_size', 'side'), [
+  ('inception', 16, 8), ('inception', 8, 8), ('inception', 6, 6), ('shift', 16, 16),
+  ('center', 16, 16),
+])
+def test_images_of_a_set_in_memory_are_held_as_small_as_they_are(crop, image_size, side):
+  config = configured('digits')
+  config.data.crop, config.data.image_size = crop, image_size
+  source = Resident(config)
+  own = memory.load('digits', 'train', side, config.data.interpolation)
+  for name, array in source.arrays.items():
+    np.testing.assert_array_equal(array, own[name])
+  (chosen,) = source.train_batches(0, 1)
+  assert chosen['rows'].shape == (4, image_size, 4 if crop == 'inception' else 1)
+  assert next(data.eval_batches(config)[0])['image'].shape == (4, image_size, image_size, 3)
+
+
+def test_images_that_are_no_squares_are_held_at_image_size(monkeypatch):
+  part = {'image': np.zeros((3, 8, 9, 1), np.uint8), 'label': np.zeros((3,), np.int32)}
+  monkeypatch.setitem(memory.SETS, 'wide', lambda directory: (part, part))
+  config = configured('wide')
+  assert memory.stored_size(config.data) == 16
+  assert Resident(config).arrays['image'].shape == (3, 16, 16, 3)
 
 
 def test_what_is_random_is_a_function_of_the_step():
@@ -74,12 +115,28 @@ def test_every_source_can_be_resident(folder):
   assert count == data.describe(config).train.num_examples == 11
   for name, array in arrays.items():
     np.testing.assert_array_equal(array, expected[name])
+  (chosen,) = Resident(config).train_batches(5, 1)
+  taps = sampling.Taps(*(chosen[name] for name in sampling.Taps._fields))
+  cropped = jax.jit(select)(arrays, chosen)['image']
+  for index, image, *one in zip(chosen['index'], cropped, *taps):
+    expected = sampling.resample(arrays['image'][index], sampling.Taps(*one))
+    np.testing.assert_array_equal(image, expected)
 
 
 def test_a_set_that_does_not_fit(monkeypatch):
+  config = configured('digits')
   monkeypatch.setattr(resident, 'MAX_BYTES', 2**20)
+  Resident(config)  # 8 px
+  config.data.crop = 'shift'
   with pytest.raises(UserError, match=r'data\.resident: 1,437 images of 16 px are 0\.0 GiB'):
-    Resident(configured('digits'))
+    Resident(config)
+
+
+def test_an_unknown_crop(folder):
+  config = configured('')
+  config.data.source, config.data.data_dir, config.data.crop = 'folder', str(folder), 'shfit'
+  with pytest.raises(UserError, match=r"unknown crop .* 'shfit'\. Did you mean 'shift'"):
+    Resident(config)
 
 
 class Linear(nn.Module):

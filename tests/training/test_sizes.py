@@ -50,8 +50,8 @@ def test_the_stream_changes_its_size_and_nothing_else(resident):
   whole = list(step_stream(config, parts, 0, make_step))
   assert len(whole) == 12
   if resident:  # one compiled step for each set of images on the device
-    assert [source.arrays['image'].shape[1] for source in made] == [16, 24]
     assert [step for step, _ in whole] == [1] * 6 + [2] * 6
+    assert [batch['rows'].shape[1] for _, batch in whole] == [16] * 6 + [24] * 6
   else:
     assert made == [None]
     assert [batch['image'].shape[1] for _, batch in whole] == [16] * 6 + [24] * 6

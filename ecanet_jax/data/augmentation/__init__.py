@@ -6,6 +6,10 @@ By tf.data on the host, for images that are decoded, each a pure function of (ep
 - chain: then, in this order, rotation, a policy, colour jitter and lighting noise; the policies'
   tables are in policies, their operations in operations, geometry and color.
 
+For images that are held decoded (source memory, data.resident), without TensorFlow:
+
+- sampling: the same crop and mirroring; drawn on the host, applied there or in the compiled step.
+
 In the compiled training step, for images of every source, a pure function of (seed, step):
 
 - mixing: mixup and cutmix; erasing: random erasing.

@@ -6,11 +6,10 @@ epoch always becomes the same pixels, wherever and whenever it is read.
 
 import math
 
+from ecanet_jax.data.augmentation.sampling import ATTEMPTS
 from ecanet_jax.data.engine import tensorflow
 
 tf = tensorflow()
-
-ATTEMPTS = 10
 
 
 def draw(seed) -> tuple:

@@ -1,4 +1,4 @@
-"""What a configuration may ask for in `augment` and `mix`: every mistake is one line."""
+"""What a configuration may ask for in `augment`, `mix` and `data.crop`: mistakes are one line."""
 
 from ecanet_jax.data.augmentation.erasing import MODES
 from ecanet_jax.data.augmentation.policies import POLICIES
@@ -50,7 +50,13 @@ def check(config) -> None:
   for key in ('mixup_alpha', 'cutmix_alpha'):
     if mix[key] and config.model.num_classes == 1:
       raise UserError(f'mix.{key}={mix[key]:g} mixes images of different classes; there is only 1.')
-  if config.data.source == 'memory' or config.data.resident:
+  held = config.data.source == 'memory' or config.data.resident
+  if config.data.crop == 'shift' and not held:
+    raise UserError(
+      "data.crop='shift' is for images that are not decoded in every epoch (data.source='memory', "
+      f'data.resident=True); data.source={config.data.source!r} has inception and center.'
+    )
+  if held:
     for key, off in ON_HOST.items():
       if _plain(augment[key]) != off:
         where = 'data.resident=True' if config.data.resident else "data.source='memory'"

@@ -1,4 +1,4 @@
-"""What is said to mistakes in config.augment and config.mix."""
+"""What is said to mistakes in config.augment, config.mix and data.crop."""
 
 import pytest
 
@@ -44,6 +44,10 @@ BAD = [
   ({'data.source': 'memory', 'augment.color_jitter': (0.4, 0.0, 0.0, 0.0)},
    'Set augment.color_jitter=(0.0, 0.0, 0.0, 0.0).'),
   ({'data.resident': True, 'augment.rotation': 10.0}, 'data.resident=True has erasing and mixing'),
+  ({'data.crop': 'shift'},
+   "data.crop='shift' is for images that are not decoded in every epoch (data.source='memory', "
+   "data.resident=True); data.source='tfds' has inception and center."),
+  ({'data.crop': 'shift', 'data.source': 'folder'}, "data.source='folder' has inception and cent"),
 ]
 
 
@@ -74,3 +78,10 @@ def test_everything_that_is_allowed():
   config.mix.update(mixup_alpha=0.2, cutmix_alpha=1.0)
   settings.check(config)
   assert settings.used_on_host(config.augment) and settings.layers(config.augment) == 2
+
+
+@pytest.mark.parametrize('keys', [{'source': 'memory'}, {'resident': True}])
+def test_held_images_can_be_shifted(keys):
+  config = base.get_config()
+  config.data.update(crop='shift', **keys)
+  settings.check(config)
