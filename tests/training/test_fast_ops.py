@@ -5,7 +5,6 @@ test_hundred_steps.py); on one device, the only ones that have the kernels. Loss
 which both are often the same; the parameters, float64, say that they are two computations.
 """
 
-import os
 import sys
 
 import jax

@@ -53,7 +53,7 @@ class InDouble(Classification):
 
 
 def our_losses(config, data, **fields):
-  """Our trainer's step on the batches: the state dict at the start, the losses, the last parameters.
+  """Our trainer's step on the batches: the first state dict, the losses, the last parameters.
 
   `fields` of the network say how it is computed.
   """
