@@ -18,6 +18,7 @@ def get_config():
   config.data.name = 'synthetic'
   config.data.eval_split = 'test'
   config.data.image_size = 32
+  config.data.area = (0.8, 1.0)  # they have 8 px
   config.optimizer.name = 'sgd'
   config.schedule.name = 'cosine'
   config.schedule.lr = 0.4
