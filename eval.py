@@ -12,9 +12,9 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from ecanet_jax.allocation import keep_freed_memory
 from ecanet_jax.cli.program import run_program
-from ecanet_jax.errors import UserError
+from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.runtime.memory import keep_freed_memory
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.', lock_config=True)
 WORKDIR = flags.DEFINE_string('workdir', None, 'Directory of the training.')
@@ -46,9 +46,9 @@ flags.mark_flags_as_required(['config'])
 
 def main() -> None:
   keep_freed_memory()
-  from ecanet_jax.compilation import keep_compiled_programs
-  from ecanet_jax.training import sharding
-  from ecanet_jax.training.evaluate_weights import evaluate_weights
+  from ecanet_jax.evaluation.evaluate_weights import evaluate_weights
+  from ecanet_jax.runtime import sharding
+  from ecanet_jax.runtime.compilation import keep_compiled_programs
 
   if bool(WORKDIR.value) == bool(WEIGHTS_FILE.value):
     raise UserError('give either --workdir=DIR or --weights_file=PATH.')

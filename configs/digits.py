@@ -7,11 +7,11 @@ with the published network. Expected top-1: at least 98 %; README has the measur
   python train.py --config=configs/digits.py --workdir=runs/digits
 """
 
-from configs import base
+from ecanet_jax.config import schema
 
 
 def get_config():
-  config = base.get_config()
+  config = schema.get_config()
   config.epochs = 10.0
   config.batch_size = 64
   config.model.name = 'eca_efficientnet_b0'

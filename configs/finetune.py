@@ -11,11 +11,11 @@ The schedule is that of configs/transfer.py, shortened to 30 epochs and with a w
 classifier; batch 64, so that it fits a small device. Expected top-1: not measured.
 """
 
-from configs import base
+from ecanet_jax.config import schema
 
 
 def get_config():
-  config = base.get_config()
+  config = schema.get_config()
   config.epochs = 30.0
   config.batch_size = 64
   config.model.name = 'tf_efficientnet_b0'

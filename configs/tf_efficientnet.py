@@ -12,8 +12,8 @@ Expected top-1 here: not measured.
   python train.py --config=configs/tf_efficientnet.py:b0 --workdir=runs/b0 --config.batch_size=1024
 """
 
-from configs import base
-from ecanet_jax.errors import lookup
+from ecanet_jax.config import schema
+from ecanet_jax.runtime.errors import lookup
 
 PIXELS = {
   'b0': 224, 'b1': 240, 'b2': 260, 'b3': 300, 'b4': 380, 'b5': 456, 'b6': 528, 'b7': 600,
@@ -21,7 +21,7 @@ PIXELS = {
 
 
 def get_config(which: str = 'b0'):
-  config = base.get_config()
+  config = schema.get_config()
   config.data.image_size = lookup(PIXELS, which, 'network of configs/tf_efficientnet.py')
   config.data.crop_fraction = config.data.image_size / (config.data.image_size + 32)
   config.model.name = f'tf_efficientnet_{which}'

@@ -14,11 +14,11 @@ import torch
 
 from configs import digits
 from ecanet_jax import data
+from ecanet_jax.checkpoints.files import load_weights
 from ecanet_jax.models.registry import create_from_config
-from ecanet_jax.training.checkpoint import load_weights
-from ecanet_jax.training.metrics import read_metrics
+from ecanet_jax.training.logging.writers import read_metrics
 from ecanet_jax.weights.verify import compare, our_logits
-from tests import torchvision_shim  # noqa: F401  before timm
+from tests.support import torchvision_shim  # noqa: F401  before timm
 
 import timm  # isort: skip
 

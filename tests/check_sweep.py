@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-from ecanet_jax.training.metrics import read_metrics
+from ecanet_jax.training.logging.writers import read_metrics
 
 TIMES = ('seconds', 'train/seconds', 'train/images_per_second', 'train/data_wait')
 

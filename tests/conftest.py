@@ -14,7 +14,7 @@ import absl.logging
 import jax
 import pytest
 
-from tests import programs, torchvision_shim  # noqa: F401  before anything imports timm
+from tests.support import programs, torchvision_shim  # noqa: F401  before anything imports timm
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
@@ -37,11 +37,11 @@ def compilation_cache(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def run(compilation_cache):
-  """`tests.programs.run`, with a shared compilation cache."""
+  """`tests.support.programs.run`, with a shared compilation cache."""
   return programs.run
 
 
 @pytest.fixture(scope='session')
 def start(compilation_cache):
-  """`tests.programs.start`, with a shared compilation cache."""
+  """`tests.support.programs.start`, with a shared compilation cache."""
   return programs.start

@@ -1,6 +1,6 @@
 """Libraries are imported without what they import and do not need here."""
 
-from tests import programs
+from tests.support import programs
 
 PROGRAM = '''
 import sys
@@ -12,8 +12,8 @@ print(sorted({{'keras', 'sklearn', 'torch'}} & set(sys.modules)))
 
 def test_what_is_not_imported():
   work = '''
-from ecanet_jax.data.engine import tensorflow
-import ecanet_jax.training.tensorboard
+from ecanet_jax.data.tfdata.tf_import import tensorflow
+import ecanet_jax.training.logging.tensorboard
 tf = tensorflow()
 '''
   assert programs.run('-c', PROGRAM.format(work=work)).stdout.strip() == '[]'

@@ -20,13 +20,13 @@ from flax import traverse_util
 
 from configs import eca_resnet, resnet_rsb, tf_efficientnet
 from ecanet_jax.data.augmentation import settings
-from ecanet_jax.errors import UserError
 from ecanet_jax.models import create_from_config, network
 from ecanet_jax.models.convnet import BlockModule
+from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.tasks.classification import Classification
 from ecanet_jax.training.optimizer import decayed, make_optimizer
 from ecanet_jax.training.schedule import make_schedule, training_steps
 from ecanet_jax.training.state import ema_decay
-from ecanet_jax.training.task import Classification
 
 IMAGES = 1_281_167
 # Learning rates at 20 steps of each training.
@@ -195,7 +195,7 @@ EXPECTED = {
                 augment={**RSB_RAND, 'augment.magnitude': 6.0}),
 }
 # What other files' tests look at: not trainings on ImageNet.
-ELSEWHERE = {'base', 'digits', 'smoke', 'transfer', 'finetune', 'fashion_mnist'}
+ELSEWHERE = {'digits', 'smoke', 'transfer', 'finetune', 'fashion_mnist'}
 
 
 def load(expected):
@@ -408,7 +408,7 @@ def test_branches_that_begin_as_zero():
 
 
 def test_ecas_kernel_begins_as_pytorchs_1d_convolution():
-  from ecanet_jax.initializers import fan_in_uniform
+  from ecanet_jax.nn.initializers import fan_in_uniform
 
   values = np.asarray(jax.jit(lambda key: fan_in_uniform(key, (5, 2000)))(jax.random.key(0)))
   assert np.abs(values).max() <= 5**-0.5
@@ -425,7 +425,7 @@ def test_every_recipe_is_looked_at():
   )
 
 
-@pytest.mark.parametrize('name', sorted(recipes() - {'base'}))
+@pytest.mark.parametrize('name', sorted(recipes()))
 def test_recipes_are_locked_and_documented(name):
   recipe = importlib.import_module(f'configs.{name}')
   config = recipe.get_config()

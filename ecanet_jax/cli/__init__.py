@@ -10,7 +10,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from ecanet_jax.errors import UserError, lookup
+from ecanet_jax.runtime.errors import UserError, lookup
 
 COMMANDS = {
   'models': 'list the networks',
@@ -18,7 +18,6 @@ COMMANDS = {
   'prepare': 'prepare and verify a data set; the only command that uses the network',
   'convert': 'weights to PyTorch (timm) and back',
   'sweep': 'train configs x variants x seeds; a table and pictures',
-  'bench': 'measure a network against timm',
   'doctor': 'check versions, devices, disk and data, and say what to do',
 }
 

@@ -11,7 +11,7 @@ import os
 import pathlib
 from typing import Any
 
-from ecanet_jax.errors import UserError, lookup
+from ecanet_jax.runtime.errors import UserError, lookup
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,9 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   """Converts; returns 0 or raises UserError before anything is written."""
-  from ecanet_jax.compilation import keep_compiled_programs
-  from ecanet_jax.training.checkpoint import is_checkpoint
-  from ecanet_jax.weights.files import WRAPPERS
+  from ecanet_jax.checkpoints.files import is_checkpoint
+  from ecanet_jax.runtime.compilation import keep_compiled_programs
+  from ecanet_jax.weights.files.formats import WRAPPERS
 
   lookup(WRAPPERS, args.weights, '--weights')
   if not args.tolerance > 0:
@@ -72,14 +72,14 @@ def run(args: argparse.Namespace) -> int:
   result = (_export if exports else _import)(args)
   print(f'{args.source} -> {args.target}: {result}')
   if args.push:
-    from ecanet_jax.weights.hub import push_folder
+    from ecanet_jax.weights.hub.client import push_folder
 
     print(f'{args.target} -> {push_folder(args.target, args.push)}')
   return 0
 
 
 def _export(args: argparse.Namespace):
-  from ecanet_jax.training.checkpoint import load_evaluated
+  from ecanet_jax.checkpoints.files import load_evaluated
   from ecanet_jax.weights.export import export
 
   for flag in ('model', 'preset', 'widen'):
@@ -98,8 +98,8 @@ def _export(args: argparse.Namespace):
 
 
 def _import(args: argparse.Namespace):
-  from ecanet_jax.data.presets import describe
-  from ecanet_jax.training.checkpoint import save_weights
+  from ecanet_jax.checkpoints.files import save_weights
+  from ecanet_jax.data.preprocessing import describe
   from ecanet_jax.weights.source import read_source
   from ecanet_jax.weights.verify import verify
 
@@ -122,8 +122,8 @@ def _import(args: argparse.Namespace):
 
 
 def _check_push(args: argparse.Namespace, exports: bool) -> None:
-  from ecanet_jax.weights.files import is_file_name
-  from ecanet_jax.weights.hub import check_repository
+  from ecanet_jax.weights.files.formats import is_file_name
+  from ecanet_jax.weights.hub.client import check_repository
 
   if not exports or is_file_name(args.target):
     raise UserError(f'--push={args.push}: only a folder that is made of a checkpoint is pushed.')
@@ -145,7 +145,7 @@ def _replace_classifier(config: dict[str, Any], variables: dict[str, Any], num_c
 
 def _config(section: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
   """A whole recipe around an imported network, as a training would have saved it."""
-  from configs.base import get_config
+  from ecanet_jax.config.schema import get_config
 
   config = get_config().to_dict()
   attention = section.get('attention') or {}
@@ -157,7 +157,7 @@ def _config(section: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_target(target: str) -> None:
-  from ecanet_jax.weights.files import is_file_name
+  from ecanet_jax.weights.files.formats import is_file_name
 
   path = pathlib.Path(target)
   if is_file_name(target):

@@ -169,26 +169,26 @@ def devices() -> Iterator[Finding]:
 
 def kernels() -> Iterator[Finding]:
   """The C++ kernels for CPUs."""
-  from ecanet_jax.ops import native
+  from ecanet_jax.ops import cpu
 
-  if os.environ.get(native.SWITCH) == '0':
-    yield WARNING, f'CPU kernels are off ({native.SWITCH}=0); a CPU trains slower', ''
+  if os.environ.get(cpu.SWITCH) == '0':
+    yield WARNING, f'CPU kernels are off ({cpu.SWITCH}=0); a CPU trains slower', ''
     return
   try:
-    command = native.compiler()
+    command = cpu.compiler()
   except RuntimeError as error:
     yield WARNING, f'CPU kernels: {error}; a CPU trains slower', 'apt-get install g++'
     return
   if not shutil.which(command[0]):
     yield WARNING, f'CPU kernels: no compiler {command[0]!r} ($CXX)', 'unset CXX, or install it.'
     return
-  ready = 'compiled' if native.ready('float32') else 'compiled at the first start, half a minute'
+  ready = 'compiled' if cpu.ready('float32') else 'compiled at the first start, half a minute'
   yield OK, f'CPU kernels: {command[0]}, {ready}', ''
 
 
 def caches() -> Iterator[Finding]:
   """Where compiled programs are kept."""
-  from ecanet_jax.compilation import keep_compiled_programs
+  from ecanet_jax.runtime.compilation import keep_compiled_programs
 
   directory = keep_compiled_programs()
   if not directory:

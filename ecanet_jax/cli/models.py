@@ -3,8 +3,8 @@
 import argparse
 import pathlib
 
-from ecanet_jax.errors import UserError, closest, known
 from ecanet_jax.models import list_models, network
+from ecanet_jax.runtime.errors import UserError, closest, known
 
 PAGE = 'docs/networks.md'
 

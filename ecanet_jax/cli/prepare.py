@@ -12,7 +12,7 @@ import tarfile
 
 import numpy as np
 
-from ecanet_jax.errors import UserError
+from ecanet_jax.runtime.errors import UserError
 
 SMALL = 20_000  # splits up to this many images are decoded completely
 SAMPLE = 2_000  # images that are decoded of a larger split
@@ -44,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
   Raises:
     UserError: an unknown name, missing or bad files, or data that do not pass the check.
   """
-  from ecanet_jax.data import datasets, prepared
+  from ecanet_jax.data import datasets
+  from ecanet_jax.data.sources import tfds as prepared
 
   base = prepared.require_known(args.dataset)
   datasets.register(base)
@@ -78,7 +79,7 @@ def verify(builder, *, full: bool = False) -> int:
   Raises:
     UserError: a count, a label or an image is wrong.
   """
-  from ecanet_jax.data import prepared
+  from ecanet_jax.data.sources import tfds as prepared
 
   _, label, _ = prepared.label_feature(builder)
   if not builder.info.splits:
@@ -109,7 +110,8 @@ def verify(builder, *, full: bool = False) -> int:
 
 def _read(builder, split: str, stride: int) -> np.ndarray:
   """Reads all records, decodes one in `stride`, and returns the labels, int32 [n]."""
-  from ecanet_jax.data import decode, pipeline, prepared
+  from ecanet_jax.data.sources import tfds as prepared
+  from ecanet_jax.data.tfdata import decode, pipeline
 
   tf = decode.tf
 
@@ -148,9 +150,10 @@ def _imagenet_note(dataset: str, split: str, labels: np.ndarray) -> str:
 
 
 def _prepare(args: argparse.Namespace, base: str) -> None:
-  from ecanet_jax.data import engine, prepared
+  from ecanet_jax.data.sources import tfds as prepared
+  from ecanet_jax.data.tfdata import tf_import
 
-  tfds = engine.tensorflow_datasets()
+  tfds = tf_import.tensorflow_datasets()
   directory = prepared.data_directory(args.data_dir)
   manual = os.path.expanduser(args.manual_dir) or os.path.join(directory, 'downloads', 'manual')
   if base in prepared.MANUAL_FILES:

@@ -12,7 +12,7 @@ import absl.logging
 from absl import app, flags
 from ml_collections import config_dict, config_flags
 
-from ecanet_jax.errors import MISTAKE, RESUME, Interrupted, UserError, closest
+from ecanet_jax.runtime.errors import MISTAKE, RESUME, Interrupted, UserError, closest
 
 # A disk that is full or may not be used: nothing that a traceback could tell.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -115,9 +115,9 @@ def _config(value) -> config_dict.ConfigDict:
 
 def _explain(error: Exception, arguments: Sequence[str]) -> str:
   """One line for what absl and ml_collections raise: a key, a value, or a file that is missing."""
-  from configs import base
+  from ecanet_jax.config import schema
 
-  known = list(_keys(base.get_config()))
+  known = list(_keys(schema.get_config()))
   for argument in arguments:
     name, has_value, value = argument.lstrip('-').partition('=')
     # A config can take an argument: --config=configs/transfer.py:cars196.
@@ -147,7 +147,7 @@ def _keys(config: Mapping, prefix: str = '') -> Iterator[str]:
 def _end(status: int) -> int:
   """Ends this process now: threads that are still at work, and other processes, do not hold it up.
   """
-  from ecanet_jax.training import sharding
+  from ecanet_jax.runtime import sharding
 
   sharding.stop_processes(failed=status != RESUME)
   for stream in (sys.stdout, sys.stderr):
@@ -158,7 +158,7 @@ def _end(status: int) -> int:
 def _is_one_of_several() -> bool:
   if 'jax' not in sys.modules:
     return False  # a mistake on the command line, before anything was imported
-  from ecanet_jax.training import sharding
+  from ecanet_jax.runtime import sharding
 
   return sharding.is_one_of_several()
 

@@ -2,12 +2,12 @@
 
 import argparse
 
-from ecanet_jax.attention import ATTENTION, WHERE
-from ecanet_jax.errors import UserError
 from ecanet_jax.models import create_model, network
 from ecanet_jax.models.convnet import Block, ConvNet
 from ecanet_jax.models.count import CONVENTIONS, Count, count
 from ecanet_jax.models.table import make_row
+from ecanet_jax.nn.attention import ATTENTION, WHERE
+from ecanet_jax.runtime.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ecanet_jax.data.augmentation import settings
-from ecanet_jax.data.source import (
+from ecanet_jax.data.types import (
   Batch,
   DatasetInfo,
   Shard,
@@ -21,7 +21,7 @@ from ecanet_jax.data.source import (
   eval_steps,
   padded,
 )
-from ecanet_jax.errors import UserError, lookup
+from ecanet_jax.runtime.errors import UserError, lookup
 
 __all__ = [
   'Batch', 'DatasetInfo', 'Split', 'check', 'describe', 'eval_batches', 'label_counts',
@@ -124,19 +124,19 @@ def eval_batches(
 
 
 def _prepared(config) -> Source:
-  from ecanet_jax.data.prepared import PreparedSource
+  from ecanet_jax.data.sources.tfds import PreparedSource
 
   return PreparedSource(config)
 
 
 def _folder(config) -> Source:
-  from ecanet_jax.data.folder import FolderSource
+  from ecanet_jax.data.sources.image_folder import FolderSource
 
   return FolderSource(config)
 
 
 def _memory(config) -> Source:
-  from ecanet_jax.data.memory import MemorySource
+  from ecanet_jax.data.sources.in_memory import MemorySource
 
   return MemorySource(config)
 

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 import flax.linen as nn
 import jax.numpy as jnp
 
-from ecanet_jax import initializers
-from ecanet_jax.attention import Attention
-from ecanet_jax.errors import UserError
 from ecanet_jax.models.convnet import Block, BlockModule, ConvNet
 from ecanet_jax.models.record import Network, Published
+from ecanet_jax.nn import initializers
+from ecanet_jax.nn.attention import Attention
+from ecanet_jax.runtime.errors import UserError
 
 SLOT = Attention(reduction=16.0)
 

@@ -11,10 +11,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ecanet_jax import initializers, layers
-from ecanet_jax.attention import ATTENTION, Attend, Attention, Slot, check, placed
-from ecanet_jax.errors import UserError, lookup
-from ecanet_jax.pooling import GlobalPool
+from ecanet_jax.nn import initializers, layers
+from ecanet_jax.nn.attention import ATTENTION, Attend, Attention, Slot, check, placed
+from ecanet_jax.nn.pooling import GlobalPool
+from ecanet_jax.runtime.errors import UserError, lookup
 
 
 def _remat(policy: Callable | None) -> Callable:

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 from flax import traverse_util
 
-from ecanet_jax import layers, pooling
-from ecanet_jax.attention.channel import ECA, SE, ChannelAttention
-from ecanet_jax.attention.comparators import RowConv
 from ecanet_jax.models.convnet import ConvNet
+from ecanet_jax.nn import layers, pooling
+from ecanet_jax.nn.attention.channel import ECA, SE, ChannelAttention
+from ecanet_jax.nn.attention.comparators import RowConv
 
 Quantities = Mapping[str, float]
 

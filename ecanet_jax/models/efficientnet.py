@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import flax.linen as nn
 
-from ecanet_jax.attention import Attend, Attention
-from ecanet_jax.errors import UserError
 from ecanet_jax.models.convnet import Block, BlockModule, ConvNet
+from ecanet_jax.nn.attention import Attend, Attention
+from ecanet_jax.runtime.errors import UserError
 
 POSITIONS = ('depthwise', 'end', 'pre', 'identity', 'post')
 

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from ecanet_jax.errors import UserError
 from ecanet_jax.models.convnet import ConvNet
+from ecanet_jax.runtime.errors import UserError
 
 SUFFIX = '_bn'  # of the name of a BatchNorm, after that of its convolution
 

@@ -5,11 +5,11 @@ ECA-Net puts SE and ECA behind the linear projection of all 17 blocks, before th
 
 import dataclasses
 
-from ecanet_jax import initializers
-from ecanet_jax.attention import Attention
 from ecanet_jax.models.convnet import Block
 from ecanet_jax.models.efficientnet import EfficientNet, Stage
 from ecanet_jax.models.record import MEBI, Network, Published
+from ecanet_jax.nn import initializers
+from ecanet_jax.nn.attention import Attention
 
 # MobileNetV2 paper, Table 2.
 TABLE = (

@@ -7,8 +7,6 @@ from typing import Any
 
 import flax.linen as nn
 
-from ecanet_jax.attention import Attention
-from ecanet_jax.errors import UserError, closest, lookup
 from ecanet_jax.models import (
   bn_inception,
   compact,
@@ -20,6 +18,8 @@ from ecanet_jax.models import (
   vgg,
 )
 from ecanet_jax.models.record import Network
+from ecanet_jax.nn.attention import Attention
+from ecanet_jax.runtime.errors import UserError, closest, lookup
 
 NETWORKS: dict[str, Network] = {
   record.name: record

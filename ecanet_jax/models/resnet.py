@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 
 import flax.linen as nn
 
-from ecanet_jax import initializers, layers
-from ecanet_jax.attention import Attend, Attention
-from ecanet_jax.errors import UserError, lookup
 from ecanet_jax.models.convnet import Block, BlockModule, ConvNet
+from ecanet_jax.nn import initializers, layers
+from ecanet_jax.nn.attention import Attend, Attention
+from ecanet_jax.runtime.errors import UserError, lookup
 
 POSITIONS = ('end', 'depthwise', 'pre', 'post', 'identity', 'conv')
 

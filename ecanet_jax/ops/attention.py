@@ -21,13 +21,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ecanet_jax.ops import native
+from ecanet_jax.ops import cpu
 from ecanet_jax.ops.batch_norm import ACTIVATIONS, slope_and_constant, statistics
 
 
 def squeeze(x: jax.Array) -> jax.Array:
   """Mean over the pixels in float32: `[B, H, W, C]` -> `[B, 1, 1, C]` (SENet, Eq. 2)."""
-  return _native_squeeze(x) if native.usable(x) else plain_squeeze(x)
+  return _native_squeeze(x) if cpu.usable(x) else plain_squeeze(x)
 
 
 def reweight(x: jax.Array, weights: jax.Array) -> jax.Array:
@@ -38,7 +38,7 @@ def reweight(x: jax.Array, weights: jax.Array) -> jax.Array:
     weights: `[B, 1, 1, C]`, in x's type.
   """
   one_each = weights.shape == (x.shape[0], 1, 1, x.shape[-1])
-  if one_each and native.usable(x, weights):
+  if one_each and cpu.usable(x, weights):
     return _native_reweight(x, weights)
   return plain_reweight(x, weights)
 
@@ -103,7 +103,7 @@ def attend(
     if weights.shape != ones.shape or weights.dtype != ones.dtype:
       return reweight(_write(x.link, ones, x.activation), weights)
     return _write(x.link, weights, x.activation)
-  if not native.usable(x):
+  if not cpu.usable(x):
     return plain_reweight(x, weights_of(plain_squeeze(x)))
   squeezed, image, link = _enter(x)
   weights = weights_of(squeezed)
@@ -121,7 +121,7 @@ def _normalise(x, scale, bias, origin, eps, activation, groups):
 def _normalise_forward(x, scale, bias, origin, eps, activation, groups):
   flat, pixels = x.reshape(_pixels(x)), x.shape[1] * x.shape[2]
   shape = (x.shape[0], x.shape[3])
-  first, second = native.call('norm_moments', [shape] * 2, flat, origin)
+  first, second = cpu.call('norm_moments', [shape] * 2, flat, origin)
   mean, var, inverse = statistics(
     _group_means(first / pixels, groups), _group_means(second / pixels, groups), origin, eps
   )
@@ -130,7 +130,7 @@ def _normalise_forward(x, scale, bias, origin, eps, activation, groups):
   means, factors, shifts = map(to_images, (mean, factor, bias[None] - mean * factor))
   deviation = first - pixels * (means - origin[None])  # sums of x - mean
   if activation:
-    y, total = native.call(
+    y, total = cpu.call(
       'norm_apply_sum', [flat.shape, shape], flat, factors, shifts,
       activation=ACTIVATIONS[activation],
     )
@@ -156,7 +156,7 @@ def _normalise_backward(eps, activation, groups, residuals, gradients):
   dscale, dbias = rows * (second * inverse).sum(0), rows * first.sum(0)
   slope, constant = slope_and_constant(first, second, factor, inverse)
   to_images = lambda array: jnp.repeat(array, x.shape[0] // groups, 0)
-  dx = native.call(
+  dx = cpu.call(
     'norm_input_gradient', _pixels(x), x.reshape(_pixels(x)), gradient.reshape(_pixels(x)),
     factors, shifts, means, to_images(slope), to_images(constant), gate, addend,
     activation=ACTIVATIONS[activation],
@@ -173,10 +173,10 @@ def _write(link, weights, activation):
   x, y, factors, shifts, *_ = link
   gate = weights[:, 0, 0]
   if activation:
-    y = native.call('norm_apply', y.shape, y, gate, jnp.zeros_like(gate), jnp.ones_like(gate),
+    y = cpu.call('norm_apply', y.shape, y, gate, jnp.zeros_like(gate), jnp.ones_like(gate),
                     in_place=True, activation=0)
   else:
-    y = native.call('norm_apply', y.shape, y, factors, shifts, gate, activation=0)
+    y = cpu.call('norm_apply', y.shape, y, factors, shifts, gate, activation=0)
   return y.reshape(x.shape)
 
 
@@ -190,11 +190,11 @@ def _write_backward(activation, residuals, gradient):
   arrays = (x.reshape(_pixels(x)), gradient.reshape(_pixels(x)), factors, shifts, means)
   shape, number = factors.shape, ACTIVATIONS[activation]
   if activation:
-    first, second, product, slopes, moment = native.call(
+    first, second, product, slopes, moment = cpu.call(
       'norm_attended_sums', [shape] * 5, *arrays, activation=number
     )
   else:
-    first, second = native.call('norm_gradient_sums', [shape] * 2, *arrays, activation=number)
+    first, second = cpu.call('norm_gradient_sums', [shape] * 2, *arrays, activation=number)
     product = factors * second + (shifts + means * factors) * first
     slopes = moment = jnp.zeros_like(first)
   sums = (first, second, slopes, moment, weights[:, 0, 0])
@@ -222,7 +222,7 @@ def _enter_forward(x):
 def _enter_backward(_, gradients):
   squeezed, gradient, weights = gradients
   pixels = gradient.shape[1] * gradient.shape[2]
-  dx = native.call(
+  dx = cpu.call(
     'norm_apply', _pixels(gradient), gradient.reshape(_pixels(gradient)), weights[:, 0, 0],
     squeezed[:, 0, 0] / pixels, jnp.ones_like(squeezed[:, 0, 0]), activation=0,
   )
@@ -279,7 +279,7 @@ _native_squeeze.defvjp(_squeeze_forward, _squeeze_backward)
 @jax.custom_vjp
 def _native_reweight(x, weights):
   flat = weights[:, 0, 0]
-  y = native.call('norm_apply', _pixels(x), x.reshape(_pixels(x)), flat, jnp.zeros_like(flat),
+  y = cpu.call('norm_apply', _pixels(x), x.reshape(_pixels(x)), flat, jnp.zeros_like(flat),
                   jnp.ones_like(flat), activation=0)
   return y.reshape(x.shape)
 
@@ -296,7 +296,7 @@ def _reweight_backward(residuals, gradient):
 def _weights_gradient(x, weights, gradient):
   flat = weights[:, 0, 0]
   zeros = jnp.zeros_like(flat)
-  _, products = native.call(
+  _, products = cpu.call(
     'norm_gradient_sums', [flat.shape] * 2, x.reshape(_pixels(x)), gradient.reshape(_pixels(x)),
     flat, zeros, zeros, activation=0,
   )
@@ -314,4 +314,4 @@ def _sums(x):
   """Sums of the pixels and of their squares, `[B, C]`."""
   shape = _pixels(x)
   zeros = jnp.zeros(shape[-1:], x.dtype)
-  return native.call('norm_moments', [(shape[0], shape[2])] * 2, x.reshape(shape), zeros)
+  return cpu.call('norm_moments', [(shape[0], shape[2])] * 2, x.reshape(shape), zeros)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ecanet_jax.ops import native
+from ecanet_jax.ops import cpu
 
 # Of the kernels; their numbers there.
 ACTIVATIONS = {'': 0, 'relu': 1, 'relu6': 2, 'swish': 3}
@@ -46,7 +46,7 @@ def batch_norm(
   if implementation not in ('auto', *IMPLEMENTATIONS):
     known = ', '.join(['auto', *IMPLEMENTATIONS])
     raise ValueError(f'unknown batch_norm implementation {implementation!r}. Known: {known}.')
-  fits = native.usable(x, scale)
+  fits = cpu.usable(x, scale)
   if implementation == 'auto':
     implementation = BACKEND.get(jax.default_backend(), 'plain') if fits else 'plain'
   if implementation == 'native' and not fits:
@@ -80,11 +80,11 @@ def native_batch_norm(x, scale, bias, origin, eps, activation):
 
 def _native_forward(x, scale, bias, origin, eps, activation):
   rows = x.shape[1]
-  first, second = native.call('norm_moments', [(x.shape[0], x.shape[2])] * 2, x, origin)
+  first, second = cpu.call('norm_moments', [(x.shape[0], x.shape[2])] * 2, x, origin)
   mean, var, inverse = statistics(first / rows, second / rows, origin, eps)
   factor = scale[None] * inverse
   shift = bias[None] - mean * factor
-  y = native.call(
+  y = cpu.call(
     'norm_apply', x.shape, x, factor, shift, jnp.ones_like(factor),
     activation=ACTIVATIONS[activation],
   )
@@ -95,13 +95,13 @@ def _native_backward(eps, activation, residuals, gradients):
   x, factor, shift, mean, inverse = residuals
   gradient = gradients[0]
   number = ACTIVATIONS[activation]
-  first, second = native.call(
+  first, second = cpu.call(
     'norm_gradient_sums', [factor.shape] * 2, x, gradient, factor, shift, mean, activation=number
   )
   dscale, dbias = (second * inverse).sum(0), first.sum(0)
   rows = x.shape[1]
   slope, constant = slope_and_constant(first / rows, second / rows, factor, inverse)
-  dx = native.call(
+  dx = cpu.call(
     'norm_input_gradient', x.shape, x, gradient, factor, shift, mean, slope, constant,
     jnp.ones_like(factor), jnp.zeros_like(factor), activation=number,
   )
@@ -142,7 +142,7 @@ def scale_shift(
     activation: a name of ACTIVATIONS; '' = none.
     implementation: 'plain', or else the kernels where they can be used.
   """
-  if implementation != 'plain' and native.usable(x, scale):
+  if implementation != 'plain' and cpu.usable(x, scale):
     return _native_scale_shift(x, scale, shift, activation)
   return _plain_scale_shift(x, scale, shift, activation)
 
@@ -164,7 +164,7 @@ def _plain_scale_shift(x, scale, shift, activation):
 def _native_scale_shift(x, scale, shift, activation):
   flat = x.reshape(1, -1, x.shape[-1])
   number = ACTIVATIONS[activation]
-  y = native.call(
+  y = cpu.call(
     'norm_apply', flat.shape, flat, scale[None], shift[None], jnp.ones_like(scale)[None],
     activation=number,
   )

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ecanet_jax.ops import native
+from ecanet_jax.ops import cpu
 from ecanet_jax.ops.batch_norm import ACTIVATIONS, add_bias
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -55,7 +55,7 @@ def conv(
   if implementation not in ('auto', *IMPLEMENTATIONS):
     known = ', '.join(['auto', *IMPLEMENTATIONS])
     raise ValueError(f'unknown convolution implementation {implementation!r}. Known: {known}.')
-  fits = native.usable(x, kernel)
+  fits = cpu.usable(x, kernel)
   if implementation in ('native', 'product', 'winograd') and not fits:
     raise ValueError(
       f'convolution implementation {implementation!r} is for one CPU device and float32 or float64 '
@@ -140,7 +140,7 @@ def _forward(x, kernel, bias, stride, padding, activation, winograd):
   sizes = (
     (x.shape[axis + 1] + sum(padding[axis]) - kernel.shape[axis]) // stride + 1 for axis in (0, 1)
   )
-  return native.call(
+  return cpu.call(
     'convolution_winograd' if winograd else 'convolution_forward',
     (x.shape[0], *sizes, kernel.shape[-1]), x, kernel, bias,
     **_corner(stride, padding, winograd), activation=ACTIVATIONS[activation],
@@ -163,7 +163,7 @@ native_conv.defvjp(_native_forward, _native_backward)
 
 
 def _kernel_gradient(x, gradient, shape, stride, padding, winograd=False):
-  return native.call(
+  return cpu.call(
     'convolution_winograd_gradient' if winograd else 'convolution_kernel_gradient', shape, x,
     gradient, **_corner(stride, padding, winograd),
   )

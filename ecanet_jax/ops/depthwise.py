@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ecanet_jax.ops import native
+from ecanet_jax.ops import cpu
 from ecanet_jax.ops.batch_norm import ACTIVATIONS, add_bias
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -43,7 +43,7 @@ def depthwise_conv(
   if implementation not in ('auto', *IMPLEMENTATIONS):
     known = ', '.join(['auto', *IMPLEMENTATIONS])
     raise ValueError(f'unknown depthwise implementation {implementation!r}. Known: {known}.')
-  fits = stride <= 2 and native.usable(x, kernel)
+  fits = stride <= 2 and cpu.usable(x, kernel)
   if implementation == 'auto':
     implementation = BACKEND.get(jax.default_backend(), 'lax')
     if implementation == 'native' and not fits:
@@ -107,7 +107,7 @@ def native_depthwise(x: jax.Array, kernel: jax.Array, stride: int, padding: Padd
 
 def _call_forward(x, kernel, bias, stride, padding, activation):
   shape = (x.shape[0], *_output_size(x.shape, kernel.shape, stride, padding), x.shape[-1])
-  return native.call(
+  return cpu.call(
     'depthwise_forward', shape, x, kernel, bias, **_corner(stride, padding),
     activation=ACTIVATIONS[activation],
   )
@@ -119,7 +119,7 @@ def _native_forward(x, kernel, stride, padding):
 
 def _native_backward(stride, padding, residuals, gradient):
   x, kernel = residuals
-  return tuple(native.call(
+  return tuple(cpu.call(
     'depthwise_backward', [x.shape, kernel.shape], x, kernel, gradient, **_corner(stride, padding)
   ))
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ecanet_jax.ops import native
+from ecanet_jax.ops import cpu
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -26,7 +26,7 @@ def max_pool(x: jax.Array, kernel: int, stride: int, padding: Padding) -> jax.Ar
   Returns:
     `[B, H', W', C]` with `H' = (H + sum(padding[0]) - kernel) // stride + 1`.
   """
-  if native.usable(x):
+  if cpu.usable(x):
     return _native_max_pool(x, kernel, stride, padding)
   return plain_max_pool(x, kernel, stride, padding)
 
@@ -43,7 +43,7 @@ def plain_max_pool(x, kernel, stride, padding):
 def _native_max_pool(x, kernel, stride, padding):
   size = [(x.shape[a + 1] + sum(padding[a]) - kernel) // stride + 1 for a in (0, 1)]
   shape = (x.shape[0], *size, x.shape[-1])
-  return native.call('max_pool', shape, x, **_window(kernel, stride, padding))
+  return cpu.call('max_pool', shape, x, **_window(kernel, stride, padding))
 
 
 def _forward(x, kernel, stride, padding):
@@ -54,7 +54,7 @@ def _forward(x, kernel, stride, padding):
 def _backward(kernel, stride, padding, residuals, gradient):
   x, y = residuals
   window = _window(kernel, stride, padding)
-  return (native.call('max_pool_gradient', x.shape, x, y, gradient, **window),)
+  return (cpu.call('max_pool_gradient', x.shape, x, y, gradient, **window),)
 
 
 _native_max_pool.defvjp(_forward, _backward)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ecanet_jax.errors import UserError, lookup
+from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.training.schedule import Schedule
 
 

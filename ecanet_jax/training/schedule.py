@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ecanet_jax.errors import UserError, lookup
+from ecanet_jax.runtime.errors import UserError, lookup
 
 Schedule = Callable[[jax.Array], jax.Array]
 

@@ -11,8 +11,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.sharding import Mesh
 
-from ecanet_jax.initializers import initial_values
-from ecanet_jax.training.sharding import put_everywhere, replicated
+from ecanet_jax.nn.initializers import initial_values
+from ecanet_jax.runtime.sharding import put_everywhere, replicated
 
 Tree = dict[str, Any]
 

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from ecanet_jax.data.resident import Resident, select
-from ecanet_jax.training.accumulate import mean_of_parts
-from ecanet_jax.training.guard import choose, finite
+from ecanet_jax.data.sources.on_device import Resident, select
+from ecanet_jax.runtime.sharding import by_image, put_everywhere, replicated
+from ecanet_jax.tasks.classification import Batch, Task
+from ecanet_jax.training.accumulation import mean_of_parts
+from ecanet_jax.training.faults.nonfinite import choose, finite
 from ecanet_jax.training.schedule import Schedule
-from ecanet_jax.training.sharding import by_image, put_everywhere, replicated
 from ecanet_jax.training.state import TrainState, ema_decay
-from ecanet_jax.training.task import Batch, Task
 from ecanet_jax.training.traced import Kept
 
 Metrics = dict[str, jax.Array]

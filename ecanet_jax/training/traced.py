@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from absl import logging
 from jax import export
 
-from ecanet_jax.ops import native
+from ecanet_jax.ops import cpu
 
 PACKAGE = pathlib.Path(__file__).parents[1]
 INSTALLED = tuple({
@@ -101,8 +101,8 @@ def _kernels() -> Iterator[str]:
   """Tells XLA of the kernels that the function may call, and gives their names there."""
   types = ('float32', 'float64') if jax.config.jax_enable_x64 else ('float32',)
   for dtype in types:
-    if native.usable(jax.ShapeDtypeStruct((), jnp.dtype(dtype))):
-      yield from native.targets(dtype)
+    if cpu.usable(jax.ShapeDtypeStruct((), jnp.dtype(dtype))):
+      yield from cpu.targets(dtype)
 
 
 def _file(facts: str, arguments: tuple) -> pathlib.Path | None:

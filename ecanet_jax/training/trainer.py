@@ -10,31 +10,33 @@ import jax
 import numpy as np
 
 from ecanet_jax import data
-from ecanet_jax.allocation import collect_from_now, return_freed_memory
+from ecanet_jax.checkpoints.files import data_name, evaluation_text, is_checkpoint
+from ecanet_jax.checkpoints.manager import Checkpoints
+from ecanet_jax.config import difference
+from ecanet_jax.config.bounds import check_bounds
+from ecanet_jax.config.difference import plain
 from ecanet_jax.data.augmentation import settings
-from ecanet_jax.errors import Interrupted, UserError
-from ecanet_jax.training import guard, resume, sharding
-from ecanet_jax.training.agreement import agree, configuration, contents, one_directory
-from ecanet_jax.training.bounds import check_bounds
-from ecanet_jax.training.checkpoint import data_name, evaluation_text, is_checkpoint
-from ecanet_jax.training.class_weights import class_weights
-from ecanet_jax.training.evaluate import evaluate, evaluated, make_eval_step, place, result_line
-from ecanet_jax.training.initial import initial_weights
-from ecanet_jax.training.journal import Journal
-from ecanet_jax.training.metrics import read_metrics
-from ecanet_jax.training.network import make_model
+from ecanet_jax.evaluation.evaluate import evaluate, evaluated, make_eval_step, place, result_line
+from ecanet_jax.models.from_config import make_model
+from ecanet_jax.runtime import sharding
+from ecanet_jax.runtime.consistency import agree, configuration, contents, one_directory
+from ecanet_jax.runtime.errors import Interrupted, UserError
+from ecanet_jax.runtime.memory import collect_from_now, return_freed_memory
+from ecanet_jax.runtime.progress import log
+from ecanet_jax.tasks.class_weights import class_weights
+from ecanet_jax.tasks.classification import Classification
+from ecanet_jax.training.early_stopping import Results
+from ecanet_jax.training.faults import nonfinite
+from ecanet_jax.training.faults.preemption import Supervisor
+from ecanet_jax.training.logging.train_log import Journal
+from ecanet_jax.training.logging.writers import read_metrics
 from ecanet_jax.training.optimizer import make_optimizer
-from ecanet_jax.training.progress import log
-from ecanet_jax.training.results import Results
-from ecanet_jax.training.resume import plain
-from ecanet_jax.training.saves import Checkpoints
+from ecanet_jax.training.pretrained_init import initial_weights
+from ecanet_jax.training.progressive_resizing import check_sizes, sized, stretches
 from ecanet_jax.training.schedule import make_schedule, peak_learning_rate, training_steps
-from ecanet_jax.training.sizes import check_sizes, sized, stretches
 from ecanet_jax.training.state import init_state, state_shapes
 from ecanet_jax.training.step import make_train_step
-from ecanet_jax.training.stream import step_stream
-from ecanet_jax.training.supervision import Supervisor
-from ecanet_jax.training.task import Classification
+from ecanet_jax.training.train_batches import step_stream
 
 AGAIN = 'the same command goes on from there.'
 SETTLED = 5  # steps after which each array has the place in memory that it had in the step before
@@ -76,7 +78,7 @@ class Trainer:
         f'early_stop={config.early_stop} must be at least 0 and needs evaluations on the way: '
         f'eval_epochs={config.eval_epochs} must be above 0.'
       )
-    self.results, self.guard = Results(), guard.Guard(config.bad_steps)
+    self.results, self.guard = Results(), nonfinite.Guard(config.bad_steps)
     self.supervisor = Supervisor(config.watchdog_seconds)
 
   def run(self) -> dict[str, Any]:
@@ -133,9 +135,9 @@ class Trainer:
     if step is None:
       return init_state(*facts, self.mesh, loaded), False
     meta, now = checkpoints.meta(step), plain(self.config)
-    resume.compare(meta['config'], now)
+    difference.compare(meta['config'], now)
     state = checkpoints.restore(step, state_shapes(*facts), sharding.replicated(self.mesh))
-    resume.check(checkpoints.directory / str(step), meta['config'], now, self.model)
+    difference.check(checkpoints.directory / str(step), meta['config'], now, self.model)
     self.results = Results.of(meta)
     self.guard.restore(meta)
     log.info('resumed at step %d of %d from %s', step, self.total_steps, self.workdir)
@@ -224,14 +226,14 @@ class Trainer:
     """Writes the steps that are done; of those that end the training, what is to be known."""
     try:
       journal.write()
-    except guard.NonFiniteError as error:
-      raise guard.NonFiniteError(f'{error}. {self._dump(error, state)}') from None
+    except nonfinite.NonFiniteError as error:
+      raise nonfinite.NonFiniteError(f'{error}. {self._dump(error, state)}') from None
 
-  def _dump(self, error: guard.NonFiniteError, state) -> str:
+  def _dump(self, error: nonfinite.NonFiniteError, state) -> str:
     """Writes what is to be known of the bad steps; where it is and what can be done, in words."""
     if jax.process_index() == 0:
       config = sized(self.config, self.stretches, error.step - 1)
-      folder = guard.dump(self.workdir, config, error.step, error.values, state.variables)
+      folder = nonfinite.dump(self.workdir, config, error.step, error.values, state.variables)
     else:
       folder = self.workdir
     return (
@@ -273,7 +275,7 @@ class Trainer:
   def _finish(self, state, ending: str) -> None:
     """The last line, the picture and the export."""
     if jax.process_index() == 0:
-      from ecanet_jax.analysis.curves import draw_curves
+      from ecanet_jax.training.logging.curves import draw_curves
 
       draw_curves(read_metrics(self.workdir), self.workdir / 'curves.png', self.config.model.name)
       if self.config.export:
@@ -301,7 +303,7 @@ class Trainer:
 
   def _meta(self) -> dict[str, Any]:
     config = plain(self.config)
-    hashed = {'config': config, 'config_hash': resume.config_hash(config)}
+    hashed = {'config': config, 'config_hash': difference.config_hash(config)}
     return {**hashed, **self.results.meta(), **self.guard.meta()}
 
   def _early(self, step: int) -> str:

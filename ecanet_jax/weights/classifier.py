@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ecanet_jax.errors import UserError
 from ecanet_jax.models.registry import create_from_config
+from ecanet_jax.runtime.errors import UserError
 
 
 def replace_classifier(

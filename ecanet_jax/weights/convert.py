@@ -17,8 +17,8 @@ import numpy as np
 from absl import logging
 from flax import traverse_util
 
-from ecanet_jax.errors import UserError
-from ecanet_jax.weights import difference, layout, names
+from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.weights import dialects, key_difference, layout
 
 Variables = dict[str, Any]
 
@@ -69,12 +69,12 @@ def entries(model: nn.Module, dialect: str = 'timm') -> tuple[list[Entry], list[
     UserError: an unknown family or dialect, or a module that the dialect has no name for.
   """
   shapes = {path: leaf.shape for path, leaf in _flat(model_shapes(model)).items()}
-  table = names.dialect_of(model, dialect)
+  table = dialects.dialect_of(model, dialect)
   found, counters = [], []
   by_module = collections.defaultdict(dict)
   for (_, *module, array), shape in shapes.items():
     by_module['/'.join(module)][array] = shape
-  for module in names.modules(model, dialect):
+  for module in dialects.modules(model, dialect):
     kind = layout.kind_of(by_module[module.ours], module.kind)
     for leaf in table.layouts.get(kind, ()):
       path = (leaf.collection, *module.ours.split('/'), leaf.ours)
@@ -85,7 +85,7 @@ def entries(model: nn.Module, dialect: str = 'timm') -> tuple[list[Entry], list[
           counters.append(f'{module.theirs}.{layout.COUNTER}')
   if shapes:
     first = '/'.join(min(shapes))
-    known = ', '.join(sorted(names.family(model).dialects))
+    known = ', '.join(sorted(dialects.family(model).dialects))
     raise UserError(
       f'the dialect {dialect!r} has no name for {first} and {len(shapes) - 1} other arrays of this '
       f'network; choose another dialect. Known: {known}.'
@@ -112,16 +112,17 @@ def to_torch(
       else from these arrays; an array that the model lacks,
       has more, or has in another shape.
   """
-  if names.dialect_of(model, dialect).import_only:
-    known = (name for name, table in names.family(model).dialects.items() if not table.import_only)
+  if dialects.dialect_of(model, dialect).import_only:
+    tables = dialects.family(model).dialects
+    known = (name for name, table in tables.items() if not table.import_only)
     raise UserError(
       f'the dialect {dialect!r} is for import only: it is no naming of PyTorch. For export: '
       f'{", ".join(sorted(known))}.'
     )
   found, counters = entries(model, dialect)
-  names.check_fit(model, dialect)
+  dialects.check_fit(model, dialect)
   arrays = _flat(variables)
-  difference.check(
+  key_difference.check(
     {'/'.join(entry.path): entry.shape for entry in found},
     {'/'.join(path): np.shape(array) for path, array in arrays.items()},
     what='the variables do not fit',
@@ -158,14 +159,14 @@ def from_torch(
       it is plain to see.
   """
   found, counters = entries(model, dialect)
-  names.check_fit(model, dialect)
+  dialects.check_fit(model, dialect)
   state = strip_prefixes(state_dict)
   shapes = {key: np.shape(array) for key, array in state.items()}
-  difference.check(
+  key_difference.check(
     {entry.key: entry.their_shape for entry in found},
     {key: shape for key, shape in shapes.items() if key not in set(counters)},
     what='the state dict does not fit',
-    hint=lambda: difference.hint(model, shapes, dialect),
+    hint=lambda: key_difference.hint(model, shapes, dialect),
   )
   variables = {}
   for entry in found:
@@ -191,8 +192,8 @@ def count_classes(
   model: nn.Module, state_dict: Mapping[str, np.ndarray], dialect: str = 'timm'
 ) -> int | None:
   """The number of classes in a state dict, from its classifier's bias; None where it has none."""
-  theirs = [m.theirs for m in names.modules(model, dialect) if m.ours == 'classifier']
-  key = names.dialect_of(model, dialect).key(theirs[0], 'bias') if theirs else ''
+  theirs = [m.theirs for m in dialects.modules(model, dialect) if m.ours == 'classifier']
+  key = dialects.dialect_of(model, dialect).key(theirs[0], 'bias') if theirs else ''
   bias = strip_prefixes(state_dict).get(key)
   return None if bias is None or np.ndim(bias) != 1 else len(bias)
 

@@ -6,12 +6,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ecanet_jax.errors import UserError
 from ecanet_jax.models import network
 from ecanet_jax.models.registry import create_from_config
-from ecanet_jax.weights import files, folder
+from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights.convert import to_torch
-from ecanet_jax.weights.twin import find_record
+from ecanet_jax.weights.files import formats
+from ecanet_jax.weights.hub import hub_folder
+from ecanet_jax.weights.timm_reference import find_record
 from ecanet_jax.weights.verify import TOLERANCE, Verification, verify
 
 
@@ -52,26 +53,26 @@ def export(
   """
   model = create_from_config(config['model'])
   record = find_record(model) or _unregistered(config['model']['name'])
-  single = files.is_file_name(directory)
+  single = formats.is_file_name(directory)
   if not single:
-    folder.check_target(directory)
+    hub_folder.check_target(directory)
     if dialect != 'timm':
       raise UserError(
         f'dialect {dialect!r}: a folder has the names of timm; give a target that ends in '
-        f'{files.WRITTEN}.'
+        f'{formats.WRITTEN}.'
       )
     dialect = record.timm_dialect
   data = config['data']
-  write, read = files.FORMATS[os.path.splitext(directory)[1] if single else '.safetensors']
+  write, read = formats.FORMATS[os.path.splitext(directory)[1] if single else '.safetensors']
   state_dict = read(write(to_torch(model, variables, dialect)))
   result = verify(
     model, variables, state_dict, dialect, image_size=data['image_size'], tolerance=tolerance
   )
   if single:
     pathlib.Path(directory).absolute().parent.mkdir(parents=True, exist_ok=True)
-    files.write_state_dict(str(directory), state_dict)
+    formats.write_state_dict(str(directory), state_dict)
     return result
-  folder.write_folder(
+  hub_folder.write_folder(
     directory, record, model, state_dict,
     num_classes=model.num_classes, label_names=label_names, model_config=config['model'],
     data_name=data_name, evaluation=evaluation,

@@ -11,20 +11,17 @@ import numpy as np
 from absl import logging
 from flax import traverse_util
 
-from ecanet_jax.data import presets
-from ecanet_jax.errors import UserError
+from ecanet_jax.data import preprocessing
 from ecanet_jax.models import create_model, network
 from ecanet_jax.models.registry import create_from_config
-from ecanet_jax.weights import difference, files, folder, hub
+from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.weights import key_difference
 from ecanet_jax.weights.classifier import replace_classifier
-from ecanet_jax.weights.convert import (
-  count_classes,
-  from_torch,
-  model_shapes,
-  strip_prefixes,
-)
-from ecanet_jax.weights.kernels import widen_kernels
-from ecanet_jax.weights.tensorflow import READERS
+from ecanet_jax.weights.convert import count_classes, from_torch, model_shapes, strip_prefixes
+from ecanet_jax.weights.eca_kernel_size import widen_kernels
+from ecanet_jax.weights.files import formats
+from ecanet_jax.weights.files.tensorflow import READERS
+from ecanet_jax.weights.hub import client, hub_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,11 +77,11 @@ def read_source(
   Raises:
     UserError: nothing there to read, a damaged file, or one of another network.
   """
-  from ecanet_jax.training.checkpoint import is_checkpoint
+  from ecanet_jax.checkpoints.files import is_checkpoint
 
-  path = pathlib.Path(hub.fetch_folder(str(path)) if hub.is_hub_name(path) else path)
+  path = pathlib.Path(client.fetch_folder(str(path)) if client.is_hub_name(path) else path)
   if preset:
-    presets.preset(preset)  # a wrong name is known before anything is read
+    preprocessing.preset(preset)  # a wrong name is known before anything is read
   if not path.exists() and dialect not in READERS:  # a TF1 checkpoint is the prefix of its files
     raise UserError(f'{path}: no such file or directory.')
   if path.is_dir() and dialect != 'timm':
@@ -97,30 +94,30 @@ def read_source(
 
 
 def _checkpoint(path: pathlib.Path, weights: str, step: int | str, preset: str) -> Source:
-  from ecanet_jax.training.checkpoint import load_weights
+  from ecanet_jax.checkpoints.files import load_weights
 
   _refuse(preset, path)
   config, variables = load_weights(path, ema=weights == 'ema', step=step)
-  data = {key: config['data'][key] for key in presets.KEYS if key in config['data']}
+  data = {key: config['data'][key] for key in preprocessing.KEYS if key in config['data']}
   return Source(config['model'], data, 'as the checkpoint says', variables, {}, 'timm')
 
 
 def _folder(
   path: pathlib.Path, model: Mapping[str, Any] | None, preset: str, widen: bool
 ) -> Source:
-  if not (path / folder.CONFIG).exists():
+  if not (path / hub_folder.CONFIG).exists():
     raise UserError(
-      f'{path} has neither checkpoints of a training nor the {folder.CONFIG} of a timm folder.'
+      f'{path} has neither checkpoints of a training nor the {hub_folder.CONFIG} of a timm folder.'
     )
-  found = folder.read_folder(path, (model or {}).get('name') or '')
+  found = hub_folder.read_folder(path, (model or {}).get('name') or '')
   record = network(found.model['name'])
-  if set(presets.KEYS) <= set(found.data):
+  if set(preprocessing.KEYS) <= set(found.data):
     _refuse(preset, path)
-    data, said = found.data, f'as {folder.CONFIG} says'
+    data, said = found.data, f'as {hub_folder.CONFIG} says'
   else:
     data, said = _preset(preset, record.name, record.timm_dialect, record.image_size)
     data |= found.data
-    said = f'{said}, but for {", ".join(found.data)} of {folder.CONFIG}' if found.data else said
+    said = f'{said}, but for {", ".join(found.data)} of {hub_folder.CONFIG}' if found.data else said
   state_dict, variables = _read(found.model, found.state_dict, record.timm_dialect, widen)
   return Source(found.model, data, said, variables, state_dict, record.timm_dialect)
 
@@ -131,7 +128,7 @@ def _file(
   if not model:
     raise UserError(f'{path} does not say which network it is; give --model=NAME.')
   record = network(model['name'])
-  read = READERS.get(dialect, files.read_state_dict)
+  read = READERS.get(dialect, formats.read_state_dict)
   state_dict = strip_prefixes(read(str(path), weights))
   section = {key: value for key, value in model.items() if value is not None}
   if 'num_classes' not in section:
@@ -153,9 +150,9 @@ def _read(section: Mapping[str, Any], state_dict, dialect: str, widen: bool):
 
 
 def _preset(name: str, model: str, dialect: str, image_size: int) -> tuple[dict[str, Any], str]:
-  chosen = name or presets.default_preset(model, dialect)
+  chosen = name or preprocessing.default_preset(model, dialect)
   said = f'the preset {chosen}' + ('' if name else f', the default for {model}')
-  return presets.preset(chosen).data(image_size), said
+  return preprocessing.preset(chosen).data(image_size), said
 
 
 def _refuse(preset: str, path: pathlib.Path) -> None:
@@ -186,7 +183,7 @@ def load_pretrained(
     UserError: nothing there to read, a damaged file, or a network that is not one of ours or not
       the one that was asked for.
   """
-  if not os.path.isdir(directory) and not hub.is_hub_name(directory):
+  if not os.path.isdir(directory) and not client.is_hub_name(directory):
     raise UserError(f'{directory} is not a directory; ecanet_jax.weights.read_source reads files.')
   source = read_source(directory, weights=weights, model={'name': name} if name else None)
   section, variables = source.model, source.variables
@@ -200,7 +197,7 @@ def load_pretrained(
     )
     section, variables = replace_classifier(section, variables, wanted)
   model = create_from_config({**section, **overrides})
-  difference.check(_shapes(model_shapes(model)), _shapes(variables), 'the weights do not fit')
+  key_difference.check(_shapes(model_shapes(model)), _shapes(variables), 'the weights do not fit')
   return model, variables
 
 

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from ecanet_jax import cli
-from ecanet_jax.analysis.comparison import smoothed
 from ecanet_jax.cli.sweep import results
 from ecanet_jax.cli.sweep.definition import Run, Sweep
-from tests import check_sweep, programs
+from ecanet_jax.cli.sweep.pictures import smoothed
+from tests import check_sweep
+from tests.support import programs
 
 KIND = 'model.attention.kind'
 SMALL = (

@@ -7,9 +7,9 @@ import types
 import numpy as np
 import pytest
 
-from configs import base
 from ecanet_jax.cli import prepare
-from tests.data.imagenet_tars import encode, smooth_image, write_ilsvrc2012_tars
+from ecanet_jax.config import schema
+from tests.support.imagenet_tars import encode, smooth_image, write_ilsvrc2012_tars
 
 
 def run_prepare(*arguments: str) -> int:
@@ -69,7 +69,7 @@ def configure(imagenet, digits_dir, folder):
   """Returns the function kind -> configuration of small batches and images."""
 
   def make(kind: str, batch_size: int = 4, image_size: int = 16):
-    config = base.get_config()
+    config = schema.get_config()
     config.batch_size = batch_size
     data = config.data
     data.image_size, data.shuffle_buffer, data.decode_threads = image_size, 8, 2

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import base
 from ecanet_jax import data
-from ecanet_jax.errors import UserError
-from tests.data.imagenet_tars import encode, smooth_image
+from ecanet_jax.config import schema
+from ecanet_jax.runtime.errors import UserError
+from tests.support.imagenet_tars import encode, smooth_image
 
 tf = pytest.importorskip('tensorflow')
 
@@ -38,7 +38,7 @@ MATRIX = {
 
 @pytest.fixture(scope='module')
 def decode():
-  from ecanet_jax.data import decode as module
+  from ecanet_jax.data.tfdata import decode as module
 
   return module
 
@@ -66,7 +66,7 @@ def test_resizing_is_that_of_pillow(decode, interpolation, size):
 
 
 def test_evaluation_takes_the_centre(decode):
-  config = base.get_config()
+  config = schema.get_config()
   config.data.image_size, config.data.crop_fraction = 24, 0.5
   image = decode.eval_transform(config.data)(tf.constant(MATRIX['png']))
   expected = PICTURE.crop((20, 12, 44, 36))
@@ -79,7 +79,7 @@ def test_evaluation_takes_the_centre(decode):
 
 
 def test_flip_is_one_in_two_and_stateless(decode):
-  config = base.get_config()
+  config = schema.get_config()
   config.data.image_size, config.data.crop, config.data.crop_fraction = 48, 'center', 1.0
   transform = tf.function(decode.train_transform(config.data))
   plain = np.asarray(PICTURE.crop((8, 0, 56, 48)))
@@ -95,7 +95,7 @@ def test_flip_is_one_in_two_and_stateless(decode):
 
 @pytest.mark.parametrize(('height', 'width'), [(400, 500), (300, 300)])
 def test_statistics_of_inception_crops(decode, height, width):
-  from ecanet_jax.data.augmentation import crop
+  from ecanet_jax.data.augmentation.host import crop
 
   @tf.function
   def boxes(keys):
@@ -117,7 +117,7 @@ def test_statistics_of_inception_crops(decode, height, width):
 
 
 def test_extreme_shapes_fall_back_to_the_centre(decode):
-  from ecanet_jax.data.augmentation import crop
+  from ecanet_jax.data.augmentation.host import crop
 
   values = tf.zeros([10, 4])
   box = crop.inception_crop(10, 1000, values, (1.0, 1.0), (3 / 4, 4 / 3))
@@ -139,7 +139,7 @@ def test_broken_images_are_named(folder, tmp_path, content):
   shutil.copytree(folder, tmp_path / 'set')
   broken = tmp_path / 'set' / 'val' / 'dog' / 'broken.jpg'
   broken.write_bytes(content)
-  config = base.get_config()
+  config = schema.get_config()
   config.batch_size, config.data.source, config.data.data_dir = 4, 'folder', str(tmp_path / 'set')
   config.data.eval_split, config.data.image_size, config.data.crop_fraction = 'val', 16, 1.0
   with pytest.raises(UserError) as error:
@@ -152,7 +152,7 @@ def test_broken_images_are_named(folder, tmp_path, content):
 
 
 def test_folders_that_cannot_be_used(folder, tmp_path):
-  config = base.get_config()
+  config = schema.get_config()
   config.data.source, config.data.eval_split = 'folder', 'val'
   with pytest.raises(UserError, match=r'needs data\.data_dir'):
     data.describe(config)

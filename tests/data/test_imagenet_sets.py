@@ -8,15 +8,15 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from configs import base
 from ecanet_jax import data
 from ecanet_jax.cli import prepare
-from ecanet_jax.data import decode
-from ecanet_jax.data.augmentation.crop import five_crops
+from ecanet_jax.config import schema
+from ecanet_jax.data.augmentation.host.crop import five_crops
 from ecanet_jax.data.imagenet_sets import IMAGENET_CLASSES, IMAGENET_SETS, imagenet_set
-from ecanet_jax.errors import UserError
-from ecanet_jax.training.evaluate_weights import choose_split, set_name
-from tests.data.imagenet_tars import encode, smooth_image
+from ecanet_jax.data.tfdata import decode
+from ecanet_jax.evaluation.evaluate_weights import choose_split, set_name
+from ecanet_jax.runtime.errors import UserError
+from tests.support.imagenet_tars import encode, smooth_image
 
 
 @pytest.mark.parametrize(('letter', 'first'), [('a', 'n01498041'), ('r', 'n01443537')])
@@ -44,7 +44,7 @@ def test_tfds_has_all_sets_with_imagenets_classes():
 
 
 def test_choose_split():
-  config = base.get_config()
+  config = schema.get_config()
   config.data.name = 'imagenet_v2/topimages'
   assert choose_split(config, ()) == ()
   assert config.data.eval_split == config.data.train_split == 'test'
@@ -95,7 +95,7 @@ def test_several_labels_or_none(tmp_path, file_format, capsys):
   builder.download_and_prepare()
   prepare.verify(builder)
   assert '7 images, 6 of 6 classes, 7 images decoded, ok' in capsys.readouterr().out
-  config = base.get_config()
+  config = schema.get_config()
   config.data.name, config.data.data_dir = 'made_real', str(tmp_path)
   config.data.train_split, config.data.image_size, config.batch_size = 'validation', 16, 4
   assert data.describe(config).multi_label

@@ -8,12 +8,12 @@ import tarfile
 import numpy as np
 import pytest
 
-from configs import base
 from ecanet_jax import data
-from ecanet_jax.data import memory
-from ecanet_jax.errors import UserError
+from ecanet_jax.config import schema
+from ecanet_jax.data.sources import in_memory
+from ecanet_jax.runtime.errors import UserError
 from tests.data.conftest import run_prepare
-from tests.data.imagenet_tars import (
+from tests.support.imagenet_tars import (
   SYNSETS,
   add_file,
   encode,
@@ -34,7 +34,7 @@ def test_imagenet_from_its_archives(imagenet, capsys, file_format):
     'imagenet2012 validation: 7 images, 7 of 1,000 classes, 7 images decoded, ok '
     '(not the whole of ImageNet: 50,000 images)',
   ]
-  config = base.get_config()
+  config = schema.get_config()
   config.batch_size, config.data.data_dir, config.data.image_size = 15, str(directory), 32
   batch = next(data.train_batches(config, 0))
   names = data.describe(config).label_names
@@ -44,7 +44,7 @@ def test_imagenet_from_its_archives(imagenet, capsys, file_format):
 def test_both_formats_give_the_same_images(imagenet):
   found = []
   for directory in (imagenet.tfrecord, imagenet.array_record):
-    config = base.get_config()
+    config = schema.get_config()
     config.batch_size, config.data.data_dir, config.data.image_size = 7, str(directory), 32
     batch = next(data.eval_batches(config)[0])
     found.append(sorted(zip((image.tobytes() for image in batch['image']), batch['label'])))
@@ -58,11 +58,11 @@ def test_digits(digits_dir, capsys):
     'digits train: 1,437 images, 10 of 10 classes, 1,437 images decoded, ok',
     'digits test: 360 images, 10 of 10 classes, 360 images decoded, ok',
   ]
-  config = base.get_config()
+  config = schema.get_config()
   config.batch_size, config.data.name, config.data.data_dir = 360, 'digits', str(digits_dir)
   config.data.eval_split, config.data.image_size, config.data.crop_fraction = 'test', 8, 1.0
   batch = next(data.eval_batches(config)[0])
-  test = memory.digits()[1]
+  test = in_memory.digits()[1]
   expected = sorted((i.repeat(3, -1).tobytes(), k) for i, k in zip(test['image'], test['label']))
   assert sorted(zip((i.tobytes() for i in batch['image']), batch['label'])) == expected
 
@@ -75,7 +75,7 @@ def test_many_files_are_read_in_one_order(tmp_path):
   datasets.register('digits')
   builder = tfds.builder('digits', data_dir=tmp_path)
   builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=7))
-  config = base.get_config()
+  config = schema.get_config()
   config.batch_size, config.data.name, config.data.data_dir = 64, 'digits', str(tmp_path)
   config.data.eval_split, config.data.image_size, config.data.shuffle_buffer = 'test', 8, 100
   whole = list(itertools.islice(data.train_batches(config, 0), 30))
@@ -93,7 +93,7 @@ def test_prepared_in_the_other_format(imagenet):
 
 
 def test_data_that_are_not_prepared(tmp_path):
-  config = base.get_config()
+  config = schema.get_config()
   config.data.data_dir = str(tmp_path)
   command = f'python -m ecanet_jax prepare --dataset=imagenet2012 --data_dir={tmp_path}'
   with pytest.raises(UserError) as error:
@@ -113,7 +113,7 @@ def test_data_that_are_not_prepared(tmp_path):
   [('digit', 'digits'), ('cifar_10', 'cifar10'), ('imagenet', 'imagenet2012')],
 )
 def test_unknown_data_set(tmp_path, name, near):
-  config = base.get_config()
+  config = schema.get_config()
   config.data.data_dir, config.data.name = str(tmp_path), name
   with pytest.raises(UserError, match=f"unknown data set '{name}'. Did you mean '{near}'"):
     data.describe(config)
@@ -122,7 +122,7 @@ def test_unknown_data_set(tmp_path, name, near):
 
 
 def test_unknown_split(imagenet):
-  config = base.get_config()
+  config = schema.get_config()
   config.data.data_dir, config.data.eval_split = str(imagenet.tfrecord), 'valid'
   with pytest.raises(UserError, match=r"unknown split .* 'valid'. Did you mean 'validation'"):
     data.describe(config)

@@ -12,8 +12,9 @@ import pytest
 
 import ecanet_jax.data
 from ecanet_jax import data
-from ecanet_jax.data import memory, order
-from ecanet_jax.errors import UserError
+from ecanet_jax.data import shuffling
+from ecanet_jax.data.sources import in_memory
+from ecanet_jax.runtime.errors import UserError
 
 KINDS = ('tfrecord', 'digits_tfrecord', 'array_record', 'folder', 'digits', 'synthetic')
 
@@ -77,7 +78,8 @@ def test_hosts_of_tfrecord_read_different_images(configure):
     batches = take(config, 0, steps, host=host, num_hosts=2)
     seen.append(np.concatenate([batch['image'] for batch in batches]).reshape(steps * 32, -1))
   unique = len(np.unique(np.concatenate(seen), axis=0))
-  all_unique = len(np.unique(np.concatenate([part['image'] for part in memory.digits()]), axis=0))
+  images = np.concatenate([part['image'] for part in in_memory.digits()])
+  all_unique = len(np.unique(images, axis=0))
   assert unique >= len(seen[0]) * 2 - (1797 - all_unique)
   again = take(config, steps, 2, host=1, num_hosts=2)
   assert not np.array_equal(again[0]['image'].reshape(32, -1), seen[1][:32])  # another order
@@ -115,24 +117,24 @@ def test_evaluation_counts_every_image_once(configure, kind, num_hosts, rows, no
 
 
 def test_an_epoch_has_every_image_once():
-  keys, indices = order.positions(11, seed=3, start=0, count=33)
+  keys, indices = shuffling.positions(11, seed=3, start=0, count=33)
   for epoch in range(3):
     assert sorted(indices[11 * epoch : 11 * epoch + 11]) == list(range(11))
   assert len(set(keys)) == 3
-  np.testing.assert_array_equal(order.positions(11, 3, 9, 5)[1], indices[9:14])
-  assert not np.array_equal(order.permutation(1000, 0, 0), order.permutation(1000, 1, 0))
+  np.testing.assert_array_equal(shuffling.positions(11, 3, 9, 5)[1], indices[9:14])
+  assert not np.array_equal(shuffling.permutation(1000, 0, 0), shuffling.permutation(1000, 1, 0))
   # Frozen: an order that changes would break the resumption of every run.
-  assert order.permutation(8, 0, 0).tolist() == [1, 4, 2, 3, 0, 6, 7, 5]
-  assert order.epoch_key(0, 0) == 7896617691693857887
+  assert shuffling.permutation(8, 0, 0).tolist() == [1, 4, 2, 3, 0, 6, 7, 5]
+  assert shuffling.epoch_key(0, 0) == 7896617691693857887
 
 
 def test_uniform_is_uniform_and_stateless():
-  keys = np.full(5000, order.epoch_key(0, 0))
-  draws = order.uniform(keys, np.arange(5000), 3)
+  keys = np.full(5000, shuffling.epoch_key(0, 0))
+  draws = shuffling.uniform(keys, np.arange(5000), 3)
   assert draws.min() >= 0 and draws.max() < 1
   np.testing.assert_allclose(draws.mean(0), 0.5, atol=0.02)
   assert np.abs(np.corrcoef(draws.T) - np.eye(3)).max() < 0.05
-  np.testing.assert_array_equal(draws[7:9], order.uniform(keys[7:9], np.arange(7, 9), 3))
+  np.testing.assert_array_equal(draws[7:9], shuffling.uniform(keys[7:9], np.arange(7, 9), 3))
 
 
 def test_describe(configure):
@@ -159,9 +161,9 @@ def test_memory_needs_no_tensorflow():
   program = """
 import sys
 sys.modules['tensorflow'] = sys.modules['tensorflow_datasets'] = None
-from configs import base
+from ecanet_jax.config import schema
 from ecanet_jax import data
-config = base.get_config()
+config = schema.get_config()
 config.batch_size, config.data.source, config.data.image_size = 8, 'memory', 16
 for config.data.name in ('digits', 'synthetic'):
   data.describe(config)
@@ -174,7 +176,7 @@ for config.data.name in ('digits', 'synthetic'):
 
 def test_synthetic_can_be_learnt(configure):
   batches, _ = data.eval_batches(configure('synthetic'), batch_size=200)
-  train = memory.load('synthetic', 'train', 16, 'bicubic')
+  train = in_memory.load('synthetic', 'train', 16, 'bicubic')
   means = [train['image'][train['label'] == label].mean(0) for label in range(10)]
   batch = next(iter(batches))
   distance = [((batch['image'] - mean) ** 2).sum((1, 2, 3)) for mean in means]
@@ -242,7 +244,7 @@ def test_label_counts_are_those_of_the_images(configure, kind):
 @pytest.mark.parametrize('label', [-1, 10])
 def test_a_label_that_is_no_class(configure, monkeypatch, label):
   config = configure('digits')
-  train = memory.load('digits', 'train', 8, config.data.interpolation)  # as they are held
+  train = in_memory.load('digits', 'train', 8, config.data.interpolation)  # as they are held
   monkeypatch.setitem(train, 'label', np.full_like(train['label'], label))
   text = f'has an image with label {label}; labels must be from 0 to 9. Take another data.train'
   with pytest.raises(UserError, match=text):

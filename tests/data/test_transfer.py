@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from configs import base, fashion_mnist, finetune, transfer
+from configs import fashion_mnist, finetune, transfer
 from ecanet_jax import data
-from ecanet_jax.data import memory
-from ecanet_jax.errors import UserError
+from ecanet_jax.config import schema
+from ecanet_jax.data.sources import in_memory
+from ecanet_jax.runtime.errors import UserError
 
 # How the builders of TFDS 4.9.10 write the splits that the recipes name.
 SPLITS = {'train': 'TRAIN', 'test': 'TEST', 'validation': 'VALIDATION'}
@@ -45,7 +46,7 @@ def test_transfer_and_scratch_differ_in_their_start_alone():
   one, other = (fashion_mnist.get_config(start) for start in ('transfer', 'scratch'))
   assert one.init.weights.endswith('.pth') and not other.init.weights
   for config in (one, other):
-    config.init, config.schedule.lr = base.get_config().init, 0.0
+    config.init, config.schedule.lr = schema.get_config().init, 0.0
   assert one.to_json() == other.to_json()
 
 
@@ -72,7 +73,7 @@ def idx_files(tmp_path_factory):
 
 
 def configured(directory):
-  config = base.get_config()
+  config = schema.get_config()
   config.data.source, config.data.name, config.data.data_dir = 'memory', 'fashion_mnist', directory
   config.data.train_split, config.data.image_size, config.batch_size = 'train[:2000]', 32, 8
   config.data.eval_split = 'test[-300:]'
@@ -104,16 +105,16 @@ def test_fashion_mnists_files(idx_files, tmp_path):
 
 
 def test_parts_of_splits_in_memory():
-  whole = memory.load('digits', 'train', 8, 'bilinear')
-  part = memory.load('digits', 'train[100:-1300]', 8, 'bilinear')
+  whole = in_memory.load('digits', 'train', 8, 'bilinear')
+  part = in_memory.load('digits', 'train[100:-1300]', 8, 'bilinear')
   assert len(part['label']) == 37
   np.testing.assert_array_equal(part['image'], whole['image'][100:137])
   np.testing.assert_array_equal(part['label'], whole['label'][100:137])
   with pytest.raises(UserError, match=r"data.x='train\[2000:\]' has no images; train has 1,437"):
-    memory.load('digits', 'train[2000:]', 8, 'bilinear', key='data.x')
+    in_memory.load('digits', 'train[2000:]', 8, 'bilinear', key='data.x')
   with pytest.raises(UserError, match=r'a part of a split is written as in train\[:2000\]'):
-    memory.load('digits', 'train[10%]', 8, 'bilinear')
+    in_memory.load('digits', 'train[10%]', 8, 'bilinear')
   with pytest.raises(UserError, match=r"unknown split \(split\) 'trian'. Did you mean 'train'"):
-    memory.load('digits', 'trian[:5]', 8, 'bilinear')
+    in_memory.load('digits', 'trian[:5]', 8, 'bilinear')
   with pytest.raises(UserError, match=r'1,437 images of 1000 px are 4.0 GiB and 4 GiB is the most'):
-    memory.load('digits', 'train', 1000, 'bilinear')
+    in_memory.load('digits', 'train', 1000, 'bilinear')

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from ecanet_jax import create_model, list_models
-from ecanet_jax.errors import UserError
 from ecanet_jax.models import create_from_config
 from ecanet_jax.models.count import count
 from ecanet_jax.models.efficientnet import compound_scaling, round_channels
 from ecanet_jax.models.efficientnet_networks import SCALE
+from ecanet_jax.runtime.errors import UserError
 
 
 def attention(name, **overrides):

@@ -6,7 +6,7 @@ import torch
 from ecanet_jax import create_model
 from ecanet_jax.models.efficientnet import EfficientNet
 from ecanet_jax.models.mobilenetv2 import MobileNetV2
-from tests.models import twins
+from tests.support import twins
 
 FAST = ('efficientnet_b0', 'eca_efficientnet_b0', 'tf_efficientnet_b0', 'tf_efficientnet_lite0')
 SLOW = [name for name in twins.names(EfficientNet, MobileNetV2) if name not in FAST]

@@ -10,7 +10,7 @@ import pytest
 import sklearn.datasets
 
 from ecanet_jax import create_model
-from ecanet_jax.attention import ATTENTION
+from ecanet_jax.nn.attention import ATTENTION
 
 RUNS = {
   'tiny_efficientnet': ('eca', 'se_var3'),

@@ -7,10 +7,10 @@ import pytest
 from flax import traverse_util
 
 from ecanet_jax import create_model
-from ecanet_jax.attention import ATTENTION
-from ecanet_jax.errors import UserError
 from ecanet_jax.models.fold import fold_batch_norm
-from tests.weights.random_variables import random_variables
+from ecanet_jax.nn.attention import ATTENTION
+from ecanet_jax.runtime.errors import UserError
+from tests.support.random_variables import random_variables
 
 # A network of each family, and of the kinds of attention with a BatchNorm of their own.
 FAMILIES = {

@@ -7,7 +7,7 @@ import pytest
 
 from ecanet_jax import list_models
 from ecanet_jax.models import network, table
-from tests.models import golden
+from tests.support import golden
 
 # Exact counts of an independent calculator, block by block from the documents' tables: parameters,
 # multiply-adds (or, where another convention is named, its operations). None: not calculated.
@@ -159,11 +159,11 @@ COUNTED = sorted({name for name, *_ in CASES} | {n for n in list_models('tiny*')
 @pytest.mark.parametrize('names', [COUNTED, pytest.param(list_models(), marks=pytest.mark.slow)])
 def test_parameter_names_are_an_interface(names):
   expected = json.loads((golden.FOLDER / 'fingerprints.json').read_text())
-  assert set(expected) == set(list_models()), 'stale: python -m tests.models.golden'
+  assert set(expected) == set(list_models()), 'stale: python -m tests.support.golden'
   ours = {name: golden.fingerprint(table.count_network(name).shapes) for name in names}
   changed = [name for name in names if ours[name] != expected[name]]
   assert not changed, (
-    f'parameter trees changed: {changed}; if that is meant: python -m tests.models.golden'
+    f'parameter trees changed: {changed}; if that is meant: python -m tests.support.golden'
   )
 
 

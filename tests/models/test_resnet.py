@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from ecanet_jax import create_model, list_models
-from ecanet_jax.errors import UserError
 from ecanet_jax.models import network
 from ecanet_jax.models.resnet import ResNet
+from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights.convert import model_shapes
-from tests.models.twins import compiled
-from tests.weights.random_variables import random_variables
+from tests.support.random_variables import random_variables
+from tests.support.twins import compiled
 
 
 def shapes(model, size=64):

@@ -9,11 +9,11 @@ import torch
 import torchvision
 
 from ecanet_jax import create_model
-from ecanet_jax.errors import UserError
 from ecanet_jax.models import network
 from ecanet_jax.models.resnet import ResNet
+from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights.convert import entries
-from tests.models import twins
+from tests.support import twins
 
 FAST = ('resnet18',)
 SLOW = (

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from ecanet_jax import create_model
-from ecanet_jax.errors import UserError
 from ecanet_jax.models.inception_resnet_v2 import InceptionResNetV2
 from ecanet_jax.models.vgg import VGG
+from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights import from_torch, to_torch
 from ecanet_jax.weights.convert import entries
-from tests import torchvision_shim  # noqa: F401
-from tests.weights.random_variables import random_variables
+from tests.support import torchvision_shim  # noqa: F401
+from tests.support.random_variables import random_variables
 
 
 def image_shape(size):
@@ -232,7 +232,7 @@ def twins():
   """The functions that compare with PyTorch, where it and timm are there."""
   pytest.importorskip('torch')
   pytest.importorskip('timm')
-  from tests.models import twins
+  from tests.support import twins
 
   return twins
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ecanet_jax.ops import native
+from ecanet_jax.ops import cpu
 
 
 @pytest.fixture
@@ -10,7 +10,7 @@ def load_kernels():
   """Loads the kernels of a type, or skips the test."""
 
   def load(dtype: str) -> None:
-    if not native.load(dtype):
+    if not cpu.load(dtype):
       pytest.skip('needs a C++ compiler: g++ or clang++')
 
   return load

@@ -35,7 +35,7 @@ def test_kernels_equal_the_references(shape, dtype, load_kernels):
 @pytest.mark.parametrize('kind', ['weights', 'other shape'])
 def test_attend_has_both_gradients(kind, load_kernels, monkeypatch):
   load_kernels('float64')
-  monkeypatch.setattr(attention.native, 'usable', lambda *arrays: True)  # also with 8 devices
+  monkeypatch.setattr(attention.cpu, 'usable', lambda *arrays: True)  # also with 8 devices
   with jax.enable_x64(True):
     random = np.random.default_rng(0)
     x, cotangent = (jnp.asarray(random.standard_normal((3, 7, 5, 29))) for _ in range(2))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ecanet_jax.ops import native
+from ecanet_jax.ops import cpu
 from ecanet_jax.ops.batch_norm import ACTIVATIONS, batch_norm, native_batch_norm, plain_batch_norm
 
 RESULTS = ('y', 'mean', 'var', 'dx', 'dscale', 'dbias')
@@ -73,7 +73,7 @@ def test_swish_does_not_overflow(extreme, load_kernels):
   load_kernels('float32')
   z = jnp.asarray([[[-extreme] * 16 + [extreme] * 16]], jnp.float32)
   one, zero = jnp.ones((1, 32), jnp.float32), jnp.zeros((1, 32), jnp.float32)
-  y = native.call('norm_apply', z.shape, z, one, zero, one, activation=ACTIVATIONS['swish'])
+  y = cpu.call('norm_apply', z.shape, z, one, zero, one, activation=ACTIVATIONS['swish'])
   np.testing.assert_allclose(y, jax.nn.silu(z), rtol=1e-6, atol=1e-30)
 
 
@@ -92,10 +92,10 @@ def test_without_a_compiler_xla_alone_is_used(monkeypatch, tmp_path, caplog):
   caplog.set_level('WARNING', 'absl')  # a test before may have started the programs' log
   monkeypatch.setenv('CXX', '/nowhere/c++')
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-  assert native.library.__wrapped__('float32') is None
+  assert cpu.library.__wrapped__('float32') is None
   assert 'CPU kernels are not used, which is slower' in caplog.text
   assert '/nowhere/c++' in caplog.text
   monkeypatch.setenv('CXX', 'false')
-  assert native.library.__wrapped__('float32') is None and 'false failed' in caplog.text
+  assert cpu.library.__wrapped__('float32') is None and 'false failed' in caplog.text
   monkeypatch.setenv('ECANET_JAX_NATIVE', '0')
-  assert native.library.__wrapped__('float32') is None
+  assert cpu.library.__wrapped__('float32') is None

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ecanet_jax.nn.pooling import explicit_padding
 from ecanet_jax.ops import convolution as ops
-from ecanet_jax.pooling import explicit_padding
 
 
 def results(function, arrays):

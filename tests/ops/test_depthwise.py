@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from ecanet_jax.nn.pooling import explicit_padding
 from ecanet_jax.ops import depthwise
 from ecanet_jax.ops.batch_norm import add_bias
 from ecanet_jax.ops.depthwise import (
@@ -14,7 +15,6 @@ from ecanet_jax.ops.depthwise import (
   native_depthwise,
   shift_depthwise,
 )
-from ecanet_jax.pooling import explicit_padding
 
 ASYMMETRIC = ((0, 3), (2, 1))
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ecanet_jax.ops import native
-from ecanet_jax.ops.resize import resizer
+from ecanet_jax.ops import cpu
+from ecanet_jax.ops.cpu.resize import resizer
 
 tf = pytest.importorskip('tensorflow')
 
@@ -21,7 +21,7 @@ def picture(*shape):
 @pytest.mark.parametrize('interpolation', ['bicubic', 'bilinear'])
 @pytest.mark.parametrize('shape', [(50, 75), (31, 20), (224, 1), (1, 3), (7, 300), (300, 310)])
 def test_it_is_tensorflows(resize, shape, interpolation):
-  from ecanet_jax.data import decode
+  from ecanet_jax.data.tfdata import decode
 
   image = picture(*shape)
   for size in (1, 33, 64, 224):
@@ -40,7 +40,7 @@ def test_mirrored_is_the_same_in_reverse(resize, size):
 
 @pytest.mark.parametrize('compiled', [False, True])
 def test_without_the_kernel_it_is_mirrored_too(compiled, monkeypatch):
-  from ecanet_jax.data import decode
+  from ecanet_jax.data.tfdata import decode
 
   monkeypatch.setattr(decode, 'resizer', lambda: None)
 
@@ -68,9 +68,9 @@ def test_without_a_compiler_there_is_none(monkeypatch, tmp_path, caplog):
   caplog.set_level('WARNING', 'absl')
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
   monkeypatch.setenv('CXX', 'false')
-  assert native.operations.__wrapped__() is None
+  assert cpu.operations.__wrapped__() is None
   assert 'CPU kernels are not used, which is slower: false failed' in caplog.text
   monkeypatch.setenv('CXX', 'true')  # compiles nothing
-  assert native.operations.__wrapped__() is None
+  assert cpu.operations.__wrapped__() is None
   monkeypatch.setenv('ECANET_JAX_NATIVE', '0')
-  assert native.operations.__wrapped__() is None
+  assert cpu.operations.__wrapped__() is None

@@ -17,15 +17,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import eca_b0
-from ecanet_jax.compilation import keep_compiled_programs
+from ecanet_jax.checkpoints import integrity
+from ecanet_jax.checkpoints.manager import Checkpoints
 from ecanet_jax.models import create_from_config
-from ecanet_jax.training import guard, manifest, sharding, step
+from ecanet_jax.runtime import sharding
+from ecanet_jax.runtime.compilation import keep_compiled_programs
+from ecanet_jax.tasks.classification import Classification
+from ecanet_jax.training import step
+from ecanet_jax.training.faults import nonfinite
+from ecanet_jax.training.faults.preemption import Supervisor
 from ecanet_jax.training.optimizer import make_optimizer
-from ecanet_jax.training.saves import Checkpoints
 from ecanet_jax.training.schedule import make_schedule
 from ecanet_jax.training.state import init_state
-from ecanet_jax.training.supervision import Supervisor
-from ecanet_jax.training.task import Classification
 
 # What a step asks, what it does then, and what a checkpoint gets.
 GUARDS = {
@@ -33,7 +36,7 @@ GUARDS = {
     lambda loss, grad_norm, variables: jnp.isfinite(loss), lambda ok, new, old: new,
     lambda path: None,
   ),
-  'with': (guard.finite, guard.choose, manifest.write),
+  'with': (nonfinite.finite, nonfinite.choose, integrity.write),
 }
 
 
@@ -77,7 +80,7 @@ def main():
   with tempfile.TemporaryDirectory() as folder, Supervisor(600) as supervisor:
     checkpoints, number = Checkpoints(folder, keep=1), 0
     for turn in range(args.rounds + 1):
-      for name, (_, _, manifest.write) in GUARDS.items():
+      for name, (_, _, integrity.write) in GUARDS.items():
         for what, found in times[name].items():
           began, number = time.perf_counter(), number + 1
           if what != 'steps':

@@ -11,15 +11,16 @@ import pytest
 
 from configs import smoke
 from ecanet_jax import data
-from ecanet_jax.training import sharding, trainer
-from ecanet_jax.training.guard import Guard, NonFiniteError
-from ecanet_jax.training.metrics import read_metrics
+from ecanet_jax.runtime import sharding
+from ecanet_jax.tasks.classification import Classification
+from ecanet_jax.training import trainer
+from ecanet_jax.training.faults.nonfinite import Guard, NonFiniteError
+from ecanet_jax.training.logging.writers import read_metrics
 from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.schedule import make_schedule
 from ecanet_jax.training.state import init_state
 from ecanet_jax.training.step import make_train_step
-from ecanet_jax.training.task import Classification
-from tests.reliability import saved
+from tests.support import saved
 from tests.training.test_trainer import arrays
 
 KINDS = ('image', 'loss', 'gradient', 'statistics')

@@ -3,26 +3,26 @@
 import pytest
 
 from configs import smoke
-from ecanet_jax.errors import UserError
+from ecanet_jax.config import difference
 from ecanet_jax.models import create_from_config
-from ecanet_jax.training import resume
+from ecanet_jax.runtime.errors import UserError
 
 
 def plain(**changes):
   config = smoke.get_config()
   config.update_from_flattened_dict(changes)
-  return resume.plain(config)
+  return difference.plain(config)
 
 
 def test_two_columns(heard):
   old, new = plain(), plain(**{'schedule.lr': 0.2, 'log_steps': 3, 'data.mean': (0.5, 0.5, 0.5)})
-  resume.compare(old, new)
+  difference.compare(old, new)
   (record,) = heard.records
   lines = record.getMessage().splitlines()
   assert lines[0] == "the config is not the checkpoint's:"
   columns = [[cell.strip() for cell in line.split('|')] for line in lines[1:-1]]
   assert columns[0] == [
-    f'checkpoint {resume.config_hash(old)}', f'now {resume.config_hash(new)}'
+    f'checkpoint {difference.config_hash(old)}', f'now {difference.config_hash(new)}'
   ]
   assert columns[1:] == [
     ['data.mean    [0.485, 0.456, 0.406]', '[0.5, 0.5, 0.5]'],
@@ -32,15 +32,15 @@ def test_two_columns(heard):
 
 
 def test_harmless_and_same(heard):
-  resume.compare(plain(), plain())
-  assert not heard.records and resume.config_hash(plain()) == resume.config_hash(plain())
-  resume.compare(plain(), plain(**{'save_epochs': 1.0, 'ops.remat': 'blocks'}))
+  difference.compare(plain(), plain())
+  assert not heard.records and difference.config_hash(plain()) == difference.config_hash(plain())
+  difference.compare(plain(), plain(**{'save_epochs': 1.0, 'ops.remat': 'blocks'}))
   assert heard.text.rstrip().endswith('none of these keys changes the result')
 
 
 def check(**changes):
   new = plain(**changes)
-  resume.check('W/checkpoints/8', plain(), new, create_from_config(new['model']))
+  difference.check('W/checkpoints/8', plain(), new, create_from_config(new['model']))
 
 
 @pytest.mark.parametrize(('key', 'value', 'said'), [
@@ -69,6 +69,6 @@ def test_a_config_of_another_version(heard):
   del old['bad_steps']
   old['model']['name'] = 'a_network_of_before'
   new = plain()
-  resume.check('W', old, new, create_from_config(new['model']))
-  resume.compare(old, new)
+  difference.check('W', old, new, create_from_config(new['model']))
+  difference.compare(old, new)
   assert 'bad_steps   not set' in heard.text

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from ecanet_jax.errors import UserError
-from ecanet_jax.training.checkpoint import load_weights
-from tests.reliability import saved
+from ecanet_jax.checkpoints.files import load_weights
+from ecanet_jax.runtime.errors import UserError
+from tests.support import saved
 
 FAULTS = ('flip', 'truncate', 'zero', 'delete')
 
@@ -119,14 +119,14 @@ def test_weights_of_a_damaged_step(workdir, tmp_path, heard):
 def test_a_manifest_reads_nothing_outside(tmp_path, name):
   import json
 
-  from ecanet_jax.training import manifest
+  from ecanet_jax.checkpoints import integrity
 
   (tmp_path / 'meta').write_text('{}')
-  manifest.write(tmp_path)
+  integrity.write(tmp_path)
   content = json.loads((tmp_path / 'manifest.json').read_text())
   content['files'][name] = [1, '0' * 64]
-  content['sha256'] = manifest.digest(content['files'])
+  content['sha256'] = integrity.digest(content['files'])
   (tmp_path / 'manifest.json').write_text(json.dumps(content))
-  assert manifest.fault(tmp_path) == (
+  assert integrity.fault(tmp_path) == (
     f'manifest.json names {name!r}, which is not in this directory'
   )

@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 from tests.data.conftest import run_prepare
-from tests.data.test_broken import write
+from tests.data.test_corrupt_images import write
 from tests.training.test_trainer import losses
 
 pytestmark = pytest.mark.slow
 
-OFFLINE = ('-m', 'tests.reliability.offline')
+OFFLINE = ('-m', 'tests.support.offline')
 SMALL = (
   '--config=configs/smoke.py', '--config.data.image_size=16', '--config.epochs=1',
   '--config.data.crop_fraction=1.0', '--config.tensorboard=False', '--config.log_steps=1',

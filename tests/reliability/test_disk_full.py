@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from ecanet_jax.training.saves import Checkpoints, SaveError
-from tests.reliability import saved
+from ecanet_jax.checkpoints.manager import Checkpoints, SaveError
+from tests.support import saved
 
 # Orbax's, of a save that failed.
 never_awaited = pytest.mark.filterwarnings(

@@ -18,13 +18,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from ecanet_jax.checkpoints import integrity
+from ecanet_jax.checkpoints.files import hide_closed_loops
 from ecanet_jax.cli import main
-from ecanet_jax.errors import UserError
-from ecanet_jax.training import manifest
-from ecanet_jax.training.checkpoint import hide_closed_loops
-from ecanet_jax.weights import files, folder
+from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.weights.files import formats
+from ecanet_jax.weights.hub import hub_folder
 from ecanet_jax.weights.source import read_source
-from tests.reliability import saved
+from tests.support import saved
 
 DEEP = b'[' * 200_000
 
@@ -109,10 +110,10 @@ def test_file(name, tmp_path, capsys):
 @pytest.mark.parametrize('content', [DEEP, b'{' * 9, b'[]', b'{"sha256": 1, "arrays": []}'])
 def test_record_of_checksums(content, tmp_path):
   path = str(tmp_path / 'a.npz')
-  files.write_state_dict(path, {'a': np.zeros(2, np.float32)})
+  formats.write_state_dict(path, {'a': np.zeros(2, np.float32)})
   (tmp_path / 'a.npz.json').write_bytes(content)
   with pytest.raises(UserError) as error:
-    files.read_state_dict(path)
+    formats.read_state_dict(path)
   assert '\n' not in str(error.value)
 
 
@@ -129,7 +130,7 @@ def crafted(step, target, name, content):
   shutil.copytree(step, target, dirs_exist_ok=True)
   where = target / 'checkpoints' / '1'
   (where / name).write_bytes(content)
-  manifest.write(where)
+  integrity.write(where)
   return target
 
 
@@ -216,12 +217,13 @@ def any_json(chance, depth=3):
 
 def test_config_of_a_folder(tmp_path):
   """Whatever a folder's config.json says is one line, as the weights are of no network."""
-  files.write_bytes(str(tmp_path / folder.WEIGHTS), files.to_bytes({'a': np.zeros(2, np.float32)}))
+  content = formats.to_bytes({'a': np.zeros(2, np.float32)})
+  formats.write_bytes(str(tmp_path / hub_folder.WEIGHTS), content)
   chance = random.Random(0)
   for turn in range(200):
     changes = {key: any_json(chance) for key in chance.sample(KEYS, 1 + turn % 2)}
     config = {'architecture': 'resnet18', 'num_classes': 10, **changes}
-    (tmp_path / folder.CONFIG).write_text(json.dumps(config))
+    (tmp_path / hub_folder.CONFIG).write_text(json.dumps(config))
     with pytest.raises(UserError) as error:
       read_source(tmp_path)
     assert '\n' not in str(error.value), changes
@@ -238,7 +240,7 @@ def test_any_bytes(tmp_path):
     path = tmp_path / f'a{kind}'
     path.write_bytes(content[: chance.randrange(len(content))] if turn % 3 else content)
     with contextlib.suppress(UserError):
-      files.read_state_dict(str(path))
+      formats.read_state_dict(str(path))
 
 
 def test_no_pickle_in_the_package():
@@ -254,5 +256,5 @@ def test_orbax_still_finishes_two_files_late(step):
   where = step / 'checkpoints' / '1'
   named = json.loads((where / 'manifest.json').read_text())['files']
   there = {path.relative_to(where).as_posix() for path in where.rglob('*') if path.is_file()}
-  assert there - set(named) == {'manifest.json', *manifest.LATER}
+  assert there - set(named) == {'manifest.json', *integrity.LATER}
   assert ocp.__version__.startswith('0.12')

@@ -7,10 +7,10 @@ import time
 import numpy as np
 import pytest
 
-from ecanet_jax.training.steps import PARTIAL, steps_in
-from tests import programs
+from ecanet_jax.checkpoints.recovery import PARTIAL, steps_in
 from tests.reliability.test_peers import STARTED_AGAIN
 from tests.reliability.test_signals import finish, pair
+from tests.support import programs
 from tests.training.test_trainer import arrays, losses
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]

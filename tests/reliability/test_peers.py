@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from ecanet_jax.ops import native
-from ecanet_jax.training.sharding import HEARTBEAT
-from tests import programs
+from ecanet_jax.ops import cpu
+from ecanet_jax.runtime.sharding import HEARTBEAT
 from tests.reliability.test_signals import assert_same_run, await_mark, finish, pair, train
+from tests.support import programs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
@@ -54,7 +54,7 @@ def test_a_process_hangs(start, tmp_path):
 
 
 def test_one_process_hangs(start, tmp_path):
-  native.library('float32')  # which it would compile while the watchdog counts
+  cpu.library('float32')  # which it would compile while the watchdog counts
   process = start(*train(tmp_path, '--config.watchdog_seconds=30', phase='data:600'))
   await_mark(process)
   began = time.monotonic()

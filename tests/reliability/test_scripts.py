@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests import programs
+from tests.support import programs
 
 SCRIPTS = programs.ROOT / 'scripts'
 COMMANDS = ('create', 'setup', 'train', 'status', 'keep', 'stop', 'delete')

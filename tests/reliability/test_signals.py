@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from ecanet_jax.training.metrics import read_metrics
-from tests import programs
-from tests.reliability.phases import MARK
+from ecanet_jax.training.logging.writers import read_metrics
+from tests.support import programs
+from tests.support.phases import MARK
 from tests.training.test_trainer import arrays, losses
 
 ARGUMENTS = (
@@ -20,7 +20,7 @@ ARGUMENTS = (
 
 
 def train(workdir, *more, phase=''):
-  program = ('-m', 'tests.reliability.phases', phase) if phase else ('train.py',)
+  program = ('-m', 'tests.support.phases', phase) if phase else ('train.py',)
   return [*program, f'--workdir={workdir}', *ARGUMENTS, *more]
 
 

@@ -9,10 +9,10 @@ from PIL import Image
 
 from configs import smoke
 from ecanet_jax import data
+from ecanet_jax.evaluation.evaluate import evaluate, make_eval_step
 from ecanet_jax.models import create_from_config
-from ecanet_jax.training import sharding
-from ecanet_jax.training.evaluate import evaluate, make_eval_step
-from ecanet_jax.training.task import Classification
+from ecanet_jax.runtime import sharding
+from ecanet_jax.tasks.classification import Classification
 from tests.reliability.test_signals import finish, pair
 from tests.training.test_trainer import losses
 

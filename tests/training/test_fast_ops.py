@@ -11,8 +11,8 @@ import jax
 import numpy as np
 import pytest
 
-from ecanet_jax.ops import native
-from tests import programs
+from ecanet_jax.ops import cpu
+from tests.support import programs
 
 STEPS = 60
 PLAIN = {'conv_op': 'plain', 'depthwise': 'shift', 'norm_op': 'plain'}
@@ -24,7 +24,7 @@ PLAIN = {'conv_op': 'plain', 'depthwise': 'shift', 'norm_op': 'plain'}
 def test_the_training_is_the_same(recipe, tmp_path, monkeypatch):
   results = []
   for switch in ('1', '0'):
-    monkeypatch.setenv(native.SWITCH, switch)
+    monkeypatch.setenv(cpu.SWITCH, switch)
     arguments = '-m', 'tests.training.test_fast_ops', recipe, str(tmp_path / switch)
     done = programs.finish(programs.start(*arguments), 1700)
     assert not done.returncode, done.stderr
@@ -42,10 +42,10 @@ def test_the_training_is_the_same(recipe, tmp_path, monkeypatch):
 
 
 def main(recipe: str, file: str) -> None:
-  from tests import torchvision_shim  # noqa: F401  before timm
+  from tests.support import torchvision_shim  # noqa: F401  before timm
   from tests.training import test_hundred_steps as twin
 
-  kernels = native.load('float64')
+  kernels = cpu.load('float64')
   config, _ = getattr(twin, recipe)()
   config.model.num_classes = 10
   data = list(twin.batches(config.batch_size, config.data.image_size))[:STEPS]

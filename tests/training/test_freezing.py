@@ -4,18 +4,18 @@ import jax
 import numpy as np
 import pytest
 
-from configs import base
-from ecanet_jax.errors import UserError
+from ecanet_jax.config import schema
 from ecanet_jax.models import create_model
+from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.training.optimizer import make_optimizer
-from tests.weights.random_variables import random_variables
+from tests.support.random_variables import random_variables
 
 BATCH = np.random.default_rng(0).normal(size=(8, 32, 32, 3)).astype(np.float32)
 
 
 def train(**fields):
   """Variables before and after a step of SGD with weight decay."""
-  config = base.get_config()
+  config = schema.get_config()
   config.optimizer.name, config.optimizer.weight_decay = 'sgd', 0.1
   config.model.frozen_stages = fields.get('frozen_stages', 0)
   model = create_model('tiny_efficientnet', num_classes=4, drop_path=0.2, depthwise='lax', **fields)

@@ -18,12 +18,12 @@ from sklearn.datasets import load_digits
 
 from configs import eca_b0, eca_resnet
 from ecanet_jax.models import create_from_config, network
-from ecanet_jax.training import sharding
+from ecanet_jax.runtime import sharding
+from ecanet_jax.tasks.classification import Classification
 from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.schedule import make_schedule
 from ecanet_jax.training.state import TrainState
 from ecanet_jax.training.step import make_train_step
-from ecanet_jax.training.task import Classification
 from ecanet_jax.weights import to_torch
 
 STEPS, STEPS_PER_EPOCH = 100, 10.0  # so that the schedules move within 100 steps

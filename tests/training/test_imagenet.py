@@ -8,10 +8,10 @@ from jax.sharding import AxisType
 
 from configs import eca_b0
 from ecanet_jax import cli
-from ecanet_jax.training import sharding
-from ecanet_jax.training.evaluate_weights import evaluate_weights
+from ecanet_jax.evaluation.evaluate_weights import evaluate_weights
+from ecanet_jax.runtime import sharding
 from ecanet_jax.training.trainer import Trainer
-from tests.data.imagenet_tars import write_ilsvrc2012_tars
+from tests.support.imagenet_tars import write_ilsvrc2012_tars
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import pytest
 
 from configs import smoke
-from ecanet_jax.errors import UserError
+from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.training.trainer import Trainer
 
 

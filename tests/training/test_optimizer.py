@@ -9,9 +9,9 @@ import timm.optim
 import torch
 from timm.utils.agc import adaptive_clip_grad
 
-from configs import base
 from ecanet_jax import create_model
-from ecanet_jax.errors import UserError
+from ecanet_jax.config import schema
+from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.training.optimizer import clip_units, decayed, make_optimizer
 
 STEPS = 20
@@ -39,7 +39,7 @@ def problem():
 
 
 def make_config(name, **keys):
-  config = base.get_config()
+  config = schema.get_config()
   config.optimizer.name = name
   for key, value in keys.items():
     config.optimizer[key] = value
@@ -199,7 +199,7 @@ def test_which_parameters_decay():
   ('layer_decay', 0.0, 'optimizer.layer_decay=0.0 must be above 0 and at most 1'),
 ])
 def test_bad_input(key, value, text):
-  config = base.get_config()
+  config = schema.get_config()
   config.optimizer[key] = value
   with pytest.raises(UserError, match=text.replace('.', r'\.')):
     make_optimizer(config, lambda step: 0.1)

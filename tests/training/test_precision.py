@@ -6,9 +6,9 @@ import pytest
 from jax.sharding import AxisType
 
 from configs import smoke
-from ecanet_jax.training import sharding
-from ecanet_jax.training.checkpoint import load_weights
-from ecanet_jax.training.metrics import read_metrics
+from ecanet_jax.checkpoints.files import load_weights
+from ecanet_jax.runtime import sharding
+from ecanet_jax.training.logging.writers import read_metrics
 from ecanet_jax.training.trainer import Trainer
 
 

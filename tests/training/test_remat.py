@@ -9,14 +9,14 @@ import pytest
 
 from configs import smoke
 from ecanet_jax import create_model
-from ecanet_jax.errors import UserError
 from ecanet_jax.models.convnet import REMAT
-from ecanet_jax.training import sharding
-from ecanet_jax.training.network import make_model
+from ecanet_jax.models.from_config import make_model
+from ecanet_jax.runtime import sharding
+from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.tasks.classification import Classification
 from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.state import init_state
 from ecanet_jax.training.step import make_train_step
-from ecanet_jax.training.task import Classification
 
 POLICIES = ('none', 'elementwise', 'blocks')  # by falling memory
 NETWORKS = {

@@ -5,8 +5,9 @@ import pytest
 import torch
 from timm import scheduler
 
-from configs import base, eca_b0
-from ecanet_jax.errors import UserError
+from configs import eca_b0
+from ecanet_jax.config import schema
+from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.training.schedule import make_schedule, peak_learning_rate, training_steps
 
 
@@ -16,7 +17,7 @@ def rates(config, steps, per_epoch=10.0, total=3500):
 
 
 def test_tensorflow_efficientnet():
-  config = base.get_config()
+  config = schema.get_config()
   config.batch_size = 4096
   # 0.016 * 4096 / 256 = 0.256; 50 steps of warm-up; x0.97 every 24 steps, counted from step 0.
   assert peak_learning_rate(config) == pytest.approx(0.256)
@@ -25,7 +26,7 @@ def test_tensorflow_efficientnet():
 
 
 def test_cosine():
-  config = base.get_config()
+  config = schema.get_config()
   config.batch_size, config.schedule.name, config.schedule.lr = 256, 'cosine', 0.1
   config.schedule.final_fraction = 0.1
   values = rates(config, [49, 50, 1775, 3500])
@@ -34,7 +35,7 @@ def test_cosine():
 
 
 def test_steps():
-  config = base.get_config()
+  config = schema.get_config()
   config.batch_size, config.schedule.name, config.schedule.lr = 256, 'step', 0.1
   config.schedule.warmup_epochs, config.schedule.decay_rate = 0.0, 0.1
   values = rates(config, [0, 299, 301, 601, 901])
@@ -42,7 +43,7 @@ def test_steps():
 
 
 def test_smooth_exponential_and_constant():
-  config = base.get_config()
+  config = schema.get_config()
   config.batch_size, config.schedule.staircase = 256, False
   np.testing.assert_allclose(rates(config, [60]), [0.016 * 0.97**2.5], rtol=1e-5)
   config.schedule.name = 'constant'
@@ -63,7 +64,7 @@ def test_peak_follows_the_batch_size():
   ('decay_epochs', 0.0, 'schedule.decay_epochs=0.0 must be above 0'),
 ])
 def test_bad_input(key, value, text):
-  config = base.get_config()
+  config = schema.get_config()
   config.schedule[key] = value
   with pytest.raises(UserError, match=text.replace('.', r'\.')):
     make_schedule(config, 10.0, 3500)
@@ -79,7 +80,7 @@ def timms(scheduler, **options):
 
 @pytest.mark.parametrize('name', ['exponential', 'cosine'])
 def test_between_epochs_it_is_timms(name):
-  config = base.get_config()
+  config = schema.get_config()
   config.batch_size, config.schedule.warmup_from = 768, 1e-6
   config.schedule.name, config.schedule.per_epoch = name, True
   config.schedule.from_warmup, config.schedule.final_fraction = False, 1e-5 / 0.048
@@ -93,13 +94,13 @@ def test_between_epochs_it_is_timms(name):
 
 
 def test_warm_up_from_a_rate():
-  config = base.get_config()
+  config = schema.get_config()
   config.batch_size, config.schedule.warmup_from = 256, 0.006
   np.testing.assert_allclose(rates(config, [0, 25, 50]), [0.006, 0.011, 0.016 * 0.97**2], rtol=1e-5)
 
 
 def test_epochs_or_steps():
-  config = base.get_config()
+  config = schema.get_config()
   assert training_steps(config, 10.06) == 3521
   config.epochs, config.steps = 0.0, 77
   assert training_steps(config, 10.06) == 77
@@ -112,7 +113,7 @@ def test_epochs_or_steps():
   (0.0, 0, 'steps=0 must be at least 1'),
 ])
 def test_how_long_is_said_once(epochs, steps, text):
-  config = base.get_config()
+  config = schema.get_config()
   config.epochs, config.steps = epochs, steps
   with pytest.raises(UserError) as error:
     training_steps(config, 10.0)

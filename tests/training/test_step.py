@@ -8,13 +8,13 @@ import pytest
 import torch
 from timm.models.efficientnet import _gen_efficientnet
 
-from configs import base
 from ecanet_jax import create_model
-from ecanet_jax.training import sharding
+from ecanet_jax.config import schema
+from ecanet_jax.runtime import sharding
+from ecanet_jax.tasks.classification import Classification
 from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.state import TrainState, ema_decay
 from ecanet_jax.training.step import make_train_step
-from ecanet_jax.training.task import Classification
 from ecanet_jax.weights.convert import from_torch, to_torch
 
 RATE = 0.05
@@ -24,7 +24,7 @@ RATE = 0.05
 def both(request):
   """The states before and after one step, and a twin after the same step; one depth is B0's."""
   depth = request.param
-  config = base.get_config()
+  config = schema.get_config()
   config.model.num_classes, config.data.image_size, config.batch_size = 10, 96, 8
   config.optimizer.name, config.optimizer.weight_decay = 'sgd', 1e-4
   config.ema.decay = 0.9
@@ -126,7 +126,7 @@ def test_average_of_parameters_and_statistics(both):
 
 
 def test_average_warms_up():
-  config = base.get_config()
+  config = schema.get_config()
   assert float(ema_decay(config, jnp.int32(90))) == pytest.approx(91 / 100)
   assert float(ema_decay(config, jnp.int32(10**6))) == pytest.approx(0.9999)
   config.ema.warmup = False

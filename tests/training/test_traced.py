@@ -11,11 +11,12 @@ import pytest
 
 from configs import smoke
 from ecanet_jax import data
-from ecanet_jax.training import sharding, traced
+from ecanet_jax.runtime import sharding
+from ecanet_jax.tasks.classification import Classification
+from ecanet_jax.training import traced
 from ecanet_jax.training.state import init_state
 from ecanet_jax.training.step import make_train_step
-from ecanet_jax.training.task import Classification
-from tests.reliability.saved import Small
+from tests.support.saved import Small
 
 KEYS = ('jax_enable_compilation_cache', 'jax_compilation_cache_dir')
 

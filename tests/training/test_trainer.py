@@ -11,11 +11,11 @@ import orbax.checkpoint as ocp
 import pytest
 
 from configs import smoke
-from ecanet_jax.errors import UserError
-from ecanet_jax.training.checkpoint import load_evaluated, load_weights
-from ecanet_jax.training.metrics import read_metrics
+from ecanet_jax.checkpoints.files import load_evaluated, load_weights
+from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.training.logging.writers import read_metrics
 from ecanet_jax.training.trainer import Trainer
-from tests import programs
+from tests.support import programs
 
 STEPS = (
   '--config.batch_size=32', '--config.data.image_size=16', '--config.log_steps=1',

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from ecanet_jax import create_model
-from ecanet_jax.errors import UserError
+from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights import from_torch, to_torch
 from ecanet_jax.weights.convert import count_classes
-from tests.weights.random_variables import random_variables
+from tests.support.random_variables import random_variables
 
 TINY = create_model('tiny_efficientnet', num_classes=10)
 

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from configs.base import get_config
 from ecanet_jax import cli, create_model, load_pretrained
-from ecanet_jax.data.presets import preset
-from ecanet_jax.training.checkpoint import is_checkpoint, load_weights, save_weights
+from ecanet_jax.checkpoints.files import is_checkpoint, load_weights, save_weights
+from ecanet_jax.config.schema import get_config
+from ecanet_jax.data.preprocessing import preset
 from ecanet_jax.weights import read_folder, read_state_dict, to_torch, write_state_dict
-from tests.weights.random_variables import random_variables
+from tests.support.random_variables import random_variables
 
 
 @pytest.fixture(scope='module')
@@ -118,7 +118,7 @@ def test_without_pytorch(workdir, tmp_path, run):
 
 
 def test_widened_kernels(workdir, tmp_path, capsys):
-  from ecanet_jax.weights.kernels import kernel_sizes
+  from ecanet_jax.weights.eca_kernel_size import kernel_sizes
 
   model = create_model('tiny_efficientnet', num_classes=10)
   state = to_torch(model, workdir[1])
@@ -135,11 +135,11 @@ def test_widened_kernels(workdir, tmp_path, capsys):
 
 
 def test_push(workdir, tmp_path, monkeypatch, capsys):
-  from ecanet_jax.weights import hub
+  from ecanet_jax.weights.hub import client
 
   pushed = []
-  monkeypatch.setattr(hub, 'check_repository', lambda name: None)
-  monkeypatch.setattr(hub, 'push_folder', lambda *what: pushed.append(what) or 'https://there')
+  monkeypatch.setattr(client, 'check_repository', lambda name: None)
+  monkeypatch.setattr(client, 'push_folder', lambda *what: pushed.append(what) or 'https://there')
   assert convert(workdir[0], tmp_path / 'folder', '--push=someone/tiny') == 0
   assert pushed == [(str(tmp_path / 'folder'), 'someone/tiny')]
   assert 'folder -> https://there' in capsys.readouterr().out

@@ -6,15 +6,15 @@ import pytest
 from flax import traverse_util
 
 from ecanet_jax import create_model
-from ecanet_jax.errors import UserError
+from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights import from_torch, to_torch, verify
 from ecanet_jax.weights.convert import count_classes, entries
-from ecanet_jax.weights.kernels import kernel_sizes, widen_kernels
-from tests.weights.random_variables import random_variables
+from ecanet_jax.weights.eca_kernel_size import kernel_sizes, widen_kernels
+from tests.support.random_variables import random_variables
 
 torch = pytest.importorskip('torch', reason='the other networks are in PyTorch')
 
-from tests.models import twins  # noqa: E402  after the check for PyTorch
+from tests.support import twins  # noqa: E402  after the check for PyTorch
 
 NARROW_VGG = {'stages': ((8, 1), (16, 2), (24, 1)), 'mlp': 32, 'num_classes': 5}
 TF_SE = {'attention': 'se', 'preset': 'tf'}

@@ -8,7 +8,7 @@ tests/models/test_resnet_twins.py.
 import pytest
 
 from ecanet_jax import create_model
-from tests import torchvision_shim  # noqa: F401
+from tests.support import torchvision_shim  # noqa: F401
 from tests.weights.test_dialects import check_twin
 
 torch = pytest.importorskip('torch', reason='the twins are in PyTorch')

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from ecanet_jax import create_model
-from ecanet_jax.errors import UserError
+from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights import read_state_dict, to_torch, write_state_dict
 from ecanet_jax.weights.convert import strip_prefixes
-from tests.weights.random_variables import random_variables
+from tests.support.random_variables import random_variables
 
 STATE = {
   'b.weight': np.arange(6, dtype=np.float32).reshape(2, 3),

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import ecanet_jax
-from ecanet_jax.errors import UserError
-from ecanet_jax.weights import hub, read_source
-from tests.weights.random_variables import random_variables
-from tests.weights.test_folder import MODEL, write
+from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.weights import read_source
+from ecanet_jax.weights.hub import client
+from tests.support.random_variables import random_variables
+from tests.weights.test_hub_folder import MODEL, write
 
 
 class Hub(types.ModuleType):
@@ -61,7 +62,7 @@ def test_a_name_of_the_hub_is_read_as_a_folder(tmp_path, monkeypatch):
 def test_push(tmp_path, monkeypatch):
   write(tmp_path / 'x')
   asked = install(monkeypatch, Hub()).asked
-  assert hub.push_folder(tmp_path / 'x', 'someone/tiny') == 'https://example/someone/tiny/commit/1'
+  assert client.push_folder(tmp_path / 'x', 'someone/tiny') == 'https://example/someone/tiny/commit/1'
   assert asked == [('someone/tiny', True), ('someone/tiny', str(tmp_path / 'x'))]
 
 
@@ -69,23 +70,23 @@ def test_push(tmp_path, monkeypatch):
 def test_faults_of_the_hub_are_one_line(tmp_path, monkeypatch, error):
   install(monkeypatch, Hub(error=error))
   with pytest.raises(UserError, match=f'hf-hub:a/b cannot be fetched: {error}'):
-    hub.fetch_folder('hf-hub:a/b')
+    client.fetch_folder('hf-hub:a/b')
   with pytest.raises(UserError, match=f'is written, but could not be pushed to a/b: {error}'):
-    hub.push_folder(tmp_path, 'a/b')
+    client.push_folder(tmp_path, 'a/b')
 
 
 @pytest.mark.parametrize('name', ['a', 'a/', '/b', 'a/b/c', ''])
 def test_names_of_another_form(name):
   with pytest.raises(UserError, match='is not a name of the hub; it must be hf-hub:OWNER/NAME'):
-    hub.fetch_folder(f'hf-hub:{name}')
+    client.fetch_folder(f'hf-hub:{name}')
   with pytest.raises(UserError, match='is not a name of the hub; it must be OWNER/NAME'):
-    hub.check_repository(name)
+    client.check_repository(name)
 
 
 def test_without_the_library(monkeypatch):
   monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
   with pytest.raises(UserError, match=r'hf-hub:a/b needs huggingface_hub: pip install'):
-    hub.fetch_folder('hf-hub:a/b')
+    client.fetch_folder('hf-hub:a/b')
 
 
 @pytest.mark.slow

@@ -8,9 +8,9 @@ import sklearn.datasets
 from PIL import Image
 
 from ecanet_jax import cli, create_model, load_pretrained
-from ecanet_jax.errors import UserError
+from ecanet_jax.checkpoints.files import load_weights
 from ecanet_jax.models import network
-from ecanet_jax.training.checkpoint import load_weights
+from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights import from_torch, read_state_dict, to_torch
 from ecanet_jax.weights.verify import our_logits
 
@@ -61,7 +61,7 @@ def test_round_trip_of_the_file_is_exact(i):
 @pytest.mark.slow
 @pytest.mark.parametrize('i', [0, 1, 2])
 def test_import_photographs_and_export_equal_pytorch(i, tmp_path, capsys):
-  from tests import torchvision_shim  # noqa: F401
+  from tests.support import torchvision_shim  # noqa: F401
 
   timm = pytest.importorskip('timm')
   name, file = f'tf_efficientnet_lite{i}', file_of(i)

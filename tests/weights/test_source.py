@@ -7,10 +7,11 @@ import pytest
 from flax import traverse_util
 
 from ecanet_jax import create_model
-from ecanet_jax.data.presets import preset
-from ecanet_jax.errors import UserError
-from ecanet_jax.weights import files, read_source, to_torch, write_state_dict
-from tests.weights.random_variables import random_variables
+from ecanet_jax.data.preprocessing import preset
+from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.weights import read_source, to_torch, write_state_dict
+from ecanet_jax.weights.files import formats
+from tests.support.random_variables import random_variables
 
 MODEL = create_model('tiny_efficientnet', num_classes=10)
 SECTION = {'name': 'tiny_efficientnet'}
@@ -19,7 +20,7 @@ SECTION = {'name': 'tiny_efficientnet'}
 def write_folder_of_timm(path, **pretrained):
   """A folder without our section, so with no more preprocessing than is given."""
   state = to_torch(MODEL, random_variables(MODEL))
-  files.write_bytes(str(path / 'model.safetensors'), files.to_bytes(state))
+  formats.write_bytes(str(path / 'model.safetensors'), formats.to_bytes(state))
   config = {'architecture': 'some_network', 'num_classes': 10, 'pretrained_cfg': pretrained}
   (path / 'config.json').write_text(json.dumps(config))
 

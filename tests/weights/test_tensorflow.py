@@ -8,10 +8,10 @@ import pytest
 from flax import traverse_util
 
 from ecanet_jax import create_model
-from ecanet_jax.errors import UserError
+from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights import from_torch
 from ecanet_jax.weights.convert import model_shapes
-from ecanet_jax.weights.tensorflow import READERS, read_keras, read_tf1
+from ecanet_jax.weights.files.tensorflow import READERS, read_keras, read_tf1
 
 tf = pytest.importorskip('tensorflow', reason='reads TF1 checkpoints')
 
@@ -177,7 +177,7 @@ def keras_model(pixels):
 @pytest.mark.parametrize('pixels', [75, 224])
 def test_keras_logits(pixels, caplog):
   pytest.importorskip('torch', reason='tests/models/twins.py imports it')
-  from tests.models import twins
+  from tests.support import twins
 
   theirs = keras_model(pixels)
   model = create_model('tf_efficientnet_b0', num_classes=20)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from ecanet_jax import create_model
-from ecanet_jax.errors import UserError
 from ecanet_jax.models import network
+from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights import to_torch, verify
-from ecanet_jax.weights.twin import TwinMissing, find_record, twin_logits
+from ecanet_jax.weights.timm_reference import TwinMissing, find_record, twin_logits
 from ecanet_jax.weights.verify import compare
-from tests.weights.random_variables import random_variables
+from tests.support.random_variables import random_variables
 
 TINY = create_model('tiny_efficientnet', num_classes=10)
 

@@ -14,7 +14,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from ecanet_jax.errors import UserError, closest
+from ecanet_jax.runtime.errors import UserError, closest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

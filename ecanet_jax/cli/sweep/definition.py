@@ -15,10 +15,10 @@ from typing import IO, Any
 import jax
 
 from ecanet_jax.cli.program import load_config
-from ecanet_jax.errors import UserError
+from ecanet_jax.config.difference import differences, plain
 from ecanet_jax.models import create_from_config
 from ecanet_jax.models.count import count
-from ecanet_jax.training.resume import differences, plain
+from ecanet_jax.runtime.errors import UserError
 
 RECORD = 'sweep.json'
 _LOCK_SECONDS = 10  # processes of a sweep that was killed end within that

@@ -15,7 +15,7 @@ import tqdm
 
 from ecanet_jax.cli.sweep.definition import Run
 from ecanet_jax.cli.sweep.worker import DONE
-from ecanet_jax.training.metrics import read_metrics
+from ecanet_jax.training.logging.writers import read_metrics
 
 log = logging.getLogger('ecanet_jax')
 

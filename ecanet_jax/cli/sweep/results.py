@@ -7,12 +7,12 @@ import pathlib
 import statistics
 from typing import Any
 
-from ecanet_jax.analysis.comparison import Curve, draw_top1
-from ecanet_jax.cli.bench import host
 from ecanet_jax.cli.sweep.definition import Run, Sweep, write_whole
+from ecanet_jax.cli.sweep.pictures import Curve, draw_top1
 from ecanet_jax.cli.sweep.worker import DONE
-from ecanet_jax.errors import UserError
-from ecanet_jax.training.metrics import read_metrics
+from ecanet_jax.runtime import machine
+from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.training.logging.writers import read_metrics
 from ecanet_jax.version import __version__
 
 FIGURES = ('top1', 'top5', 'loss', 'seconds')
@@ -49,7 +49,7 @@ def write(
     'runs': runs,
     'failed': {run.name: why for run, why in failed.items()},
     'command': command,
-    'host': host.describe(),
+    'host': machine.describe(),
     'versions': {'ecanet_jax': __version__,
                  **{name: importlib.metadata.version(name) for name in PACKAGES}},
   }

@@ -13,8 +13,8 @@ import threading
 from absl import flags
 from ml_collections import config_flags
 
-from ecanet_jax.allocation import keep_freed_memory
 from ecanet_jax.cli.program import run_program
+from ecanet_jax.runtime.memory import keep_freed_memory
 
 DONE = 'done.json'  # the last evaluation and the device, once the run is finished
 
@@ -25,7 +25,7 @@ def main() -> None:
   import jax
 
   from ecanet_jax.cli.sweep.definition import write_whole
-  from ecanet_jax.compilation import keep_compiled_programs
+  from ecanet_jax.runtime.compilation import keep_compiled_programs
   from ecanet_jax.training.trainer import train_and_evaluate
 
   keep_compiled_programs()

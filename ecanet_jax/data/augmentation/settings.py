@@ -1,8 +1,8 @@
 """What a configuration may ask for in `augment`, `mix` and `data.crop`: mistakes are one line."""
 
-from ecanet_jax.data.augmentation.erasing import MODES
-from ecanet_jax.data.augmentation.policies import POLICIES
-from ecanet_jax.errors import UserError, lookup
+from ecanet_jax.data.augmentation.device.erasing import MODES
+from ecanet_jax.data.augmentation.host.policies import POLICIES
+from ecanet_jax.runtime.errors import UserError, lookup
 
 INTERPOLATIONS = ('nearest', 'bilinear', 'bicubic')
 # What images that are not decoded (data.source='memory', data.resident) cannot have, and its off.

@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from ecanet_jax.data import memory
+from ecanet_jax.data.sources import in_memory
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
@@ -36,7 +36,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
   def _split_generators(self, dl_manager):
     del dl_manager  # nothing to download
-    train, test = memory.digits()
+    train, test = in_memory.digits()
     return {'train': self._generate_examples(train), 'test': self._generate_examples(test)}
 
   def _generate_examples(self, part):

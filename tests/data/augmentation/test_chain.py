@@ -10,13 +10,13 @@ import torchvision.transforms.functional as functional
 from PIL import Image
 from torchvision.transforms import ColorJitter
 
-from configs import base
 from ecanet_jax import data
-from ecanet_jax.data import order
-from ecanet_jax.data.augmentation import chain, color, crop
-from ecanet_jax.data.augmentation.policies import POLICIES
-from tests.data.augmentation.pictures import pictures
+from ecanet_jax.config import schema
+from ecanet_jax.data import shuffling
+from ecanet_jax.data.augmentation.host import chain, color, crop
+from ecanet_jax.data.augmentation.host.policies import POLICIES
 from tests.data.augmentation.test_operations import pillow, same
+from tests.support.pictures import pictures
 
 
 def everything(config):
@@ -27,11 +27,11 @@ def everything(config):
 
 
 def test_off_is_the_default():
-  assert chain.make_chain(base.get_config()) is None
+  assert chain.make_chain(schema.get_config()) is None
 
 
 def test_crop_and_flip_do_not_depend_on_the_chain():
-  seed = tf.constant([order.epoch_key(0, 0), 5], tf.int64)
+  seed = tf.constant([shuffling.epoch_key(0, 0), 5], tf.int64)
   values, flip = crop.draw(seed)
   # Frozen: other numbers would change every training.
   assert [round(float(value), 6) for value in (flip, values[0, 0], values[9, 3])] == FROZEN
@@ -48,7 +48,7 @@ FROZEN = [0.605994, 0.577713, 0.642444]
 )
 def test_a_picture_depends_on_key_and_index_alone(folder, policy):
   """Not on the batch's size, the hosts, or the step that the stream starts from."""
-  config = everything(base.get_config())
+  config = everything(schema.get_config())
   config.augment.policy = policy
   config.augment.magnitude_std = 0.5 if policy == 'randaugment' else 0.0
   if policy == 'none':  # quicker
@@ -68,7 +68,7 @@ def test_a_picture_depends_on_key_and_index_alone(folder, policy):
   whole = images(2)  # two epochs
   np.testing.assert_array_equal(images(11), whole)
   np.testing.assert_array_equal(images(2, start=4, hosts=2), whole[8:])
-  config.augment = base.get_config().augment
+  config.augment = schema.get_config().augment
   plain = images(2)
   assert (plain != whole).any((1, 2, 3)).mean() > 0.9
 
@@ -130,7 +130,7 @@ def test_jitter_draws_as_torchvision(monkeypatch):
 
 
 def test_rotation_and_lighting_of_the_chain():
-  config = base.get_config()
+  config = schema.get_config()
   config.data.image_size, config.augment.rotation = 48, 10.0
   image = pictures(1, False)[0][:48, :48]
   image = np.asarray(Image.fromarray(image).resize((48, 48)))
@@ -149,7 +149,7 @@ def test_rotation_and_lighting_of_the_chain():
 
 def test_extreme_numbers_give_a_picture():
   """0 and the largest float below 1, at which a logarithm or an index would go wrong."""
-  config = everything(base.get_config())
+  config = everything(schema.get_config())
   config.augment.magnitude_std = float('inf')
   image = tf.constant(pictures(1, False)[0])
   for policy in ('autoaugment', 'autoaugment_cifar', 'randaugment_tf', 'trivialaugment'):

@@ -9,14 +9,14 @@ import pytest
 import timm.data.random_erasing as timm_erasing
 import torch
 
-from configs import base
-from ecanet_jax.data.augmentation import erasing
+from ecanet_jax.config import schema
+from ecanet_jax.data.augmentation.device import erasing
 
 MEAN, STD = jnp.array([0.485, 0.456, 0.406]), jnp.array([0.229, 0.224, 0.225])
 
 
 def settings(**augment):
-  config = base.get_config()
+  config = schema.get_config()
   config.augment.update(augment)
   return config.augment
 

@@ -9,14 +9,14 @@ import torch
 from scipy import stats
 from timm.loss import SoftTargetCrossEntropy
 
-from configs import base
-from ecanet_jax.data.augmentation import mixing
-from ecanet_jax.training import sharding
-from ecanet_jax.training.task import Classification
+from ecanet_jax.config import schema
+from ecanet_jax.data.augmentation.device import mixing
+from ecanet_jax.runtime import sharding
+from ecanet_jax.tasks.classification import Classification
 
 
 def settings(**mix):
-  config = base.get_config()
+  config = schema.get_config()
   config.mix.update(mix)
   return config
 
@@ -31,7 +31,7 @@ def batch(count=8, size=12):
 
 def test_off_is_the_default():
   before = batch()
-  assert Classification(base.get_config()).mix(before, jax.random.key(0)) is before
+  assert Classification(schema.get_config()).mix(before, jax.random.key(0)) is before
 
 
 def test_box_is_timms(monkeypatch):

@@ -11,10 +11,10 @@ import torchvision.transforms.functional as functional
 from PIL import Image
 from torchvision.transforms import InterpolationMode
 
-from ecanet_jax.data.augmentation import chain, color
-from ecanet_jax.data.augmentation.operations import OPERATIONS, Fill, cutout
-from ecanet_jax.data.augmentation.policies import POLICIES
-from tests.data.augmentation.pictures import pictures
+from ecanet_jax.data.augmentation.host import chain, color
+from ecanet_jax.data.augmentation.host.operations import OPERATIONS, Fill, cutout
+from ecanet_jax.data.augmentation.host.policies import POLICIES
+from tests.support.pictures import pictures
 
 FILL = (124, 116, 104)
 MODES = {

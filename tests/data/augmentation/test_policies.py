@@ -9,10 +9,9 @@ import tensorflow as tf
 import timm.data.auto_augment as timm_augment
 import torchvision.transforms.autoaugment as torchvision_augment
 
-from configs import base
-from ecanet_jax.data.augmentation import chain
-from ecanet_jax.data.augmentation.policies import CIFAR10, IMAGENET_V0, POLICIES
-from tests.data.augmentation.pictures import pictures
+from ecanet_jax.config import schema
+from ecanet_jax.data.augmentation.host import chain
+from ecanet_jax.data.augmentation.host.policies import CIFAR10, IMAGENET_V0, POLICIES
 from tests.data.augmentation.test_operations import (
   INCREASING,
   TIMM,
@@ -21,6 +20,7 @@ from tests.data.augmentation.test_operations import (
   same,
   timm_name,
 )
+from tests.support.pictures import pictures
 
 
 def test_imagenet_v0_is_timms():
@@ -68,7 +68,7 @@ def operated(monkeypatch):
 
 
 def settings(**augment):
-  config = base.get_config()
+  config = schema.get_config()
   config.augment.update(augment)
   return config
 

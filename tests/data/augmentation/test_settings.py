@@ -2,10 +2,11 @@
 
 import pytest
 
-from configs import base, smoke
+from configs import smoke
+from ecanet_jax.config import schema
 from ecanet_jax.data.augmentation import settings
-from ecanet_jax.data.resident import Resident
-from ecanet_jax.errors import UserError
+from ecanet_jax.data.sources.on_device import Resident
+from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.training.trainer import Trainer
 
 BAD = [
@@ -53,7 +54,7 @@ BAD = [
 
 @pytest.mark.parametrize(('keys', 'text'), BAD, ids=[' '.join(map(str, k.items())) for k, _ in BAD])
 def test_mistakes(keys, text):
-  config = base.get_config()
+  config = schema.get_config()
   config.update_from_flattened_dict(keys)
   with pytest.raises(UserError) as error:
     settings.check(config)
@@ -70,7 +71,7 @@ def test_the_trainer_says_it_first(tmp_path):
 
 
 def test_everything_that_is_allowed():
-  config = base.get_config()
+  config = schema.get_config()
   config.augment.update(
     policy='randaugment', magnitude_std=float('inf'), color_jitter=(0.4, 0.4, 0.4, 0.5),
     lighting=0.1, rotation=10.0, erasing=0.25, fill=(0, 0, 0), interpolation='nearest',
@@ -82,6 +83,6 @@ def test_everything_that_is_allowed():
 
 @pytest.mark.parametrize('keys', [{'source': 'memory'}, {'resident': True}])
 def test_held_images_can_be_shifted(keys):
-  config = base.get_config()
+  config = schema.get_config()
   config.data.update(crop='shift', **keys)
   settings.check(config)

@@ -1,0 +1,1 @@
+"""Speed of ecanet_jax beside timm, measured in turn; run as `python -m benchmarks`."""

@@ -1,0 +1,127 @@
+"""timm's side of the bench: the same network in PyTorch, eager or compiled, channels_last."""
+
+import importlib.util
+import sys
+from typing import Any
+
+import torch
+
+from benchmarks.ours import CLASSES, LEARNING_RATE, MOMENTUM
+from ecanet_jax.models import network
+from ecanet_jax.runtime import machine as bench_host
+from ecanet_jax.runtime.memory import keep_freed_memory
+
+
+def _import_torchvision() -> None:
+  """Imports torchvision, which timm imports; its wheel does not import beside a CPU-only torch.
+
+  What fails is the registration of gradients of operators whose compiled half does not load;
+  declaring their schemas is enough for timm, which does not call them.
+  """
+  if importlib.util.find_spec('torchvision') is None:
+    return
+  try:
+    import torchvision  # noqa: F401
+  except RuntimeError:
+    for name in [name for name in sys.modules if name.split('.')[0] == 'torchvision']:
+      del sys.modules[name]
+    library = torch.library.Library('torchvision', 'FRAGMENT')
+    library.define('nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+    library.define(
+      'qnms(Tensor dets, Tensor scores, float iou_threshold, float s, int z) -> Tensor'
+    )
+    library.define(
+      'roi_align(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, '
+      'SymInt pooled_width, int sampling_ratio, bool aligned) -> Tensor'
+    )
+    _import_torchvision.library = library  # the schemas live as long as this object
+
+
+class Timm:
+  """timm's network, eager; the same work as `ours.Ours`.
+
+  Attributes:
+    device: its name.
+  """
+
+  def __init__(self, setting: dict[str, Any]):
+    # What our side does: without it glibc gives every large tensor back to the kernel and faults
+    # its pages in again, a sixth of this side's inference.
+    keep_freed_memory()
+    _import_torchvision()
+    import timm
+
+    record = network(setting['model'])
+    if setting['threads']:
+      torch.set_num_threads(setting['threads'])
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    self._cuda = device.type == 'cuda'
+    self.device = torch.cuda.get_device_name() if self._cuda else 'CPU'
+    model = timm.create_model(record.timm, num_classes=CLASSES, **dict(record.timm_arguments))
+    model = model.to(device, memory_format=torch.channels_last)
+    batch, size = setting['batch_size'], setting['image_size']
+    torch.manual_seed(0)
+    images = torch.randn(batch, 3, size, size, device=device)
+    self._images = images.to(memory_format=torch.channels_last)
+    self._labels = torch.randint(0, CLASSES, (batch,), device=device)
+    self._train = setting['mode'] == 'train'
+    model.train(self._train)
+    self._parameters = list(model.parameters())
+    self._optimizer = torch.optim.SGD(
+      self._parameters, LEARNING_RATE, momentum=MOMENTUM, fused=True
+    )
+    self._autocast = torch.autocast(
+      device.type, torch.bfloat16, enabled=setting['dtype'] == 'bfloat16'
+    )
+    self._model = self._prepared(model)
+
+  def _prepared(self, model):
+    return model
+
+  def run(self, calls: int) -> None:
+    """Makes so many calls and returns when the last has been computed."""
+    for _ in range(calls):
+      if self._train:
+        self._step()
+      else:
+        with torch.inference_mode(), self._autocast:
+          self._model(self._images)
+      if self._cuda:
+        torch.cuda.synchronize()
+
+  def _step(self) -> None:
+    with self._autocast:
+      loss = torch.nn.functional.cross_entropy(self._model(self._images).float(), self._labels)
+    loss.backward()
+    self._optimizer.step()
+    self._optimizer.zero_grad(set_to_none=True)
+
+  def memory(self) -> dict[str, Any]:
+    """Bytes that autograd saves for the backward pass, and the peak of device or process."""
+    saved, skip = {}, {t.untyped_storage().data_ptr() for t in (*self._parameters, self._images)}
+
+    def keep(tensor):
+      storage = tensor.untyped_storage()
+      if storage.data_ptr() not in skip:
+        saved[storage.data_ptr()] = storage.nbytes()
+      return tensor
+
+    bench_host.reset_peak()
+    if self._cuda:
+      torch.cuda.reset_peak_memory_stats()
+    self.run(2)
+    peak = torch.cuda.max_memory_allocated() if self._cuda else bench_host.peak_memory()
+    if self._train:
+      with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        self._step()
+    return {
+      'what': 'tensors that autograd saves', 'temporaries': sum(saved.values()),
+      'peak_of': 'device' if self._cuda else 'process', 'peak': peak,
+    }
+
+
+class CompiledTimm(Timm):
+  """timm's network through `torch.compile`."""
+
+  def _prepared(self, model):
+    return torch.compile(model)

@@ -1,0 +1,86 @@
+"""One side of `python -m benchmarks`, in a process of its own.
+
+Started as `python -m benchmarks.worker SIDE JSON`. It builds and compiles one network in
+one mode, says so on its standard output in a JSON line, and then answers every line
+`{"do": NAME, ...}` on its standard input. It ends when its input does.
+"""
+
+import importlib
+import importlib.metadata
+import json
+import os
+import sys
+import time
+import traceback
+from typing import Any
+
+from ecanet_jax.runtime import machine as bench_host
+
+# Module and class: made from the setting, with `device`, `run(calls)` and what SIDES answer to.
+SIDES = {
+  'ours': ('benchmarks.ours', 'Ours'),
+  'timm': ('benchmarks.peer', 'Timm'),
+  'compiled': ('benchmarks.peer', 'CompiledTimm'),
+  'bandwidth': ('benchmarks.roofline', 'Bandwidth'),
+}
+PACKAGES = {
+  'ours': ('jax', 'jaxlib', 'flax'), 'timm': ('torch', 'timm'), 'compiled': ('torch', 'timm'),
+  'bandwidth': (),
+}
+# How allocators say that there is not enough: XLA, CUDA's and the CPU's of PyTorch, C++, cuDNN.
+_OUT_OF_MEMORY = (
+  'RESOURCE_EXHAUSTED', 'out of memory', 'Out of memory', "can't allocate memory", 'bad_alloc',
+  'not enough memory', 'Unable to allocate', 'CUDNN_STATUS_ALLOC_FAILED', 'Cannot allocate memory',
+)
+
+
+def is_out_of_memory(text: str) -> bool:
+  """Whether an error's text means that memory ran out."""
+  return any(part in text for part in _OUT_OF_MEMORY)
+
+
+def turn(program, calls: int) -> dict[str, float]:
+  """Seconds of so many calls, after one that fills the caches again and is not counted."""
+  program.run(1)
+  start = time.perf_counter()
+  program.run(calls)
+  return {'seconds': time.perf_counter() - start}
+
+
+def main(side: str, setting: dict[str, Any]) -> int:
+  """Answers the parent until it closes our input; returns the exit status."""
+  # Whatever a library prints must not get into the answers.
+  answers = os.fdopen(os.dup(1), 'w')
+  os.dup2(2, 1)
+
+  def answer(**message):
+    print(json.dumps(message), file=answers, flush=True)
+
+  bench_host.end_with_parent()
+  bench_host.limit_memory()
+  if setting['threads']:
+    os.sched_setaffinity(0, bench_host.cpus()[: setting['threads']])
+  try:
+    start = time.perf_counter()
+    module, name = SIDES[side]
+    program = getattr(importlib.import_module(module), name)(setting)
+    program.run(2)
+    answer(
+      device=program.device, start_seconds=time.perf_counter() - start,
+      versions={package: importlib.metadata.version(package) for package in PACKAGES[side]},
+    )
+    for line in sys.stdin:
+      command = json.loads(line)
+      do = command.pop('do')
+      answer(**(turn(program, **command) if do == 'turn' else getattr(program, do)(**command)))
+  except Exception as error:
+    traceback.print_exc()
+    line = (str(error).strip().splitlines() or [''])[0]
+    short = isinstance(error, MemoryError) or is_out_of_memory(str(error))
+    answer(**{'out_of_memory' if short else 'failed': f'{type(error).__name__}: {line}'})
+    return 1
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main(sys.argv[1], json.loads(sys.argv[2])))

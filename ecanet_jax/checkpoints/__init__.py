@@ -1,0 +1,1 @@
+"""What is saved of a training and loaded again, and whether it is sound."""

@@ -1,0 +1,1 @@
+"""The configuration: every key once, and what is done with whole configurations."""

@@ -1,0 +1,1 @@
+"""Augmentation of whole batches in the compiled step."""

@@ -1,0 +1,1 @@
+"""Augmentation of single images on the host."""

@@ -1,0 +1,192 @@
+"""Changes of colour, computed as Pillow computes them, bit for bit.
+
+Images are uint8 [H, W, 3], RGB; amounts are float64 scalars. Sources: Pillow's ImageOps.py,
+ImageEnhance.py, and of its C files Blend.c (a float32 sum that is cut off), Convert.c (grey levels
+and HSV) and Filter.c. Lighting noise is not in Pillow. Where Pillow looks levels up in a table they
+are computed, because a table takes TensorFlow many times as long (equalize alone needs one); so do
+tf.where of bytes and numbers that are repeated along the last axis of three.
+"""
+
+from ecanet_jax.data.tfdata.tf_import import tensorflow
+
+tf = tensorflow()
+
+# Krizhevsky et al., "ImageNet classification with deep convolutional neural networks", section 4.1;
+# the values of facebook/fb.resnet.torch datasets/imagenet.lua, of images in 0..1.
+EIGENVALUES = (0.2175, 0.0188, 0.0045)
+EIGENVECTORS = (
+  (-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203)
+)
+
+
+def brightness(image, factor):
+  """Blends with black: 0 is black, 1 the image."""
+  return _levels(tf.cast(image, tf.float32) * tf.cast(factor, tf.float32))
+
+
+def contrast(image, factor):
+  """Blends with the mean grey level of the image."""
+  grey = tf.reduce_sum(tf.cast(_grey(image), tf.int64))
+  pixels = tf.size(image, tf.int64) // 3
+  mean = tf.floor(tf.cast(grey, tf.float64) / tf.cast(pixels, tf.float64) + 0.5)
+  return _levels(_blend(tf.cast(mean, tf.float32), tf.cast(image, tf.float32), factor))
+
+
+def saturation(image, factor):
+  """Blends every pixel with its own grey level; the others call it color."""
+  grey = tf.cast(_grey(image), tf.float32)[..., None]
+  return _levels(_blend(grey, tf.cast(image, tf.float32), factor))
+
+
+def sharpness(image, factor):
+  """Blends with the image smoothed by 3x3 weights of 1, 5 in the middle; its border is kept."""
+  whole = tf.cast(image, tf.float32)
+  middle = whole[1:-1, 1:-1]
+  rows = whole[:-2] + whole[1:-1] + whole[2:]
+  total = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] + 4 * middle
+  # A thirteenth of a whole number is never near a half: any way of rounding gives the same.
+  smooth = tf.floor(total / 13 + 0.5)
+  inside = _levels(_blend(smooth, middle, factor))
+  inside = tf.concat([image[1:-1, :1], inside, image[1:-1, -1:]], 1)
+  return tf.concat([image[:1], inside, image[-1:]], 0)
+
+
+def posterize(image, bits):
+  """Keeps the highest bits of 8.
+
+  At least one: fewer are an error in Pillow 13, and TensorFlow's EfficientNet, which asks for none,
+  gets one, because TensorFlow shifts 8 bits by at most 7.
+  """
+  shift = tf.cast(tf.clip_by_value(8 - tf.cast(bits, tf.int32), 0, 7), tf.uint8)
+  return tf.bitwise.left_shift(tf.bitwise.right_shift(image, shift), shift)
+
+
+def solarize(image, threshold):
+  """Inverts the levels that are not below the threshold."""
+  # The highest level that is below; there may be none.
+  last = tf.math.ceil(tf.convert_to_tensor(threshold, tf.float64)) - 1
+  above = tf.cast((image > _levels(last)) | (last < 0), tf.uint8)
+  return tf.bitwise.bitwise_xor(image, 255 * above)  # 255 - level
+
+
+def solarize_add(image, addition):
+  """Adds to the levels below 128."""
+  add = _levels(tf.convert_to_tensor(addition, tf.float64))
+  add *= tf.cast(image < 128, tf.uint8)
+  return tf.minimum(image, 255 - add) + add
+
+
+def invert(image):
+  return 255 - image
+
+
+def autocontrast(image):
+  """Stretches each channel from 0 to 255; a channel of one level stays."""
+  rows = _rows(image)
+  low, high = (
+    tf.cast(reduce(tf.reshape(reduce(rows, 0), [-1, 3]), 0), tf.float64)
+    for reduce in (tf.reduce_min, tf.reduce_max)
+  )
+  scale = tf.where(high > low, 255 / tf.maximum(high - low, 1), 1)
+  offset = tf.where(high > low, -low * scale, 0)
+  stretched = tf.cast(rows, tf.float64) * _along(scale, image) + _along(offset, image)
+  return tf.reshape(_levels(stretched), tf.shape(image))
+
+
+def equalize(image):
+  """Makes each channel's levels about equally frequent; a channel of one level stays."""
+  level = tf.range(256)
+  place = tf.cast(_rows(image), tf.int32) + _along(tf.constant([0, 256, 512]), image)
+  counts = tf.math.bincount(tf.reshape(place, [-1]), minlength=768, maxlength=768)
+  counts = tf.reshape(counts, [3, 256])
+  highest = tf.reduce_max(tf.where(counts > 0, level[None], 0), 1)
+  step = (tf.reduce_sum(counts, 1) - tf.gather(counts, highest, batch_dims=1)) // 255
+  before = tf.cumsum(counts, 1, exclusive=True)
+  table = (step[:, None] // 2 + before) // tf.maximum(step, 1)[:, None]
+  table = tf.where(step[:, None] > 0, table, level[None])
+  equal = tf.gather_nd(_levels(tf.reshape(table, [768])), place[..., None])
+  return tf.reshape(equal, tf.shape(image))
+
+
+def hue(image, turn):
+  """Turns the hue by a part of the circle, -0.5 to 0.5; through Pillow's HSV of 8 bits."""
+  red, green, blue = tf.unstack(tf.cast(image, tf.float32), axis=-1)
+  high = tf.maximum(red, tf.maximum(green, blue))
+  span = high - tf.minimum(red, tf.minimum(green, blue))
+  divisor = tf.maximum(span, 1)
+  double = lambda value: tf.cast(value, tf.float64)
+  r, g, b = ((high - channel) / divisor for channel in (red, green, blue))
+  sixths = tf.where(
+    red == high, b - g, tf.where(green == high, _float(2 + double(r) - double(b)),
+                                 _float(4 + double(g) - double(r)))
+  )
+  around = _float(tf.math.floormod(double(sixths) / 6 + 1, 1.0))
+  hue8 = tf.where(span > 0, tf.floor(double(around) * 255), 0)
+  saturation8 = tf.floor(double(span / tf.maximum(high, 1)) * 255)
+  # uint8 addition goes round.
+  added = tf.cast(tf.convert_to_tensor(turn, tf.float64) * 255, tf.int32)
+  hue8 = double(tf.math.floormod(tf.cast(hue8, tf.int32) + added, 256))
+
+  value, place = double(high), hue8 * 6 / 255
+  sector = tf.floor(place)
+  part, share = double(_float(place - sector)), double(_float(saturation8 / 255))
+  # C rounds a half up.
+  mixed = lambda amount: tf.floor(value * (1 - amount) + 0.5)
+  p, q, t = mixed(share), mixed(share * part), mixed(share * (1 - part))
+  sector = tf.cast(sector, tf.int32) % 6
+  rgb = []
+  for order in ('vqpptv', 'tvvqpp', 'pptvvq'):
+    names = {'v': value, 'p': p, 'q': q, 't': t}
+    channel = names[order[5]]
+    for number in range(5):
+      channel = tf.where(sector == number, names[order[number]], channel)
+    rgb.append(channel)
+  turned = _levels(tf.stack(rgb, -1))
+  return tf.where((saturation8 == 0)[..., None], tf.cast(value, tf.uint8)[..., None], turned)
+
+
+def lighting(image, normal):
+  """Adds the colours in which ImageNet varies: eigenvector i times normal[i] times eigenvalue i.
+
+  Args:
+    image: uint8 [H, W, 3].
+    normal: float32 [3], drawn with the standard deviation of the noise (0.1 in both sources).
+
+  Returns:
+    uint8 [H, W, 3]: rounded, and clipped to 0..255.
+  """
+  scaled = normal * tf.constant(EIGENVALUES)
+  shift = 255 * tf.reduce_sum(tf.constant(EIGENVECTORS) * scaled[None], 1)
+  lit = tf.round(tf.cast(_rows(image), tf.float32) + _along(shift, image))
+  return tf.reshape(_levels(lit), tf.shape(image))
+
+
+def _blend(degenerate, image, factor):
+  """Between two float32 images, or beyond the second for a factor above 1."""
+  return degenerate + tf.cast(factor, tf.float32) * (image - degenerate)
+
+
+def _grey(image):
+  """Luma of ITU-R 601-2 with 16 bits after the point, int32 [H, W]."""
+  red, green, blue = tf.unstack(tf.cast(image, tf.int32), axis=-1)
+  return tf.bitwise.right_shift(19595 * red + 38470 * green + 7471 * blue + 32768, 16)
+
+
+def _rows(image):
+  """[H, W, 3] as [H, 3 W]."""
+  return tf.reshape(image, [tf.shape(image)[0], -1])
+
+
+def _along(channels, image):
+  """Three numbers, one per channel, for every pixel of a row: [1, 3 W]."""
+  return tf.tile(channels, [tf.shape(image)[1]])[None]
+
+
+def _levels(value):
+  """Cuts numbers off to uint8, as C does."""
+  return tf.cast(tf.clip_by_value(value, 0, 255), tf.uint8)
+
+
+def _float(value):
+  return tf.cast(value, tf.float32)
+

@@ -1,0 +1,69 @@
+"""What happens to one training image at random: which part of it is seen, and mirroring.
+
+Everything is computed from one stateless draw that is seeded by the image, so that an image of an
+epoch always becomes the same pixels, wherever and whenever it is read.
+"""
+
+import math
+
+from ecanet_jax.data.augmentation.resampled_crop import ATTEMPTS
+from ecanet_jax.data.tfdata.tf_import import tensorflow
+
+tf = tensorflow()
+
+
+def draw(seed) -> tuple:
+  """Returns (crop, flip): float32 [10, 4] and float32 scalar in [0, 1), from int64 [2] `seed`."""
+  values = tf.random.stateless_uniform([4 * ATTEMPTS + 1], seed)
+  return tf.reshape(values[1:], [ATTEMPTS, 4]), values[0]
+
+
+def inception_crop(height, width, values, area, aspect):
+  """Chooses a rectangle of random area and shape inside an image.
+
+  Szegedy et al., "Going deeper with convolutions", section 6; the distribution is that of
+  torchvision's RandomResizedCrop: the area uniform, the logarithm of width / height uniform, ten
+  attempts, then the largest centred rectangle that keeps the range of shapes.
+
+  Args:
+    height, width: int32 scalars, pixels.
+    values: float32 [10, 4], uniform in [0, 1).
+    area: smallest and largest fraction of the image's area.
+    aspect: smallest and largest width / height.
+
+  Returns:
+    int32 [4]: top, left, height, width.
+  """
+  full = tf.cast(tf.stack([[height], [width]]), tf.float32)
+  low, high = math.log(aspect[0]), math.log(aspect[1])
+  wanted = full[0] * full[1] * (area[0] + (area[1] - area[0]) * values[:, 0])
+  shape = tf.exp(low + (high - low) * values[:, 1])
+  sides = tf.round(tf.sqrt(tf.stack([wanted / shape, wanted * shape])))
+  fits = tf.reduce_all((sides >= 1) & (sides <= full), 0)
+  corners = tf.floor((full - sides + 1) * tf.transpose(values[:, 2:]))
+
+  limit = tf.round(full[::-1] * tf.constant([[1 / aspect[0]], [aspect[1]]], tf.float32))
+  last = tf.maximum(tf.minimum(full, limit), 1)
+  # The last column fits always: argmax takes the first that does.
+  boxes = tf.concat([tf.concat([corners, sides], 0), tf.concat([(full - last) // 2, last], 0)], 1)
+  fits = tf.concat([fits, [True]], 0)
+  return tf.cast(tf.gather(boxes, tf.argmax(fits), axis=1), tf.int32)
+
+
+def center_crop(height, width, fraction: float):
+  """Returns the central square, int32 [4]: its side is `fraction` of the image's shorter side."""
+  short = tf.cast(tf.minimum(height, width), tf.float32)
+  side = tf.maximum(tf.cast(tf.round(short * fraction), tf.int32), 1)
+  return tf.stack([(height - side) // 2, (width - side) // 2, side, side])
+
+
+def five_crops(height, width, fraction: float) -> list:
+  """Returns the squares in the four corners and in the centre, int32 [4] each.
+
+  Those of torchvision's five_crop in its order, in the pixels of an image that was not resized.
+  """
+  centre = center_crop(height, width, fraction)
+  side = centre[2]
+  top, left, down, right = 0, 0, height - side, width - side
+  corners = [(top, left), (top, right), (down, left), (down, right)]
+  return [*(tf.stack([y, x, side, side]) for y, x in corners), centre]

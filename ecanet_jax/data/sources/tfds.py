@@ -1,0 +1,266 @@
+"""TFDS data sets that are prepared on disk: TFRecord or array_record. Never uses the network.
+
+TFRecord files are read in the order that (seed, epoch) gives: files, then a buffer of encoded
+images. A host reads its own part of the split (of equal size on every host: up to num_hosts - 1
+images are left out), in whole batches (the images that do not fill an epoch's last batch are left
+out; the next epoch leaves out others). A step is found again by reading and skipping encoded images
+from the beginning of its epoch. array_record files are read at random (see order.py).
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ecanet_jax.data import datasets
+from ecanet_jax.data.tfdata import pipeline
+from ecanet_jax.data.tfdata.corrupt_images import Broken
+from ecanet_jax.data.tfdata.tf_import import tensorflow, tensorflow_datasets
+from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Split, count_labels, require_square
+from ecanet_jax.runtime.errors import UserError, closest, lookup
+
+tf = tensorflow()
+tfds = tensorflow_datasets()
+
+_OFTEN_MEANT = dict.fromkeys(('imagenet', 'imagenet1k', 'ilsvrc', 'ilsvrc2012'), 'imagenet2012')
+MANUAL_FILES = {'imagenet2012': ('ILSVRC2012_img_train.tar', 'ILSVRC2012_img_val.tar')}
+
+
+def data_directory(data_dir: str) -> str:
+  """Returns the directory of prepared data sets; '' gives TFDS's default."""
+  return os.path.expanduser(data_dir) or tfds.core.constants.DATA_DIR
+
+
+def require_known(name: str) -> str:
+  """Returns the name without config and version; raises UserError when nobody knows it."""
+  base = re.split('[:/]', name)[0]
+  known = sorted({*tfds.list_builders(with_community_datasets=False), *datasets.BUILDERS})
+  if base in known:
+    return base
+  near = closest(_OFTEN_MEANT.get(base.lower(), base), known)
+  raise UserError(
+    f'unknown data set {name!r}.{near} {len(known)} are known: '
+    'https://www.tensorflow.org/datasets/catalog; for your own images use data.source=folder'
+  )
+
+
+def open_builder(name: str, data_dir: str):
+  """Opens a prepared data set from its files alone.
+
+  Raises:
+    UserError: the name is unknown, or the data set is not prepared; the text has the command.
+  """
+  directory = data_directory(data_dir)
+  try:
+    return tfds.core.read_only_builder.builder_from_files(name, data_dir=directory)
+  except (tfds.core.DatasetNotFoundError, ValueError) as error:
+    if not isinstance(error, tfds.core.DatasetNotFoundError):
+      raise UserError(f'data set {name!r} in {directory}: {" ".join(str(error).split())}') from None
+  base = require_known(name)
+  command = f'python -m ecanet_jax prepare --dataset={name} --data_dir={directory}'
+  if base in MANUAL_FILES:
+    command += f' --manual_dir=DIR (DIR holds {" and ".join(MANUAL_FILES[base])})'
+  raise UserError(f'data set {name!r} is not prepared in {directory}. Prepare it: {command}')
+
+
+def read_records(builder, split, *, shuffle_seed=None):
+  """Returns the records of a split (see pipeline.py), encoded, as a tf.data.Dataset."""
+  read_config = tfds.ReadConfig(
+    add_tfds_id=True,
+    try_autocache=False,
+    skip_prefetch=True,
+    shuffle_seed=shuffle_seed,
+    shuffle_reshuffle_each_iteration=False,
+    interleave_cycle_length=16,
+    interleave_block_length=16,
+    enable_ordering_guard=False,
+  )
+  dataset = builder.as_dataset(
+    split=split,
+    shuffle_files=shuffle_seed is not None,
+    read_config=read_config,
+    decoders=_image_decoders(builder),
+  )
+  key, classes, multi_label = label_feature(builder)
+
+  def label(value):
+    if not multi_label:
+      return tf.cast(value, tf.int32)
+    hot = tf.one_hot(value, classes.num_classes, on_value=True, off_value=False, dtype=tf.bool)
+    return tf.reduce_any(hot, 0)
+
+  return dataset.map(
+    lambda example: {
+      'data': example['image'], 'label': label(example[key]), 'name': example['tfds_id']
+    }
+  )
+
+
+def records_in_order(builder, split, rows: int):
+  """Returns the function for `pipeline.batches` that gives a split's records in order."""
+  if builder.info.file_format.value == 'array_record':
+    indexed = ArrayRecordSplit(builder, split)
+    return pipeline.indexed_records(indexed, range(len(indexed)), rows)
+  return lambda skipped: read_records(builder, split).skip(skipped * rows)
+
+
+class PreparedSource:
+  """A prepared TFDS data set with the features 'image' and 'label' (see `label_feature`)."""
+
+  def __init__(self, config):
+    require_square(config)
+    self._config = config
+    self._builder = open_builder(config.data.name, config.data.data_dir)
+    _, label, multi_label = label_feature(self._builder)
+    train = self._split(config.data.train_split, 'train_split')
+    evaluation = self._split(config.data.eval_split, 'eval_split')
+    self._indexed = self._builder.info.file_format.value == 'array_record'
+    names = tuple(label.names) if label.names else None
+    self.info = DatasetInfo(
+      train=Split(config.data.train_split, train, label.num_classes),
+      eval=Split(config.data.eval_split, evaluation, label.num_classes),
+      num_classes=label.num_classes,
+      label_names=names,
+      index_addressable=self._indexed,
+      multi_label=multi_label,
+    )
+
+  def train_batches(self, start_step: int, steps: int | None, shard: Shard) -> Iterator[Batch]:
+    """Yields this host's rows of `steps` training batches from `start_step` on; None = endless."""
+    if self.info.multi_label:
+      raise UserError(f'{self._builder.name} has several labels per image; it is for evaluation.')
+    if self._indexed:
+      split = ArrayRecordSplit(self._builder, self._config.data.train_split)
+      return pipeline.indexed_train(self._config, split, start_step, steps, shard)
+    return self._train_records(start_step, steps, shard)
+
+  def label_counts(self) -> np.ndarray:
+    """Returns how many training images every class has, int64 [classes]; reads the whole split."""
+    rows, name = 1024, self._config.data.train_split
+    records = records_in_order(self._builder, name, rows)(0).map(lambda record: record['label'])
+    labels = np.concatenate(list(records.batch(rows).as_numpy_iterator()))
+    return count_labels(labels, self.info.num_classes)
+
+  def eval_batches(self, rows: int, shard: Shard, crops: int = 1) -> Iterator[Batch]:
+    """Yields this host's part of the evaluation split once; the last batch may be short."""
+    name, config = self._config.data.eval_split, self._config
+    if self._indexed:
+      split = ArrayRecordSplit(self._builder, name)
+      return pipeline.indexed_eval(config, split, rows, shard, crops)
+    part = name if shard.num_hosts == 1 else tfds.even_splits(name, shard.num_hosts)[shard.host]
+    if not self._builder.info.splits[part].num_examples:
+      return iter(())  # more hosts than images
+    records = records_in_order(self._builder, part, rows)
+    transform = pipeline.eval_transform(config, tf.identity, crops)
+    return pipeline.batches(records, transform, rows, threads=config.data.decode_threads)
+
+  def _split(self, name: str, key: str) -> int:
+    splits = self._builder.info.splits
+    lookup(splits, re.split(r'[\[+]', name)[0], f'split (data.{key}) of {self._builder.name}')
+    try:
+      count = splits[name].num_examples
+    except (KeyError, ValueError, AssertionError) as error:
+      raise UserError(f'data.{key}={name!r}: {" ".join(str(error).split())}') from None
+    if not count:
+      raise UserError(f'data.{key}={name!r} has no images')
+    return count
+
+  def _train_records(self, start_step: int, limit: int | None, shard: Shard) -> Iterator[Batch]:
+    config, rows = self._config, shard.rows(self._config.batch_size)
+    steps = self.info.train.num_examples // shard.num_hosts // rows
+    if not steps:
+      raise UserError(
+        f'batch_size={config.batch_size} is larger than the {self.info.train.num_examples} images '
+        f'of {config.data.train_split!r} on {shard.num_hosts} host(s); lower batch_size'
+      )
+    part = config.data.train_split
+    if shard.num_hosts > 1:
+      part = tfds.even_splits(part, shard.num_hosts, drop_remainder=True)[shard.host]
+
+    def epoch_records(epoch, done):
+      key = tf.random.stateless_uniform(
+        [], tf.stack([tf.cast(config.seed, tf.int64), epoch]), None, None, tf.int64, alg='philox'
+      )
+      encoded = read_records(self._builder, part, shuffle_seed=key)
+      buffer = max(config.data.shuffle_buffer, 1)
+      encoded = encoded.shuffle(buffer, seed=key, reshuffle_each_iteration=False)
+      encoded = encoded.take(steps * rows).skip(done).enumerate(done)
+      return encoded.map(
+        lambda place, record: (
+          record | {'seed': tf.stack([key, place * shard.num_hosts + shard.host])}
+        )
+      )
+
+    def records(skipped):
+      first, done = divmod(start_step + skipped, steps)
+      skip, nothing = tf.constant(done * rows, tf.int64), tf.constant(0, tf.int64)
+      epochs = tf.data.Dataset.counter(first)
+      return epochs.flat_map(
+        lambda epoch: epoch_records(epoch, tf.where(epoch == first, skip, nothing))
+      )
+
+    transform = pipeline.train_transform(config, tf.identity)
+    return pipeline.batches(
+      records, transform, rows, threads=config.data.decode_threads, steps=limit,
+      broken=Broken(config.data.max_bad, self.info.train.num_examples),
+    )
+
+
+class ArrayRecordSplit:
+  """A split of array_record files; see `pipeline.IndexedSplit`."""
+
+  def __init__(self, builder, split: str):
+    self._name = f'{builder.name} {split}'
+    self._records = builder.as_data_source(split=split, decoders=_image_decoders(builder))
+    self._label, self._classes, self._multi_label = label_feature(builder)
+
+  def __len__(self) -> int:
+    return len(self._records)
+
+  def fetch(self, indices: np.ndarray) -> dict[str, Any]:
+    """Returns {'data': encoded images, 'label': int32 [n] or bool [n, classes], 'name'}."""
+    examples = self._records.__getitems__([int(index) for index in indices])
+    labels = [example[self._label] for example in examples]
+    if self._multi_label:
+      hot = np.zeros((len(labels), self._classes.num_classes), bool)
+      for row, own in zip(hot, labels, strict=True):
+        row[np.asarray(own, int)] = True
+    return {
+      'data': np.array([example['image'] for example in examples], object),
+      'label': hot if self._multi_label else np.array(labels, np.int32),
+      'name': np.array([f'{self._name}, image {index}' for index in indices], object),
+    }
+
+  def read(self, data):
+    """Returns `data`, which is the encoded image itself."""
+    return data
+
+
+def label_feature(builder) -> tuple:
+  """What labels the images: (its key, ClassLabel, whether an image has any number of labels).
+
+  'label', or the 'real_label' of imagenet2012_real.
+
+  Raises:
+    UserError: a data set without images or without labels.
+  """
+  features = builder.info.features
+  known = dict(features.items())
+  key = 'real_label' if 'real_label' in known else 'label'
+  label = known.get(key)
+  multi_label = isinstance(label, tfds.features.Sequence)
+  label = label.feature if multi_label else label
+  if 'image' not in features or not isinstance(label, tfds.features.ClassLabel):
+    raise UserError(
+      f"{builder.name} has no features 'image' and 'label'; it has {', '.join(features)}"
+    )
+  return key, label, multi_label
+
+
+def _image_decoders(builder) -> dict:
+  """Returns the decoders that leave every image encoded."""
+  features = builder.info.features.items()
+  images = [name for name, feature in features if isinstance(feature, tfds.features.Image)]
+  return {name: tfds.decode.SkipDecoding() for name in images}

@@ -1,0 +1,1 @@
+"""The tf.data pipeline: decoding, augmentation on the host, corrupt images."""

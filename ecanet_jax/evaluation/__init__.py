@@ -1,0 +1,1 @@
+"""Exact evaluation, its metrics, test-time augmentation and reports."""

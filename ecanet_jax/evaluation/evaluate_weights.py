@@ -1,0 +1,168 @@
+"""Evaluates weights of any form with the preprocessing that travels with them."""
+
+import json
+import os
+import pathlib
+import re
+from collections.abc import Collection
+from typing import Any
+
+import jax
+
+from ecanet_jax import data
+from ecanet_jax.data import preprocessing
+from ecanet_jax.data.imagenet_sets import IMAGENET_CLASSES, imagenet_set
+from ecanet_jax.evaluation.classification_metrics import Measures
+from ecanet_jax.evaluation.evaluate import evaluate, evaluated, make_eval_step, place, result_line
+from ecanet_jax.evaluation.tta import views
+from ecanet_jax.models.from_config import make_model
+from ecanet_jax.runtime import sharding
+from ecanet_jax.runtime.errors import UserError, lookup
+from ecanet_jax.runtime.progress import log
+from ecanet_jax.weights.source import Source, read_source
+
+# --preset: what travels with the weights, what the recipe says, or a name.
+PRESETS = ('weights', 'config', *preprocessing.PRESETS)
+DEFAULTS = ('none', 'last', 'ema')  # of tta, checkpoint and weights; a report's name is without
+
+
+def evaluate_weights(
+  config,
+  path: str | os.PathLike,
+  *,
+  checkpoint: str = 'last',
+  weights: str = 'ema',
+  dialect: str = 'timm',
+  preset: str = 'weights',
+  given: Collection[str] = (),
+  tta: str = 'none',
+  report: str | os.PathLike = '',
+) -> dict[str, Any]:
+  """Evaluates weights on the config's evaluation split and prints the result twice.
+
+  Args:
+    config: data set and batch size, and for a file the network; else the network is the weights'.
+    path: workdir of a training, converted weights, timm folder or file; see `read_source`.
+    checkpoint: of a training: 'last', 'best' or a step.
+    weights: 'ema' or 'raw'.
+    dialect: whose names a file has.
+    preset: the images' preprocessing: 'weights' = what travels with the weights (of a bare file,
+      the default preset of its network), 'config' = the config's, or a name of `PRESETS`.
+    given: keys such as 'data.mean' that the user set by hand; they stay the config's.
+    tta: test-time augmentation, a name of `views.VIEWS`.
+    report: path of a JSON file with all figures, pictures beside it (`analysis.report`); without
+      the ending .json the folder for one that is named by the data. '' = none.
+
+  Returns:
+    What `Measures.metrics` has, `seen`, `top1_count` and `top5_count`.
+
+  Raises:
+    UserError: nothing there to read, or the data set does not fit the network.
+  """
+  lookup(dict.fromkeys(PRESETS), preset, 'preset')
+  seen = views(tta)
+  mesh = sharding.make_mesh()
+  sharding.check_batch('batch_size', config.batch_size, mesh)
+  bare = not os.path.isdir(path)
+  source = read_source(
+    path, model=config.model.to_dict() if bare else None, dialect=dialect, weights=weights,
+    step=int(checkpoint) if checkpoint.isdigit() else checkpoint,
+  )
+  said = apply_preprocessing(config, source, preset, given)
+  with config.unlocked():
+    config.model = source.model
+  columns = choose_split(config, given)
+  info, task = data.describe(config), Measures(config, columns)
+  log.info('%s: preprocessing %s: %s', path, said, preprocessing.describe(config.data))
+  model = make_model(config, info.num_classes)
+  batches, steps = data.eval_batches(
+    config, host=jax.process_index(), num_hosts=jax.process_count(), crops=seen.crops
+  )
+  metrics = evaluate(
+    make_eval_step(evaluated(model, config), task, mesh, seen),
+    place(model, source.variables, config, mesh), batches, steps, info.eval.num_examples, task,
+    mesh,
+  )
+  if jax.process_index() > 0:
+    return metrics
+  form = f'checkpoint {checkpoint} of {path}' if not source.state_dict else str(path)
+  name = f'{weights} weights, {form}' if not source.state_dict else form
+  name += f'; mean logits of {seen.count} views' if seen.count > 1 else ''
+  print(result_line(metrics, info.eval.name, info.eval.num_examples, name))
+  numbers = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
+  said = {'model': config.model.name, 'data': info.eval.name, 'set': set_name(config)}
+  print(json.dumps({**said, 'tta': tta, **numbers}), flush=True)
+  if report:
+    from ecanet_jax.evaluation.report import write_report
+
+    of = [said['set'], *(x for x in (tta, checkpoint, weights) if x not in DEFAULTS)]
+    said |= {'weights': name, 'tta': tta}
+    said['preprocessing'] = {key: config.data[key] for key in preprocessing.KEYS}
+    title = f'{said["model"]}, {said["set"]}: top-1 {100 * metrics["top1"]:.2f} %'
+    files = write_report(
+      _file(report, '_'.join(of)), {**said, **metrics}, info.label_names, title
+    )
+    log.info('written: %s', ', '.join(map(str, files)))
+  return metrics
+
+
+def _file(report: str | os.PathLike, name: str) -> pathlib.Path:
+  path = pathlib.Path(report)
+  if path.suffix == '.json':
+    return path
+  return path / (re.sub(r'[^\w.-]+', '-', name).strip('-') + '.json')
+
+
+def set_name(config) -> str:
+  """The evaluated data in a few words, such as 'imagenet_v2 test'."""
+  data_config = config.data
+  folder = data_config.source == 'folder'
+  name = os.path.basename(os.path.abspath(data_config.data_dir)) if folder else data_config.name
+  return f'{name} {data_config.eval_split}'
+
+
+def choose_split(config, given: Collection[str]) -> tuple[int, ...]:
+  """Puts the splits of an evaluation into `config.data`; returns the classes to compare.
+
+  A set of `imagenet_sets` has one split, which is taken unless `given` has data.eval_split. There
+  need not be a training split.
+
+  Returns:
+    See `Measures.columns`.
+
+  Raises:
+    UserError: a set for ImageNet's networks, and a network of other classes.
+  """
+  found = imagenet_set(config.data.name) if config.data.source == 'tfds' else None
+  if found and config.model.num_classes != IMAGENET_CLASSES:
+    raise UserError(
+      f"{config.data.name} is for networks of ImageNet's {IMAGENET_CLASSES:,} classes; "
+      f'{config.model.name} has {config.model.num_classes:,}.'
+    )
+  if found and 'data.eval_split' not in given:
+    config.data.eval_split = found.split
+  training = os.path.join(os.path.expanduser(config.data.data_dir), config.data.train_split)
+  if config.data.source != 'folder' or not os.path.isdir(training):
+    config.data.train_split = config.data.eval_split
+  if found and found.classes:
+    log.info('%s: the logits of %d classes are compared', config.data.name, len(found.classes))
+  return found.classes if found else ()
+
+
+def apply_preprocessing(config, source: Source, preset: str, given: Collection[str]) -> str:
+  """Puts the chosen preprocessing into `config.data`; returns where it is from, in words.
+
+  A named preset is for the image size of the weights.
+  """
+  if preset == 'config':
+    return 'as the config says'
+  values, said = source.data, source.preprocessing
+  if preset != 'weights':
+    size = source.data.get('image_size', config.data.image_size)
+    values = preprocessing.preset(preset).data(size)
+    said = f'the preset {preset}'
+  by_hand = [key for key in values if f'data.{key}' in given]
+  for key, value in values.items():
+    if key not in by_hand:
+      config.data[key] = type(config.data[key])(value)  # lists become tuples, 1 becomes 1.0
+  return said + (f', but for {", ".join(by_hand)} of the command line' if by_hand else '')

@@ -1,0 +1,50 @@
+"""An evaluation in files: everything as JSON, and two pictures beside it."""
+
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from ecanet_jax.evaluation.calibration import draw_reliability
+from ecanet_jax.evaluation.confusion import draw_confusion
+
+
+def write_report(
+  path: str | os.PathLike, metrics: dict[str, Any], names: Sequence[str] | None, title: str
+) -> list[pathlib.Path]:
+  """Writes PATH, and with its ending replaced .reliability.png and .confusion.png.
+
+  Args:
+    path: of the JSON; its folder is made.
+    metrics: of `training.measures.Measures`, perhaps with more keys.
+    names: of all classes; None = their numbers.
+    title: of the pictures.
+
+  Returns:
+    The files; a multi-label set has no confusion.
+  """
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  if names and 'classes' in metrics:
+    named = [{**entry, 'name': names[entry['class']]} for entry in metrics['classes']]
+    metrics = {**metrics, 'classes': named}
+  path.write_text(_readable(metrics))
+  written = [path, path.with_suffix('.reliability.png')]
+  draw_reliability(metrics, written[1], title)
+  if 'confused' in metrics:
+    written.append(path.with_suffix('.confusion.png'))
+    many = max(entry['class'] for entry in metrics['classes']) + 1
+    draw_confusion(metrics, names or [str(number) for number in range(many)], written[2], title)
+  return written
+
+
+def _readable(metrics: dict[str, Any]) -> str:
+  """JSON with one line for each key and for each element of a list of classes or pairs."""
+  parts = []
+  for key, value in metrics.items():
+    text = json.dumps(value)
+    if isinstance(value, list) and value and isinstance(value[0], list | dict):
+      text = '[\n    ' + ',\n    '.join(json.dumps(item) for item in value) + '\n  ]'
+    parts.append(f'  {json.dumps(key)}: {text}')
+  return '{\n' + ',\n'.join(parts) + '\n}\n'

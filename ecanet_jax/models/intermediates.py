@@ -1,0 +1,78 @@
+"""What a network computes on its way: stage features, squeezed channels, attention weights.
+
+The values come from flax's `sow`, which adds nothing to a program that does not ask for them. Both
+functions are pure: jit them, and XLA leaves out what the result does not need.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+
+from ecanet_jax.models.convnet import ConvNet
+from ecanet_jax.runtime.errors import UserError, closest
+
+STRIDES = (4, 8, 16, 32)
+
+
+def stage_features(
+  model: ConvNet, variables: Mapping[str, Any], images: jax.Array
+) -> dict[int, jax.Array]:
+  """The last features of each stride, as a detector's backbone gives them.
+
+  Args:
+    model: from `create_model`.
+    variables: {'params', 'batch_stats'}.
+    images: `[B, H, W, 3]`, normalised.
+
+  Returns:
+    Stride in pixels (those of 4, 8, 16 and 32 that the network has) -> `[B, H', W', C]`.
+  """
+  seen = _intermediates(model, variables, images)
+  names, stride = {4: 'stride_4'}, model.stem_stride  # some stems show it
+  for block in model.blocks():
+    stride *= block.stride
+    names[stride] = f'stage_{block.stage + 1}'
+  return {stride: seen[names[stride]][0] for stride in STRIDES if names.get(stride) in seen}
+
+
+def attention_views(
+  model: ConvNet,
+  variables: Mapping[str, Any],
+  images: jax.Array,
+  blocks: Sequence[str] = (),
+) -> dict[str, dict[str, jax.Array]]:
+  """What each block's attention saw and what it gave.
+
+  Args:
+    model: from `create_model`.
+    variables: {'params', 'batch_stats'}.
+    images: `[B, H, W, 3]`, normalised.
+    blocks: names of blocks, such as 'blocks_3_1'; () = all that have attention.
+
+  Returns:
+    Block name -> {'squeeze': `[B, 1, 1, C]` for a mean, 'weights': `[B, 1, 1, C]`} for channel
+    attention; other kinds give what they have.
+
+  Raises:
+    UserError: a block that the network lacks or that has no attention, with those that have.
+  """
+  seen = _intermediates(model, variables, images)
+  views = {}
+  for block in model.blocks():
+    attention = seen.get(block.name, {}).get('attention', {})
+    values = {name: value[0] for name, value in attention.items() if isinstance(value, tuple)}
+    if values:
+      views[block.name] = values
+  for name in blocks:
+    if name not in views:
+      raise UserError(
+        f'no attention in a block {name!r}.{closest(name, views)} '
+        f'Blocks with attention: {", ".join(views) or "none"}.'
+      )
+  return {name: views[name] for name in blocks} if blocks else views
+
+
+def _intermediates(model, variables, images):
+  _, changed = model.apply(variables, images, train=False, mutable=['intermediates'])
+  return changed.get('intermediates', {})

@@ -1,0 +1,131 @@
+"""Attention as a slot that every network has: a kind, in some blocks, at a position.
+
+A kind is a class in ATTENTION, a choice of blocks a predicate in WHERE; positions belong to the
+family, which lists those it has.
+"""
+
+from collections.abc import Callable, Iterable
+
+import flax.linen as nn
+
+from ecanet_jax.nn.attention.channel import (
+  ECA,
+  ECANS,
+  GATE,
+  SE,
+  SEGC,
+  SQUEEZE,
+  CircularECA,
+  SEVar1,
+  SEVar2,
+  SEVar3,
+)
+from ecanet_jax.nn.attention.comparators import CBAM, AugmentedConv, DoubleAttention, GSoP
+from ecanet_jax.nn.attention.kernel_size import K_POLICY, eca_kernel_size
+from ecanet_jax.nn.attention.slot import WHERE, Attention, Slot, placed
+from ecanet_jax.nn.layers import ACTIVATION, Layers
+from ecanet_jax.runtime.errors import UserError, lookup
+
+__all__ = [
+  'ATTENTION', 'WHERE', 'Attend', 'Attention', 'Slot', 'check', 'eca_kernel_size', 'placed',
+]
+
+ATTENTION: dict[str, type[nn.Module] | None] = {
+  'none': None,
+  'se': SE,
+  'se_var1': SEVar1,
+  'se_var2': SEVar2,
+  'se_var3': SEVar3,
+  'se_gc1': SEGC,
+  'se_gc2': SEGC,
+  'se_gc3': SEGC,
+  'eca_ns': ECANS,
+  'eca': ECA,
+  'eca_circular': CircularECA,
+  'cbam': CBAM,
+  'a2': DoubleAttention,
+  'gsop': GSoP,
+  'aa': AugmentedConv,
+}
+
+
+class Attend:
+  """A block's attention, which the block offers each of its places in turn.
+
+  `attend('end', x)` is x reweighted where the attention is at 'end', else x itself. Make it inside
+  the block's `@nn.compact`: the module belongs to the block.
+  """
+
+  def __init__(self, spec: Attention, slot: Slot, layers: Layers, train: bool):
+    self._position = slot.position
+    self._train = train
+    if self._position:
+      self._module = ATTENTION[spec.kind](spec, slot, layers, name='attention')
+
+  def at(self, position: str) -> bool:
+    """Whether the attention is there; at 'conv' it replaces the k x k convolution."""
+    return position == self._position
+
+  def reads(self, position: str) -> bool:
+    """Whether the attention is there and needs only the mean of its input: see `BatchNorm`."""
+    return self.at(position) and getattr(self._module, 'reads_mean', False)
+
+  def __call__(self, position: str, x):
+    return self._module(x, self._train) if self.at(position) else x
+
+
+def check(
+  spec: Attention, slots: Callable[[], Iterable[Slot]], positions: tuple[str, ...], stages: int,
+  family: str,
+) -> None:
+  """Raises UserError unless a network can have this attention, with what it can have instead.
+
+  Args:
+    spec: the attention.
+    slots: gives those of all blocks.
+    positions: the places that the family's blocks have.
+    stages: how many there are.
+    family: its name, for the message.
+  """
+  kind = lookup(ATTENTION, spec.kind, 'attention.kind')
+  lookup(WHERE, spec.where, 'attention.where')
+  lookup(K_POLICY, spec.k_policy, 'attention.k_policy')
+  lookup(SQUEEZE, spec.squeeze, 'attention.squeeze')
+  lookup(GATE, spec.gate, 'attention.gate')
+  lookup({'channels': 0, 'block': 0}, spec.reduction_of, 'attention.reduction_of')
+  if spec.activation:
+    lookup(ACTIVATION, spec.activation, 'attention.activation')
+  wrong = [s for s in spec.stages if not 1 <= s <= stages]
+  if wrong or (spec.where == 'stages' and not spec.stages):
+    raise UserError(
+      f'attention.stages={spec.stages}: name one or more of the stages 1 to {stages}.'
+    )
+  for field in ('reduction', 'gamma'):
+    if getattr(spec, field) <= 0:
+      raise UserError(f'attention.{field}={getattr(spec, field)} must be above 0.')
+  for field, least in (('divisor', 1), ('groups', 0)):
+    if getattr(spec, field) < least:
+      raise UserError(f'attention.{field}={getattr(spec, field)} must be at least {least}.')
+  for field in ('position', 'elsewhere'):
+    position = getattr(spec, field)
+    if position not in ('standard', *positions) and (field == 'position' or position):
+      known = dict.fromkeys(('standard', *positions))
+      lookup(known, position, f'attention.{field} of {family}')
+  if kind is None:
+    return
+  used = [slot for slot in slots() if slot.position]
+  if not used:
+    raise UserError(
+      f'attention.where={spec.where!r} with stages={spec.stages} selects no block of {family}; '
+      f"where='all' selects all of them."
+    )
+  for slot in used:
+    replaces = kind.standard == 'conv'
+    possible = [p for p in positions if (p == 'conv') == replaces]
+    if slot.position not in possible:
+      raise UserError(
+        f'attention {spec.kind!r} cannot be at {slot.position!r} in {family}; '
+        + (f'it can be at {", ".join(possible)}.' if possible else
+           'it replaces a dense k x k convolution, and these blocks have none.')
+      )
+    kind.check(spec, slot)

@@ -1,0 +1,74 @@
+"""ECA's kernel size k: by the paper's equations, as its authors released it, or as given."""
+
+import math
+from collections.abc import Callable
+
+from ecanet_jax.nn.attention.slot import Attention, Slot
+from ecanet_jax.runtime.errors import UserError
+
+
+def eca_kernel_size(channels: int, gamma: float = 2.0, b: float = 1.0) -> int:
+  """ECA's adaptive kernel size: |log2(C) / gamma + b / gamma|, to the nearest odd number.
+
+  Truncates, then goes up when even, as in the paper's Fig. 3: 2048 channels, exactly 6, give 7.
+  Source: Wang et al., ECA-Net, CVPR 2020, Eq. 9.
+  """
+  return _odd((math.log2(channels) + b) / gamma)
+
+
+def linear_kernel_size(channels: int, gamma: float, b: float) -> int:
+  """k of the linear mapping C = gamma * k - b, to the nearest odd number as above.
+
+  The paper names it as the simplest mapping before Eq. 8; gamma is then tens or hundreds.
+  """
+  return _odd((channels + b) / gamma)
+
+
+def _odd(value: float) -> int:
+  t = int(abs(value))
+  return t if t % 2 else t + 1
+
+
+def _released(spec: Attention, slot: Slot) -> int:
+  if slot.released_k is None:
+    raise UserError(
+      "attention.k_policy='released': the ECA authors released weights of ResNet-18 (k=3,5,7,7), "
+      '34 (3,3,5,7), 50 (3,5,5,7), 101 and 152 (3,3,5,7) and MobileNetV2 (1 below 96 channels, '
+      "3 from there) alone; choose another k_policy, such as 'eq9_output'."
+    )
+  return slot.released_k
+
+
+K_POLICY: dict[str, Callable[[Attention, Slot], int]] = {
+  'eq9_output': lambda spec, slot: eca_kernel_size(slot.channels, spec.gamma, spec.b),
+  'eq9_planes': lambda spec, slot: eca_kernel_size(slot.planes, spec.gamma, spec.b),
+  'linear': lambda spec, slot: linear_kernel_size(slot.channels, spec.gamma, spec.b),
+  'released': _released,
+}
+
+
+def kernel_size(spec: Attention, slot: Slot) -> int:
+  """The slot's k.
+
+  Raises:
+    UserError: a k that is even, below 1 or wider than the channels, or a wrong number of them.
+  """
+  if not spec.k:
+    k = K_POLICY[spec.k_policy](spec, slot)
+  elif len(spec.k) == 1:
+    k = spec.k[0]
+  elif len(spec.k) == slot.stages:
+    k = spec.k[slot.stage - 1]
+  else:
+    raise UserError(
+      f'attention.k={spec.k} has {len(spec.k)} kernel sizes; give none (k_policy), one for all, '
+      f'or one for each of the {slot.stages} stages.'
+    )
+  if k < 1 or k % 2 == 0:
+    raise UserError(f'attention.k={spec.k}: {k} is not an odd positive number, such as 3 or 5.')
+  if k > 2 * slot.channels - 1:
+    raise UserError(
+      f'attention: k={k} is wider than the {slot.channels} channels and their neighbours in stage '
+      f'{slot.stage}; at most {2 * slot.channels - 1}.'
+    )
+  return k

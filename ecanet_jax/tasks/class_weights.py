@@ -1,0 +1,48 @@
+"""How much the images of each class count in the loss."""
+
+import numpy as np
+
+from ecanet_jax import data
+from ecanet_jax.runtime.errors import UserError
+
+
+def class_weights(config, num_classes: int) -> tuple[float, ...]:
+  """The factor of every class in the loss, or () when all count alike.
+
+  `loss.balanced`: n / (classes * n_c) for n_c of n training images in the class (King and Zeng,
+  2001; scikit-learn's `balanced`), so that every class has the same sum and the mean is 1.
+
+  Args:
+    config: the whole config.
+    num_classes: of the data set.
+
+  Raises:
+    UserError: another number of factors than classes, a factor that is negative or not finite, a
+      class without images, or both keys given.
+  """
+  section = config.loss
+  given = tuple(section.class_weights)
+  if section.balanced:
+    if given:
+      raise UserError('loss.balanced computes loss.class_weights; set one of them.')
+    counts = data.label_counts(config)
+    empty = np.flatnonzero(counts == 0)
+    if empty.size:
+      raise UserError(
+        f'loss.balanced: {empty.size} of {num_classes} classes have no image in '
+        f'{config.data.train_split!r}, class {empty[0]} first; give loss.class_weights.'
+      )
+    return tuple((counts.sum() / (len(counts) * counts)).tolist())
+  if given:
+    if len(given) != num_classes:
+      raise UserError(
+        f'loss.class_weights has {len(given)} factors and the data set {num_classes} classes; '
+        'give one for each.'
+      )
+    wrong = [weight for weight in given if not 0 <= weight < float('inf')]
+    if wrong or not any(given):
+      raise UserError(
+        f'loss.class_weights: {wrong[0] if wrong else given} must be at least 0 and finite, and '
+        'one factor above 0.'
+      )
+  return given

@@ -1,0 +1,126 @@
+"""What the trainer must know of a task: an example input, a loss, metrics that are summed."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ecanet_jax.data.augmentation.device import erasing, mixing
+from ecanet_jax.runtime.errors import UserError, lookup
+
+Batch = dict[str, jax.Array]
+
+
+class Task(Protocol):
+  """The trainer's whole view of a task."""
+
+  def example(self) -> jax.Array:
+    """An input of the network with batch size 1, to initialise it."""
+    ...
+
+  def mix(self, batch: Batch, key: jax.Array) -> Batch:
+    """A training batch after what happens to it at random on the device."""
+    ...
+
+  def inputs(self, batch: Batch) -> jax.Array:
+    """The network's input for a batch as the data pipeline gives it."""
+    ...
+
+  def loss(self, outputs: jax.Array, batch: Batch) -> jax.Array:
+    """Scalar mean over the batch."""
+    ...
+
+  def sums(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
+    """Sums over the images with `mask`; 'seen' counts them."""
+    ...
+
+  def metrics(self, sums: dict[str, float]) -> dict[str, float]:
+    """The reported figures of a split's sums."""
+    ...
+
+
+# Each class's term of an image's loss, `[B, classes]`, from logits and targets of that shape.
+LOSSES = {
+  'softmax': lambda outputs, targets: -targets * jax.nn.log_softmax(outputs),
+  'bce': lambda outputs, targets: (
+    optax.sigmoid_binary_cross_entropy(outputs, targets) / outputs.shape[-1]
+  ),
+}
+
+
+def rank_of(outputs: jax.Array, label: jax.Array) -> jax.Array:
+  """How many classes score higher than an image's own: int32 `[B]` of `[B, classes]` and `[B]`.
+
+  Ties go to the lower index, as argmax has it. What is not a number is never a right answer: it is
+  behind no class, and no class is behind it.
+  """
+  own, index = label[:, None], jnp.arange(outputs.shape[-1])[None]
+  score = jnp.take_along_axis(outputs, own, axis=-1)
+  return (~(outputs <= score) | ((outputs == score) & (index < own))).sum(-1)
+
+
+class Classification:
+  """Images uint8 `[B, H, W, 3]` with labels int32 `[B]`.
+
+  A mixed image, float32, belongs to `label` with the weight `share`, and to `other` with the rest.
+  """
+
+  def __init__(self, config, class_weights: Sequence[float] = ()):
+    self.size = config.data.image_size
+    self.mean = jnp.asarray(config.data.mean, jnp.float32)
+    self.std = jnp.asarray(config.data.std, jnp.float32)
+    self.criterion = lookup(LOSSES, config.loss.name, 'loss.name')
+    self.threshold = config.loss.target_threshold
+    if not 0 <= self.threshold < 1 or (self.threshold and config.loss.name != 'bce'):
+      raise UserError(
+        f'loss.target_threshold={self.threshold} must be at least 0, below 1, and with any '
+        f'loss.name but bce 0.'
+      )
+    self.smoothing = config.loss.label_smoothing
+    self.mixing, self.augment = config.mix, config.augment
+    if not 0 <= self.smoothing < 1:
+      raise UserError(f'loss.label_smoothing={self.smoothing} must be at least 0 and below 1.')
+    # One factor per class, in training alone; () = 1.
+    self.weights = jnp.asarray(class_weights, jnp.float32) if class_weights else None
+
+  def example(self) -> jax.Array:
+    return jnp.zeros((1, self.size, self.size, 3), jnp.float32)
+
+  def mix(self, batch: Batch, key: jax.Array) -> Batch:
+    batch = mixing.mix(batch, self.mixing, jax.random.fold_in(key, 0))
+    return erasing.erase(batch, self.augment, self.mean, self.std, jax.random.fold_in(key, 1))
+
+  def inputs(self, batch: Batch) -> jax.Array:
+    images = batch['image'].astype(jnp.float32) / 255
+    return (images - self.mean[None, None, None]) / self.std[None, None, None]
+
+  def loss(self, outputs: jax.Array, batch: Batch) -> jax.Array:
+    targets = jax.nn.one_hot(batch['label'], outputs.shape[-1])
+    if 'share' in batch:
+      share, other = batch['share'][:, None], jax.nn.one_hot(batch['other'], outputs.shape[-1])
+      targets = share * targets + (1 - share) * other
+    targets = optax.smooth_labels(targets, self.smoothing)
+    if self.threshold:
+      targets = (targets > self.threshold).astype(targets.dtype)
+    terms = self.criterion(outputs, targets)
+    if self.weights is not None:
+      # Every class's term by its factor, as PyTorch has it, but the mean is over images: so a part
+      # of a batch counts by its images.
+      terms *= self.weights[None]
+    return terms.sum(-1).mean()
+
+  def sums(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
+    mask, label = batch['mask'], batch['label']
+    rank = rank_of(outputs, label)
+    cross_entropy = optax.softmax_cross_entropy_with_integer_labels(outputs, label)
+    return {
+      'top1': (mask & (rank < 1)).sum(),
+      'top5': (mask & (rank < 5)).sum(),
+      'loss': jnp.where(mask, cross_entropy, 0.0).sum(),
+      'seen': mask.sum(),
+    }
+
+  def metrics(self, sums: dict[str, float]) -> dict[str, float]:
+    return {key: sums[key] / sums['seen'] for key in ('top1', 'top5', 'loss')}

@@ -1,0 +1,67 @@
+"""Ends a process in which nothing goes on, so that whoever started it can start it again."""
+
+import faulthandler
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+import jax
+
+from ecanet_jax.runtime import sharding
+from ecanet_jax.runtime.errors import PEER_LOST
+
+LOOKS = 20  # at least so many in the time that is allowed, and one a second
+PREFIX = 'ecanet_jax/progress/'
+
+
+class Watchdog:
+  """A thread that looks whether a counter moves.
+
+  It counts its own looks, not the clock: a process that was stopped and goes on has time again.
+  Every process tells the others where it is, so that the one that ends can say who is behind.
+  """
+
+  def __init__(self, seconds: float, progress: Callable[[], tuple[int, int, str]]):
+    """Starts to look.
+
+    Args:
+      seconds: without any progress, after which the process ends with status 76.
+      progress: gives (a number that moves, last finished step, phase).
+    """
+    self._seconds, self._progress = seconds, progress
+    self._stopped = threading.Event()
+    self._rank, self._processes = jax.process_index(), jax.process_count()
+    threading.Thread(target=self._watch, name='watchdog', daemon=True).start()
+
+  def stop(self) -> None:
+    self._stopped.set()
+
+  def _watch(self) -> None:
+    interval = min(1.0, self._seconds / LOOKS)
+    before, looks = None, 0
+    while not self._stopped.wait(interval):
+      now = self._progress()
+      self._tell(now)
+      looks = looks + 1 if now == before else 0
+      before = now
+      if looks * interval >= self._seconds:
+        self._end(*now[1:])
+
+  def _tell(self, progress: tuple[int, int, str]) -> None:
+    _, step, phase = progress
+    sharding.publish(f'{PREFIX}{self._rank}', f'phase {phase!r} after step {step}')
+
+  def _end(self, step: int, phase: str) -> None:
+    faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
+    others = ''.join(
+      f'; process {key.removeprefix(PREFIX)}: {where}' for key, where in sharding.published(PREFIX)
+      if key != f'{PREFIX}{self._rank}'
+    )
+    print(
+      f'error: process {self._rank} of {self._processes}: nothing went on for {self._seconds:g} s '
+      f'(watchdog_seconds) in phase {phase!r} after step {step}{others}. The stacks of all its '
+      'threads are above; the same command goes on from the last checkpoint.',
+      file=sys.stderr, flush=True,
+    )
+    os._exit(PEER_LOST)

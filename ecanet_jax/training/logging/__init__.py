@@ -1,0 +1,1 @@
+"""What a training writes down: metrics files, TensorBoard events, curves."""

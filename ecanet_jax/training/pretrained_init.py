@@ -1,0 +1,123 @@
+"""The weights that a training starts from, of any form that `weights.read_source` reads."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from ecanet_jax.models.convnet import ConvNet
+from ecanet_jax.runtime.errors import UserError, lookup
+from ecanet_jax.runtime.progress import log
+from ecanet_jax.weights import key_difference
+from ecanet_jax.weights.files.formats import WRAPPERS
+from ecanet_jax.weights.hub.client import is_hub_name
+from ecanet_jax.weights.source import Source, read_source
+from ecanet_jax.weights.timm_reference import FREE_FIELDS
+
+HEAD = 'params/classifier/'
+SEEN = ('mean', 'std', 'interpolation')  # of the preprocessing: what changes the values of pixels
+# Fields of a network that leave what the weights compute in evaluation as it is.
+FREE = FREE_FIELDS | {'folded'}
+
+
+def initial_weights(config, model: ConvNet) -> dict[str, np.ndarray]:
+  """Reads `init.weights` for a network; the log says which arrays are not from there.
+
+  Args:
+    config: the whole config.
+    model: the network that is trained.
+
+  Returns:
+    Arrays by path ('params/stem/kernel'), float32: all of the network's, but for the classifier's
+    where the number of classes differs or `init.new_head` says so.
+
+  Raises:
+    UserError: nothing there to read, or weights of another network.
+  """
+  path = config.init.weights
+  try:
+    lookup(WRAPPERS, config.init.kind, 'init.kind')
+    source = _read(config)
+    found = flatten_dict(dict(source.variables), sep='/')
+    wanted = _shapes(model, config.data.image_size)
+    classes = source.create().num_classes
+    head = [key for key in wanted if key.startswith(HEAD)]
+    new = head if config.init.new_head or classes != model.num_classes else []
+    key_difference.check(
+      {key: shape for key, shape in wanted.items() if key not in new},
+      {key: np.shape(array) for key, array in found.items() if not (new and key.startswith(HEAD))},
+      'these weights do not fit',
+    )
+    _check_fields(source.create(), model)
+  except UserError as error:
+    raise UserError(f'init.weights={path}: {error}') from error
+  log.info(
+    'starts from %s: %s, %d of %d arrays', path, source.model['name'],
+    len(wanted) - len(new), len(wanted),
+  )
+  if new:
+    why = f'{model.num_classes} classes instead of {classes}' if classes != model.num_classes else (
+      'init.new_head'
+    )
+    listed = ', '.join(f'{key} {list(wanted[key])}' for key in new)
+    log.info('new, not from the weights (%s): %s', why, listed)
+  _compare_preprocessing(config, source)
+  return {key: np.asarray(found[key], np.float32) for key in wanted if key not in new}
+
+
+def _read(config) -> Source:
+  path, section = config.init.weights, config.init
+  step = int(section.checkpoint) if section.checkpoint.isdigit() else section.checkpoint
+  options = {'dialect': section.dialect, 'weights': section.kind, 'step': step}
+  if not os.path.isdir(path) and not is_hub_name(path):
+    network = config.model.to_dict()
+    del network['num_classes']  # the file's own
+    return read_source(path, model=network, **options)
+  try:
+    return read_source(path, **options)
+  except UserError:
+    # A folder of an architecture that only our own name says; else the same error again.
+    return read_source(path, model={'name': config.model.name}, **options)
+
+
+def _shapes(model: ConvNet, size: int) -> dict[str, tuple[int, ...]]:
+  images = jnp.zeros((1, size, size, 3))
+  tree = jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
+  return {key: leaf.shape for key, leaf in flatten_dict(dict(tree), sep='/').items()}
+
+
+def other_fields(theirs: ConvNet, ours: ConvNet) -> dict[str, tuple]:
+  """Fields with which two networks of the same arrays compute something else, with both values."""
+  fields = [field.name for field in dataclasses.fields(ours) if field.name not in FREE]
+  values = {key: (getattr(theirs, key, None), getattr(ours, key)) for key in fields}
+  return {key: pair for key, pair in values.items() if pair[0] != pair[1]}
+
+
+def _check_fields(theirs: ConvNet, ours: ConvNet) -> None:
+  """Refuses weights whose network has the same arrays and computes something else."""
+  if other := other_fields(theirs, ours):
+    listed = '; '.join(f'{key} {their!r} and {our!r}' for key, (their, our) in other.items())
+    raise UserError(
+      'the weights fit, but their network computes something else, theirs and ours: '
+      f'{listed}. Set the keys of config.model alike.'
+    )
+
+
+def _compare_preprocessing(config, source: Source) -> None:
+  """One warning with what to set, if the images of this training are prepared otherwise."""
+  values: Mapping = source.data
+  alike = lambda a, b: np.allclose(a, b, atol=1e-4) if not isinstance(a, str) else a == b
+  other = [key for key in SEEN if key in values and not alike(values[key], config.data[key])]
+  if other:
+    as_flag = lambda value: value if isinstance(value, str) else (
+      '"(' + ','.join(f'{number:.6g}' for number in value) + ')"'
+    )
+    flags = ' '.join(f'--config.data.{key}={as_flag(values[key])}' for key in other)
+    log.warning(
+      '%s: its images were prepared otherwise (%s); to do the same: %s', config.init.weights,
+      source.preprocessing, flags,
+    )

@@ -1,0 +1,76 @@
+"""Progressive resizing: which size the training images have from which step on.
+
+Tan and Le, "EfficientNetV2" (2021), section 4, train with growing images; so does fastai. Only the
+size changes: the order of the images and what is drawn for each stay those of (seed, epoch, index).
+"""
+
+import dataclasses
+import itertools
+
+import jax
+import jax.numpy as jnp
+
+from ecanet_jax.runtime.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Stretch:
+  """The steps from `first` to before `end`, with images of `size` pixels."""
+
+  first: int
+  end: int
+  size: int
+
+
+def stretches(config, steps_per_epoch: float, total_steps: int) -> list[Stretch]:
+  """The steps of a training by the size of their images, in order; sizes never reached left out.
+
+  Raises:
+    UserError: a data.size_schedule that is not one.
+  """
+  given = config.data.size_schedule
+  if not given:
+    return [Stretch(0, total_steps, config.data.image_size)]
+  try:
+    epochs, sizes = zip(*((float(epoch), size) for epoch, size in given))
+    rising = epochs[0] == 0 and all(a < b for a, b in itertools.pairwise(epochs))
+    right = rising and all(isinstance(size, int) and size >= 1 for size in sizes)
+  except (TypeError, ValueError):
+    right = False
+  if not right:
+    raise UserError(
+      f'data.size_schedule={given} must be pairs (epoch, pixels) such as ((0, 128), (5, 224)): '
+      'epochs that rise from 0, whole pixels from 1 on.'
+    )
+  firsts = [min(round(epoch * steps_per_epoch), total_steps) for epoch in epochs]
+  ends = [*firsts[1:], total_steps]
+  found = [Stretch(*stretch) for stretch in zip(firsts, ends, sizes)]
+  return [stretch for stretch in found if stretch.first < stretch.end]
+
+
+def sized(config, parts: list[Stretch], step: int):
+  """A copy of the config with the size that the training images of a step have."""
+  copy = config.copy_and_resolve_references()
+  copy.data.image_size = next(part.size for part in parts if part.first <= step < part.end)
+  return copy
+
+
+def check_sizes(model, image_size: int, sizes: set[int]) -> None:
+  """Raises UserError if the network's arrays depend on the size of its images."""
+  others = sorted(sizes - {image_size})
+  expected = _shapes(model, image_size) if others else {}
+  for size in others:
+    for key, shape in _shapes(model, size).items():
+      if shape != expected[key]:
+        raise UserError(
+          f'data.size_schedule: {key} is {list(shape)} for images of {size} px and '
+          f'{list(expected[key])} for data.image_size={image_size}; this network takes one size.'
+        )
+
+
+def _shapes(model, size: int) -> dict[str, tuple[int, ...]]:
+  images = jnp.zeros((1, size, size, 3))
+  tree = jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
+  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+  return {jax.tree_util.keystr(path, simple=True, separator='/'): leaf.shape
+          for path, leaf in leaves}

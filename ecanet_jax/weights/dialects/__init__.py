@@ -1,0 +1,107 @@
+"""What the modules of a network are called elsewhere: one table per family and dialect.
+
+A new dialect is one more table in its family's file; the engine that reads the tables, in both
+directions, is `modules` below and convert.py.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import flax.linen as nn
+
+from ecanet_jax.models.efficientnet import EfficientNet
+from ecanet_jax.models.inception_resnet_v2 import InceptionResNetV2
+from ecanet_jax.models.mobilenetv2 import MobileNetV2
+from ecanet_jax.models.resnet import ResNet
+from ecanet_jax.models.vgg import VGG
+from ecanet_jax.runtime.errors import UserError, lookup
+from ecanet_jax.weights.dialects.dialect import Dialect, Family
+from ecanet_jax.weights.dialects.efficientnet import EFFICIENTNET
+from ecanet_jax.weights.dialects.inception_resnet_v2 import INCEPTION_RESNET_V2
+from ecanet_jax.weights.dialects.mobilenetv2 import MOBILENETV2
+from ecanet_jax.weights.dialects.resnet import RESNET
+from ecanet_jax.weights.dialects.vgg import VGG_16
+
+__all__ = [
+  'FAMILIES', 'Dialect', 'Family', 'Module', 'check_fit', 'dialect_of', 'family', 'modules',
+]
+
+FAMILIES: dict[type[nn.Module], Family] = {
+  EfficientNet: EFFICIENTNET,
+  MobileNetV2: MOBILENETV2,
+  ResNet: RESNET,
+  VGG: VGG_16,
+  InceptionResNetV2: INCEPTION_RESNET_V2,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Module:
+  """A module by both names: `ours` is 'blocks_1_0/expand', `theirs` 'blocks.1.0.conv_pw'.
+
+  `kind` is a name of the dialect's layouts, '' where the shape of its arrays tells.
+  """
+
+  ours: str
+  theirs: str
+  kind: str
+
+
+def family(model: nn.Module) -> Family:
+  """The model's family.
+
+  Raises:
+    UserError: no table for this kind of network.
+  """
+  for kind in type(model).__mro__:
+    if kind in FAMILIES:
+      return FAMILIES[kind]
+  known = ', '.join(sorted(kind.__name__ for kind in FAMILIES))
+  raise UserError(f'{type(model).__name__} has no names in other code. Known families: {known}.')
+
+
+def dialect_of(model: nn.Module, dialect: str) -> Dialect:
+  """The table of one of the dialects of the model's family.
+
+  Raises:
+    UserError: an unknown family or dialect.
+  """
+  return lookup(family(model).dialects, dialect, 'dialect')
+
+
+def check_fit(model: nn.Module, dialect: str) -> None:
+  """Returns where the dialect's code computes what the model does on the same arrays.
+
+  Raises:
+    UserError: it has another padding or another BatchNorm; the text says what to choose.
+  """
+  if reason := dialect_of(model, dialect).misfit(model):
+    raise UserError(f'dialect {dialect!r}: {reason}')
+
+
+def modules(model: nn.Module, dialect: str) -> Iterator[Module]:
+  """Every module that a network with the model's blocks can have, in the dialect's order.
+
+  All kinds of attention are among them; which of the modules the model has is for the caller to
+  see in its parameters.
+
+  Args:
+    model: a network of a family in FAMILIES.
+    dialect: a name of the family's dialects.
+
+  Raises:
+    UserError: an unknown family or dialect.
+  """
+  of = family(model)
+  table = dialect_of(model, dialect)
+  for ours, theirs in table.stem.items():
+    yield Module(ours, theirs, table.kinds.get(ours, ''))
+  number = stage = -1
+  for number, block in enumerate(model.blocks()):
+    stage = block.stage
+    prefix = table.prefix(block, number)
+    for ours, theirs in table.variants.get(of.variant(block), {}).items():
+      yield Module(f'{block.name}/{ours}', prefix + theirs, table.kinds.get(ours, ''))
+  for ours, theirs in table.head.items():
+    theirs = theirs.format(after=number + 2, after_stage=stage + 2)
+    yield Module(ours, theirs, table.kinds.get(ours, ''))

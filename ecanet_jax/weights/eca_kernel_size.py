@@ -1,0 +1,151 @@
+"""ECA's kernel sizes: read from a state dict, and kernels widened to a network's larger ones.
+
+The ECA authors' released weights have other sizes than their paper's Eq. 9 gives: ResNet-50's are
+3, 5, 5, 7 in its stages, Eq. 9's on the output channels 5, 5, 5, 7.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+import flax.linen as nn
+import numpy as np
+
+from ecanet_jax.models.convnet import Block
+from ecanet_jax.nn.attention.kernel_size import K_POLICY, kernel_size
+from ecanet_jax.nn.attention.slot import Attention
+from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.weights import dialects
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+KINDS = ('eca', 'eca_circular')  # those with one kernel `[k]`
+
+
+def kernel_sizes(
+  model: nn.Module, state_dict: Mapping[str, np.ndarray], dialect: str = 'timm'
+) -> dict[str, int]:
+  """k of each ECA module in a state dict, by the name of its block, in the network's order.
+
+  Args:
+    model: a network with the same blocks, whatever its attention.
+    state_dict: without prefixes of wrappers (`convert.strip_prefixes`).
+    dialect: whose names.
+
+  Raises:
+    UserError: an unknown dialect.
+  """
+  return _sizes(model, {key: np.shape(array) for key, array in state_dict.items()}, dialect)
+
+
+def widen_kernels(
+  state_dict: Mapping[str, np.ndarray], model: nn.Module, dialect: str = 'timm'
+) -> dict[str, np.ndarray]:
+  """The state dict with ECA kernels as large as the network's; what they compute is the same.
+
+  The further neighbours of a channel get the weight 0, as many on each side.
+
+  Args:
+    state_dict: without prefixes of wrappers (`convert.strip_prefixes`).
+    model: the network, with ECA.
+    dialect: whose names.
+
+  Raises:
+    UserError: an unknown dialect, other blocks with ECA, or a kernel that cannot be widened: it is
+      larger than the network's or an odd number smaller.
+  """
+  arrays = dict(state_dict)
+  shapes = {key: np.shape(array) for key, array in arrays.items()}
+  found, wanted = _sizes(model, shapes, dialect), _own(model, model.attention)
+  if set(found) != set(wanted):
+    raise UserError(
+      f'the state dict has ECA kernels in {len(found)} blocks and the network in {len(wanted)}; '
+      'give a network with ECA in the same blocks, and the dialect of the keys.'
+    )
+  for block, key in _kernels(model, dialect):
+    if block.name not in found:
+      continue
+    k, wider = found[block.name], wanted[block.name]
+    if k > wider or (wider - k) % 2:
+      raise UserError(
+        f"{key}: a kernel of k={k} cannot become the network's k={wider} by zeros on both sides; "
+        'the network needs the same k, or an even number more.'
+      )
+    side = (wider - k) // 2
+    arrays[key] = np.pad(arrays[key], ((0, 0), (0, 0), (side, side)))
+  return arrays
+
+
+def hint(model: nn.Module, given: Shapes, dialect: str) -> str:
+  """Says which k a state dict has and what fits it, where it differs from the network's, else ''.
+
+  Args:
+    model: the network.
+    given: keys and shapes of the state dict, without prefixes.
+    dialect: whose names.
+  """
+  theirs, ours = _sizes(model, given, dialect), _own(model, model.attention)
+  if not ours or set(theirs) != set(ours) or theirs == ours:
+    return ''
+  widening = all(k <= ours[block] and (ours[block] - k) % 2 == 0 for block, k in theirs.items())
+  advice = [
+    *(f'make the network with {flag}' for flag in [_fitting(model, theirs)] if flag),
+    *(['widen the kernels with --widen'] if widening else []),
+  ] or ['no k or k_policy of this network fits']
+  return (
+    f'Its ECA kernels have k={_by_stage(model, theirs)} in the stages, the network '
+    f'{_by_stage(model, ours)}; {", or ".join(advice)}.'
+  )
+
+
+def _kernels(model: nn.Module, dialect: str) -> Iterator[tuple[Block, str]]:
+  """Each block with the key that an ECA kernel in it has."""
+  table = dialects.dialect_of(model, dialect)
+  theirs = {module.ours: module.theirs for module in dialects.modules(model, dialect)}
+  for block in model.blocks():
+    module = theirs.get(f'{block.name}/attention')
+    if module and 'eca' in table.layouts:
+      yield block, table.key(module, table.layouts['eca'][0].theirs)
+
+
+def _sizes(model: nn.Module, shapes: Shapes, dialect: str) -> dict[str, int]:
+  return {
+    block.name: shapes[key][-1]
+    for block, key in _kernels(model, dialect)
+    if len(shapes.get(key, ())) == 3 and shapes[key][:2] == (1, 1)
+  }
+
+
+def _own(model: nn.Module, attention: Attention) -> dict[str, int]:
+  """k by block as the network would have them with this attention; {} without ECA."""
+  if attention.kind not in KINDS:
+    return {}
+  slots = {block.name: model.slot(block) for block in model.blocks()}
+  return {name: kernel_size(attention, slot) for name, slot in slots.items() if slot.position}
+
+
+def _fitting(model: nn.Module, sizes: Mapping[str, int]) -> str:
+  """The options of a network with these kernels, '' if none gives them."""
+  stages = {block.stage: sizes[block.name] for block in model.blocks() if block.name in sizes}
+  least = min(sizes.values())
+  k = tuple(stages.get(stage, least) for stage in range(model.stages_count()))
+  if len(set(k)) == 1:
+    k = k[:1]
+  options = {f'--config.model.attention.k="{k}"': {'k': k}}
+  for policy in K_POLICY:
+    options[f'--config.model.attention.k_policy={policy}'] = {'k': (), 'k_policy': policy}
+  for option, fields in options.items():
+    try:
+      if _own(model, dataclasses.replace(model.attention, **fields)) == sizes:
+        return option
+    except UserError:  # a policy that this network does not have
+      continue
+  return ''
+
+
+def _by_stage(model: nn.Module, sizes: Mapping[str, int]) -> str:
+  """'3, 5, 5, 7', with '3/5' for a stage whose blocks differ and '-' for one without ECA."""
+  stages = [set() for _ in range(model.stages_count())]
+  for block in model.blocks():
+    if block.name in sizes:
+      stages[block.stage].add(sizes[block.name])
+  return ', '.join('/'.join(map(str, sorted(stage))) or '-' for stage in stages)

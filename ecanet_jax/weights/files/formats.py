@@ -1,0 +1,227 @@
+"""State dicts in files: safetensors and .npz both ways, PyTorch's own files for reading only.
+
+Nothing here runs code from a file: PyTorch files are read with `weights_only=True`, .npz files with
+`allow_pickle=False`. What is written has its checksums beside it, and reading compares them.
+"""
+
+import contextlib
+import io
+import json
+import os
+import re
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from absl import logging
+
+from ecanet_jax.checkpoints.zip_limits import check_archive
+from ecanet_jax.runtime.errors import UserError, lookup
+from ecanet_jax.weights.files import checksum
+
+TORCH_SUFFIXES = ('.pth', '.pt', '.bin', '.tar')
+TORCH_MINIMUM = (2, 10)  # weights_only=True runs no code from here on (GHSA-63cw-57p8-fm3p)
+
+# --weights -> the wrappers of a training checkpoint, in the order of preference.
+# timm's and the ECA authors' call the weights state_dict, torchvision's model.
+WRAPPERS = {
+  'ema': ('state_dict_ema', 'model_ema', 'state_dict', 'model'), 'raw': ('state_dict', 'model'),
+}
+
+
+def to_bytes(state_dict: Mapping[str, np.ndarray]) -> bytes:
+  """The safetensors file of a state dict, with PyTorch as its declared format."""
+  arrays = {key: np.ascontiguousarray(array) for key, array in state_dict.items()}
+  for key, array in state_dict.items():
+    arrays[key] = arrays[key].reshape(np.shape(array))  # ascontiguousarray makes () into (1,)
+  return safetensors.numpy.save(arrays, metadata={'format': 'pt'})
+
+
+def from_bytes(data: bytes) -> dict[str, np.ndarray]:
+  """The state dict in the bytes of a safetensors file."""
+  return safetensors.numpy.load(data)
+
+
+def _to_npz(state_dict: Mapping[str, np.ndarray]) -> bytes:
+  file = io.BytesIO()
+  with zipfile.ZipFile(file, 'w') as archive:  # np.savez cannot take a key that is called 'file'
+    for key, array in state_dict.items():
+      with archive.open(zipfile.ZipInfo(f'{key}.npy'), 'w', force_zip64=True) as entry:
+        np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
+  return file.getvalue()
+
+
+def _from_npz(data: bytes) -> dict[str, np.ndarray]:
+  if zipfile.is_zipfile(io.BytesIO(data)):
+    check_archive(io.BytesIO(data))
+  content = np.load(io.BytesIO(data), allow_pickle=False)
+  if not isinstance(content, np.lib.npyio.NpzFile):
+    raise ValueError('it is a single array')
+  with content:
+    return {key: content[key] for key in content.files}
+
+
+# Suffix -> the two directions of a format that is read and written.
+FORMATS: dict[str, tuple[Callable, Callable]] = {
+  '.safetensors': (to_bytes, from_bytes),
+  '.npz': (_to_npz, _from_npz),
+}
+WRITTEN = ' or '.join(FORMATS)
+
+# What the parsers make of damaged or hostile content.
+UNREADABLE = (
+  safetensors.SafetensorError, zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError,
+  KeyError, AttributeError, MemoryError, NotImplementedError, RuntimeError, SyntaxError, TypeError,
+  tokenize.TokenError,
+)
+
+
+def is_file_name(path: str | os.PathLike) -> bool:
+  """The name is that of a single file which `write_state_dict` would write."""
+  return str(path).endswith(tuple(FORMATS))
+
+
+def write_bytes(path: str, data: bytes, record: bytes | None = None) -> None:
+  """Writes a file, and its record beside it, so that each is there in full or not there.
+
+  A former record goes before the file is replaced: a file without a record can be read, a file with
+  another file's cannot.
+
+  Raises:
+    UserError: the directory is not there, or the file cannot be written.
+  """
+  contents = {path: data} | ({} if record is None else {checksum.beside(path): record})
+  temporary = {name: f'{name}.{os.getpid()}.partial' for name in contents}
+  try:
+    for name, content in contents.items():
+      with open(temporary[name], 'wb') as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    if record is not None:
+      with contextlib.suppress(FileNotFoundError):
+        os.unlink(checksum.beside(path))
+    for name in contents:
+      os.replace(temporary[name], name)
+  except OSError as error:
+    for name in temporary.values():
+      with contextlib.suppress(FileNotFoundError):
+        os.unlink(name)
+    raise UserError(f'cannot write {path}: {error.strerror or error}.') from error
+
+
+def write_state_dict(path: str, state_dict: Mapping[str, np.ndarray]) -> None:
+  """Writes a .safetensors or .npz file, atomically, and its checksums as FILE.json.
+
+  Raises:
+    UserError: another suffix, or the file cannot be written.
+  """
+  if not is_file_name(path):
+    raise UserError(f'{path} must end in {WRITTEN}, the formats that are written.')
+  content = FORMATS[os.path.splitext(path)[1]][0](state_dict)
+  record = json.dumps(checksum.record(content, state_dict), indent=2) + '\n'
+  write_bytes(path, content, record.encode())
+
+
+def read_state_dict(
+  path: str, weights: str = 'ema', record: checksum.Record | None = None
+) -> dict[str, np.ndarray]:
+  """Reads a state dict from a .safetensors or .npz file or, with PyTorch, .pth, .pt, .bin or .tar.
+
+  Args:
+    path: the file.
+    weights: 'ema' or 'raw': which to take from a training checkpoint that has both averaged
+      weights (`state_dict_ema`, `model_ema`) and `state_dict` or `model`. Where only these are
+      there they are taken, and the log says so.
+    record: checksums to compare a .safetensors or .npz file with; None: those of FILE.json, where
+      there are any.
+
+  Returns:
+    Names to arrays; floating ones of a PyTorch file as float32.
+
+  Raises:
+    UserError: no such file, another kind of file, a truncated or unreadable one, one that is not
+      what its checksums say, objects in it that are not tensors, or a PyTorch that is absent or
+      too old.
+  """
+  if not os.path.isfile(path):
+    raise UserError(f'{path}: no such file.')
+  suffix = os.path.splitext(path)[1]
+  if suffix in FORMATS:
+    return _read(path, suffix, record or checksum.read_record(path))
+  if path.endswith(TORCH_SUFFIXES):
+    return _read_torch(path, lookup(WRAPPERS, weights, 'weights'))
+  known = ', '.join((*FORMATS, *TORCH_SUFFIXES))
+  raise UserError(f'{path} must end in one of {known}.')
+
+
+def _read(path: str, suffix: str, record: checksum.Record | None) -> dict[str, np.ndarray]:
+  parse = FORMATS[suffix][1]
+  try:
+    with open(path, 'rb') as file:
+      content = file.read()
+  except OSError as error:
+    raise UserError(f'{path} cannot be read: {error.strerror or error}.') from error
+  checksum.check(path, content, lambda: parse(content), record)
+  try:
+    return parse(content)
+  except UNREADABLE as error:
+    raise UserError(
+      f'{path} is not a complete {suffix.removeprefix(".")} file of arrays alone ({_line(error)}); '
+      'copy or download it again.'
+    ) from error
+
+
+def _read_torch(path: str, wrappers: tuple[str, ...]) -> dict[str, np.ndarray]:
+  torch = _torch(path)
+  try:
+    if zipfile.is_zipfile(path):
+      check_archive(path)
+    content = torch.load(path, map_location='cpu', weights_only=True)
+  except Exception as error:  # pickle's, zip's and torch's own errors have no common base
+    raise UserError(
+      f'{path} is not a complete PyTorch file of tensors alone ({_line(error)}); copy it again, or '
+      'save only the state dict of the model.'
+    ) from error
+  if isinstance(content, Mapping):
+    for wrapper in wrappers:
+      if isinstance(content.get(wrapper), Mapping):
+        logging.warning('%s: took %r out of %s.', path, wrapper, sorted(map(str, content)))
+        content = content[wrapper]
+        break
+  if not isinstance(content, Mapping) or not content:
+    raise UserError(f'{path} holds an object of type {type(content).__name__}, not a state dict.')
+  for key, value in content.items():
+    if not isinstance(value, torch.Tensor):
+      raise UserError(
+        f'{path}: {key!r} is of type {type(value).__name__}, not a tensor; '
+        'save the state dict alone.'
+      )
+  return {
+    key: (value.float() if value.is_floating_point() else value).numpy()
+    for key, value in content.items()
+  }
+
+
+def _torch(path: str):
+  try:
+    import torch
+  except ImportError as error:
+    raise UserError(
+      f'{path} needs PyTorch to be read: pip install "ecanet-jax[torch]", or convert it to '
+      '.safetensors.'
+    ) from error
+  version = tuple(int(n) for n in re.findall(r'\d+', torch.__version__)[:2])
+  if version < TORCH_MINIMUM:
+    raise UserError(
+      f'PyTorch {torch.__version__} is too old to read {path} safely; 2.10 or newer is needed.'
+    )
+  return torch
+
+
+def _line(error: Exception) -> str:
+  return ' '.join(str(error).split())[:120] or type(error).__name__

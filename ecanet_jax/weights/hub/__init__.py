@@ -1,0 +1,1 @@
+"""Folders in the format of timm and the Hugging Face hub."""

@@ -1,0 +1,296 @@
+"""A network as a folder that timm and the Hugging Face hub read.
+
+`model.safetensors`, `config.json` and `README.md`; in PyTorch:
+`timm.create_model('local-dir:DIRECTORY', pretrained=True)`. Format: timm/models/_hub.py. A section
+`ecanet_jax` of config.json, which timm does not read, names our own network and has the checksums
+of the weights.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+
+from ecanet_jax.models import create_model, list_models, network
+from ecanet_jax.models.record import Network
+from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.version import __version__
+from ecanet_jax.weights.convert import count_classes, entries, model_shapes
+from ecanet_jax.weights.files import checksum, formats
+from ecanet_jax.weights.hub.model_card import card
+
+WEIGHTS = 'model.safetensors'
+CONFIG = 'config.json'
+CARD = 'README.md'
+FILES = frozenset((WEIGHTS, CONFIG, CARD, '.gitattributes'))  # what a former export may hold
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+  """What a folder says.
+
+  Attributes:
+    model: a recipe's `model` section: name, num_classes and, in our own exports, every override.
+    data: the keys of a recipe's `data` section that config.json has.
+    state_dict: in the timm dialect.
+    label_names: of the classes, in order; () where the folder has none.
+  """
+
+  model: dict[str, Any]
+  data: dict[str, Any]
+  state_dict: dict[str, np.ndarray]
+  label_names: tuple[str, ...]
+
+
+def folder_config(
+  record: Network,
+  model: nn.Module,
+  *,
+  num_classes: int,
+  mean: Sequence[float],
+  std: Sequence[float],
+  interpolation: str,
+  crop_fraction: float,
+  image_size: int,
+  label_names: Sequence[str] | None = None,
+  model_config: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+  """The content of config.json; the arguments are those of `write_folder`.
+
+  Raises:
+    UserError: another number of label names than classes.
+  """
+  if label_names is not None and len(label_names) != num_classes:
+    raise UserError(f'{len(label_names)} label names for {num_classes} classes.')
+  config = {
+    # timm answers 'Unknown model' for a network that it lacks.
+    'architecture': record.timm or f'ecanet_jax_{record.name}',
+    'num_classes': num_classes,
+    'num_features': _features(model),
+    'global_pool': 'avg',
+    'model_args': dict(record.timm_arguments),
+    'pretrained_cfg': {
+      'custom_load': False,
+      'input_size': [3, image_size, image_size],
+      'fixed_input_size': False,
+      'interpolation': interpolation,
+      'crop_pct': crop_fraction,
+      'crop_mode': 'center',
+      'mean': list(mean),
+      'std': list(std),
+      'num_classes': num_classes,
+      'pool_size': [-(-image_size // 32)] * 2,
+      **_ends(model, record.timm_dialect),
+    },
+    'ecanet_jax': {
+      'version': __version__,
+      'source': record.source,
+      'model': _plain(model_config or {'name': record.name, 'num_classes': num_classes}),
+    },
+  }
+  if label_names is not None:
+    config['label_names'] = list(label_names)
+  return config
+
+
+def write_folder(
+  directory: str | os.PathLike,
+  record: Network,
+  model: nn.Module,
+  state_dict: Mapping[str, np.ndarray],
+  *,
+  num_classes: int,
+  mean: Sequence[float],
+  std: Sequence[float],
+  interpolation: str,
+  crop_fraction: float,
+  image_size: int,
+  label_names: Sequence[str] | None = None,
+  model_config: Mapping[str, Any] | None = None,
+  data_name: str = '',
+  evaluation: str = '',
+) -> None:
+  """Writes the folder, in full or not at all; a former export there is replaced.
+
+  Args:
+    directory: to be made; its parents too.
+    record: the network, with its name in timm.
+    model: from `create_model`.
+    state_dict: in the timm dialect.
+    num_classes: outputs of the classifier.
+    mean: per channel of images in 0..1.
+    std: per channel.
+    interpolation: 'bicubic' or 'bilinear'.
+    crop_fraction: side of the centre crop / shorter side of the image.
+    image_size: pixels, height = width, of the evaluation.
+    label_names: of the classes, in order.
+    model_config: the recipe's `model` section, for reading the folder back here.
+    data_name: what the network was trained on, for README.md; '' = not known.
+    evaluation: of these weights, for README.md; '' = not measured.
+
+  Raises:
+    UserError: the directory holds other files than a former export's, is a remote path, or cannot
+      be written; another number of label names than classes.
+  """
+  config = folder_config(
+    record, model, num_classes=num_classes, mean=mean, std=std, interpolation=interpolation,
+    crop_fraction=crop_fraction, image_size=image_size, label_names=label_names,
+    model_config=model_config,
+  )
+  content = formats.to_bytes(state_dict)
+  config['ecanet_jax']['checksums'] = checksum.record(content, state_dict)
+  text = card(
+    config, model_shapes(model), in_timm=bool(record.timm), data_name=data_name,
+    evaluation=evaluation,
+  )
+  target = check_target(directory)
+  fresh = target.with_name(f'.{target.name}.{uuid.uuid4().hex[:8]}.partial')
+  try:
+    fresh.mkdir(parents=True)
+    formats.write_bytes(str(fresh / WEIGHTS), content)
+    config_text = json.dumps(config, indent=2, ensure_ascii=False) + '\n'
+    formats.write_bytes(str(fresh / CONFIG), config_text.encode())
+    formats.write_bytes(str(fresh / CARD), text.encode())
+    _swap(fresh, target)
+  except OSError as error:
+    raise UserError(f'cannot write {target}: {error.strerror or error}.') from error
+  finally:
+    shutil.rmtree(fresh, ignore_errors=True)
+
+
+def check_target(directory: str | os.PathLike) -> pathlib.Path:
+  """The directory as an absolute path, if an export may be written there.
+
+  Raises:
+    UserError: a remote path, a file, or a directory with other files than a former export's.
+  """
+  if '://' in str(directory):
+    raise UserError(f'{directory} must be a local directory; copy it from there.')
+  target = pathlib.Path(directory).absolute()
+  if target.exists() and not target.is_dir():
+    raise UserError(f'{target} is a file; an export is a directory.')
+  others = sorted({path.name for path in target.glob('*')} - FILES) if target.exists() else []
+  if others:
+    raise UserError(
+      f'{target} holds {others[0]!r}, which is not of an export; give an empty or a new directory.'
+    )
+  return target
+
+
+def read_folder(directory: str | os.PathLike, name: str = '') -> Folder:
+  """Reads a folder of ours or timm's.
+
+  Args:
+    directory: with config.json and model.safetensors.
+    name: our network for the weights; '' = the one that config.json says.
+
+  Raises:
+    UserError: a file is missing, damaged or not what its checksums say, or the network is not one
+      of ours.
+  """
+  path = pathlib.Path(directory)
+  try:
+    config = checksum.read_json(path / CONFIG)
+    architecture, given = config['architecture'], config.get('pretrained_cfg', config)
+    ours = config.get('ecanet_jax') or {}
+    data, model, sums = _data(given), ours.get('model'), ours.get('checksums')
+    arguments = dict(config.get('model_args') or {})
+    labels = tuple(config.get('label_names') or ())
+    classes = config.get('num_classes', given.get('num_classes', 1000))
+  except OSError as error:
+    raise UserError(f'{path / CONFIG}: {error.strerror or error}.') from error
+  except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    raise UserError(f'{path / CONFIG} is not the config.json of a timm folder.') from error
+  if name:
+    _check_preset(name, (model or {}).get('name') or _known(architecture, arguments), path)
+  elif not model:
+    model = {'name': _our_name(architecture, arguments, path), 'num_classes': classes}
+  state_dict = formats.read_state_dict(str(path / WEIGHTS), record=sums)
+  if name:
+    found = count_classes(create_model(name), state_dict, network(name).timm_dialect)
+    model = {'name': name, 'num_classes': found or classes}
+  return Folder(model, data, state_dict, labels)
+
+
+def _check_preset(name: str, theirs: str, path: pathlib.Path) -> None:
+  """Refuses weights of one padding and BatchNorm in a network of another; no key would tell."""
+  presets = [create_model(of).preset for of in (name, theirs or name) if of in list_models()]
+  if len(set(presets)) > 1:
+    raise UserError(
+      f'{path} holds {theirs}, whose padding and BatchNorm are those of preset={presets[1]}; '
+      f'{name} has preset={presets[0]}. Give --model={theirs}, or leave --model out.'
+    )
+
+
+def _known(architecture: str, arguments: Mapping[str, Any]) -> str:
+  """Our name of a network of timm, '' for one that is not ours."""
+  arguments = {key: value for key, value in arguments.items() if key != 'num_classes'}
+  for name in list_models():
+    record = network(name)
+    if (record.timm, dict(record.timm_arguments)) == (architecture, arguments):
+      return name
+  return ''
+
+
+def _our_name(architecture: str, arguments: Mapping[str, Any], path: pathlib.Path) -> str:
+  if name := _known(architecture, arguments):
+    return name
+  known = sorted({network(name).timm for name in list_models()} - {''})
+  raise UserError(
+    f'{path}: {architecture!r} with {arguments} is not a network of ours; name one with --model. '
+    f'Known in timm: {", ".join(known)}.'
+  )
+
+
+def _data(given: Mapping[str, Any]) -> dict[str, Any]:
+  data = {
+    ours: given[theirs]
+    for ours, theirs in (
+      ('mean', 'mean'), ('std', 'std'), ('interpolation', 'interpolation'),
+      ('crop_fraction', 'crop_pct'),
+    )
+    if theirs in given
+  }
+  if 'input_size' in given:
+    data['image_size'] = given['input_size'][-1]
+  return data
+
+
+def _features(model: nn.Module) -> int:
+  """How many values the classifier takes."""
+  return model_shapes(model)['params']['classifier']['kernel'].shape[0]
+
+
+def _ends(model: nn.Module, dialect: str) -> dict[str, str]:
+  """timm's names of the first convolution and of the classifier."""
+  keys = [entry.key.rpartition('.')[0] for entry in entries(model, dialect)[0]]
+  return {'first_conv': keys[0], 'classifier': keys[-1]}
+
+
+def _plain(value):
+  """JSON of a config section: unset keys left out, tuples as lists."""
+  if isinstance(value, Mapping):
+    return {key: _plain(item) for key, item in value.items() if item is not None}
+  return list(value) if isinstance(value, (tuple, list)) else value
+
+
+def _swap(fresh: pathlib.Path, target: pathlib.Path) -> None:
+  """Puts `fresh` in the place of `target`; what was there comes back if that fails."""
+  if not target.exists():
+    os.rename(fresh, target)
+    return
+  old = target.with_name(f'.{target.name}.{uuid.uuid4().hex[:8]}.old')
+  os.rename(target, old)
+  try:
+    os.rename(fresh, target)
+  except OSError:
+    os.rename(old, target)
+    raise
+  shutil.rmtree(old)

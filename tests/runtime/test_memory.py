@@ -1,0 +1,89 @@
+"""Whether and how glibc is told to keep freed memory."""
+
+import ctypes
+import gc
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from ecanet_jax.runtime import memory
+
+
+@pytest.fixture
+def settings(monkeypatch):
+  """What mallopt was called with, on a machine without an accelerator; nothing is really set."""
+  made = {}
+
+  class Library:
+    @staticmethod
+    def mallopt(name, value):
+      made[name] = value
+      return 1
+
+  monkeypatch.delenv(memory.SWITCH, raising=False)
+  monkeypatch.setattr(memory, '_has_accelerator', lambda: False)
+  monkeypatch.setattr(ctypes, 'CDLL', lambda name: Library)
+  monkeypatch.setattr(jax.config, 'update', made.__setitem__)
+  return made
+
+
+def test_settings(settings):
+  assert memory.keep_freed_memory() is True
+  asynchronous = settings.pop('jax_cpu_enable_async_dispatch')
+  assert asynchronous is False and settings == {-8: 1, -4: 0, -1: -1, -2: 64 * 2**20}
+
+
+def test_switched_off(settings, monkeypatch):
+  monkeypatch.setenv(memory.SWITCH, '0')
+  assert memory.keep_freed_memory() is False and not settings
+
+
+def test_left_alone_beside_an_accelerator(settings, monkeypatch):
+  monkeypatch.setattr(memory, '_has_accelerator', lambda: True)
+  assert memory.keep_freed_memory() is False and not settings
+
+
+def test_without_glibc(settings, monkeypatch):
+  monkeypatch.setattr(ctypes, 'CDLL', lambda name: object())
+  assert memory.keep_freed_memory() is False
+  assert memory.return_freed_memory() is False
+
+
+def test_freed_memory_is_returned():
+  program = """
+import ctypes, pathlib
+from ecanet_jax.runtime import memory
+memory._has_accelerator = lambda: False
+assert memory.keep_freed_memory()
+resident = lambda: int(pathlib.Path('/proc/self/statm').read_text().split()[1])
+block = ctypes.create_string_buffer(2**26)
+ctypes.memset(block, 1, 2**26)
+del block
+before = resident()
+assert memory.return_freed_memory()
+assert before - resident() > 0.9 * 2**26 / 4096, (before, resident())
+"""
+  if platform.libc_ver()[0] != 'glibc' or not pathlib.Path('/proc/self/statm').exists():
+    pytest.skip('needs Linux with glibc')
+  environment = {name: value for name, value in os.environ.items() if name != memory.SWITCH}
+  subprocess.run([sys.executable, '-c', program], check=True, timeout=60, env=environment)
+
+
+def test_garbage_is_searched_again_after_a_start():
+  assert gc.isenabled()
+  before = gc.get_freeze_count()
+  memory.collect_from_now()  # nothing was put off
+  assert gc.get_freeze_count() == before
+  try:
+    memory.collect_later()
+    assert not gc.isenabled()
+    memory.collect_from_now()
+    assert gc.isenabled() and gc.get_freeze_count() > before
+  finally:
+    gc.enable()
+    gc.unfreeze()

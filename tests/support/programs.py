@@ -1,0 +1,59 @@
+"""Starts our own programs as a user would; every child has a hard time limit and ends by its id."""
+
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parents[2]
+CACHE = ''
+TIMEOUT = 300
+PAIR_TIMEOUT = 900  # for several processes of one training, which share two cores
+QUICK = '--xla_backend_optimization_level=0'  # compilation is most of a test's time
+
+
+def start(*arguments: str, devices: int = 1) -> subprocess.Popen:
+  """Starts `python ARGUMENTS` in the repository with so many simulated devices."""
+  environment = {
+    **os.environ,
+    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices} {QUICK}',
+    'JAX_PLATFORMS': 'cpu',
+    'TF_CPP_MIN_LOG_LEVEL': '3',
+  }
+  if CACHE:
+    environment |= {
+      'JAX_COMPILATION_CACHE_DIR': CACHE,
+      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+      'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
+    }
+  return subprocess.Popen(
+    [sys.executable, *arguments], cwd=ROOT, env=environment, text=True,
+    stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+  )
+
+
+def finish(process: subprocess.Popen, seconds: int = TIMEOUT) -> subprocess.CompletedProcess:
+  """Waits for a child, killing it at the time limit."""
+  try:
+    out, err = process.communicate(timeout=seconds)
+  except subprocess.TimeoutExpired:
+    process.kill()
+    out, err = process.communicate()
+    raise AssertionError(f'{process.args} ran past {seconds} s:\n{out}\n{err}') from None
+  return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def run(*arguments: str, devices: int = 1, code: int | None = 0) -> subprocess.CompletedProcess:
+  """Runs `python ARGUMENTS` to its end and checks its exit status (None: any)."""
+  done = finish(start(*arguments, devices=devices))
+  ended = f'{done.args}: {done.returncode}\n{done.stdout}\n{done.stderr}'
+  assert code in (None, done.returncode), ended
+  return done
+
+
+def free_port() -> int:
+  """A port of this machine that nobody listens on."""
+  with socket.socket() as probe:
+    probe.bind(('127.0.0.1', 0))
+    return probe.getsockname()[1]
