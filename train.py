@@ -10,7 +10,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from ecanet_jax.cli.program import run_program
-from ecanet_jax.runtime.memory import collect_later, keep_freed_memory
+from ecanet_jax.runtime.memory import keep_freed_memory
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.', lock_config=True)
 WORKDIR = flags.DEFINE_string('workdir', None, 'Directory of checkpoints, metrics and results.')
@@ -27,7 +27,6 @@ flags.mark_flags_as_required(['config', 'workdir'])
 
 def main() -> None:
   keep_freed_memory()
-  collect_later()
   from ecanet_jax.runtime import sharding
   from ecanet_jax.runtime.compilation import compute_deterministically, keep_compiled_programs
   from ecanet_jax.training.trainer import train_and_evaluate

@@ -12,7 +12,7 @@ from benchmarks import profile as bench_profile
 from ecanet_jax.models import create_model, network
 from ecanet_jax.models.fold import fold_batch_norm
 from ecanet_jax.runtime import machine as bench_host
-from ecanet_jax.runtime.memory import keep_freed_memory, return_freed_memory
+from ecanet_jax.runtime.memory import keep_freed_memory
 
 CLASSES = 1000
 LEARNING_RATE, MOMENTUM = 1e-3, 0.9
@@ -55,7 +55,6 @@ class Ours:
       self._state = jax.device_put((folded['params'], folded.get('batch_stats', {}), {}))
       program = jax.jit(self._infer).lower(self._state, images)
     self._program = program.compile()
-    return_freed_memory()
     self._check_memory()
 
     random = np.random.default_rng(0)
@@ -109,7 +108,6 @@ class Ours:
 
   def memory(self) -> dict[str, Any]:
     """Bytes of the program's temporaries, and the peak of the device or of the process."""
-    return_freed_memory()  # as the trainer does after its first steps
     bench_host.reset_peak()
     self.run(2)
     sizes, statistics = self._program.memory_analysis(), self._device.memory_stats()

@@ -1,7 +1,6 @@
-"""How this process keeps the memory that XLA frees on a CPU, and when Python looks for garbage."""
+"""On a CPU, memory that XLA frees is kept for its next allocation."""
 
 import ctypes
-import gc
 import os
 import pathlib
 
@@ -38,34 +37,6 @@ def keep_freed_memory() -> bool:
   )
   jax.config.update('jax_cpu_enable_async_dispatch', False)
   return all([mallopt(name, value) == 1 for name, value in settings])
-
-
-def return_freed_memory() -> bool:
-  """Gives what is free back to the system, as after a compilation, which needs more than a step.
-
-  Returns:
-    Whether glibc did so.
-  """
-  try:
-    return ctypes.CDLL(None).malloc_trim(0) == 1
-  except (AttributeError, OSError):
-    return False
-
-
-def collect_later() -> None:
-  """No search for garbage in cycles before `collect_from_now`.
-
-  Imports and traces make millions of objects that stay, and each search goes through them and
-  calls back into XLA: a tenth to a quarter of a start.
-  """
-  gc.disable()
-
-
-def collect_from_now() -> None:
-  """Searches for garbage in cycles again if it was put off, but not among what is there now."""
-  if not gc.isenabled():
-    gc.enable()
-    gc.freeze()
 
 
 def _has_accelerator() -> bool:

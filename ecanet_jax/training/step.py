@@ -1,7 +1,6 @@
 """One update of the state, compiled once."""
 
 from collections.abc import Callable
-from functools import partial
 
 import flax.linen as nn
 import jax
@@ -16,12 +15,11 @@ from ecanet_jax.training.accumulation import mean_of_parts
 from ecanet_jax.training.faults.nonfinite import choose, finite
 from ecanet_jax.training.schedule import Schedule
 from ecanet_jax.training.state import TrainState, ema_decay
-from ecanet_jax.training.traced import Kept
 
 Metrics = dict[str, jax.Array]
 
-# A CPU's compiler would take away what holds remat's second computation apart from the first, and
-# then keep the values of both.
+# With this pass XLA for CPUs merges remat's second computation with the first and keeps its
+# values.
 KEEP_REMAT = {'xla_disable_hlo_passes': 'cse_barrier_expander'}
 
 
@@ -33,7 +31,6 @@ def make_train_step(
   config,
   mesh: Mesh,
   resident: Resident | None = None,
-  facts: str = '',
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
   """Compiles the training step; the state is donated, the batch is cut over the mesh's devices.
 
@@ -43,13 +40,11 @@ def make_train_step(
   With `config.accumulate` parts the batch is one of `put_batch` with as many, and the parts are
   computed in turn: less memory and the same step, but for rounding and what is random in layers.
   A step that is not finite (`guard.finite`) changes nothing of the state but its number.
-  With `facts`, all that model, task, tx, schedule and config are made of, the traced step is kept
-  for the next start (see traced.py).
 
   Returns:
     A function of state and batch that gives the next state and float32 scalars: loss, grad_norm
     (of the loss, before clipping), lr and left_out (1 for a step that changed nothing).
-    `lower(state, batch).compile()` of it compiles alone.
+    Without `resident` it is a function of `jax.jit`.
   """
 
   parts = config.accumulate
@@ -94,15 +89,10 @@ def make_train_step(
     'donate_argnums': 0, 'out_shardings': replicated(mesh),
     'compiler_options': KEEP_REMAT if rematerialises else None,
   }
-  jit = partial(Kept, facts=facts) if facts else jax.jit
   shardings = replicated(mesh), by_image(mesh, parts)
   if resident is None:
-    return jit(train_step, in_shardings=shardings, **options)
-  compiled = jit(train_step, in_shardings=(*shardings, replicated(mesh)), **options)
+    return jax.jit(train_step, in_shardings=shardings, **options)
+  compiled = jax.jit(train_step, in_shardings=(*shardings, replicated(mesh)), **options)
   arrays = put_everywhere(resident.arrays, mesh)
 
-  def step(state, chosen):
-    return compiled(state, chosen, arrays)
-
-  step.lower = lambda state, chosen: compiled.lower(state, chosen, arrays)
-  return step
+  return lambda state, chosen: compiled(state, chosen, arrays)

@@ -21,13 +21,12 @@ from ecanet_jax.models.from_config import make_model
 from ecanet_jax.runtime import sharding
 from ecanet_jax.runtime.consistency import agree, configuration, contents, one_directory
 from ecanet_jax.runtime.errors import Interrupted, UserError
-from ecanet_jax.runtime.memory import collect_from_now, return_freed_memory
 from ecanet_jax.runtime.progress import log
 from ecanet_jax.tasks.class_weights import class_weights
 from ecanet_jax.tasks.classification import Classification
 from ecanet_jax.training.early_stopping import Results
 from ecanet_jax.training.faults import nonfinite
-from ecanet_jax.training.faults.preemption import Supervisor
+from ecanet_jax.training.faults.preemption import Preemption
 from ecanet_jax.training.logging.train_log import Journal
 from ecanet_jax.training.logging.writers import read_metrics
 from ecanet_jax.training.optimizer import make_optimizer
@@ -39,7 +38,6 @@ from ecanet_jax.training.step import make_train_step
 from ecanet_jax.training.train_batches import step_stream
 
 AGAIN = 'the same command goes on from there.'
-SETTLED = 5  # steps after which each array has the place in memory that it had in the step before
 
 
 class Trainer:
@@ -68,8 +66,6 @@ class Trainer:
     self.stretches = stretches(config, self.steps_per_epoch, self.total_steps)
     check_sizes(self.model, config.data.image_size, {part.size for part in self.stretches})
     self.schedule = make_schedule(config, self.steps_per_epoch, self.total_steps)
-    # All that the step is made of.
-    self.facts = json.dumps([plain(config), self.steps_per_epoch, self.total_steps, weights])
     self.tx = make_optimizer(
       config, self.schedule, self.model.is_frozen, self.model.stages_behind
     )
@@ -79,7 +75,7 @@ class Trainer:
         f'eval_epochs={config.eval_epochs} must be above 0.'
       )
     self.results, self.guard = Results(), nonfinite.Guard(config.bad_steps)
-    self.supervisor = Supervisor(config.watchdog_seconds)
+    self.preemption = Preemption(config.watchdog_seconds)
 
   def run(self) -> dict[str, Any]:
     """Trains to the end and returns the last evaluation.
@@ -91,12 +87,11 @@ class Trainer:
       SaveError: too many saves in a row failed, or the last one.
       Interrupted: SIGTERM or SIGINT came; the training is saved as far as it is.
     """
-    with self.supervisor:
+    with self.preemption:
       return self._run()
 
   def _run(self) -> dict[str, Any]:
-    call = self.supervisor.call
-    call('start', data.check, self.config)
+    data.check(self.config)
     fresh = not is_checkpoint(self.workdir)
     loaded = initial_weights(self.config, self.model) if fresh and self.config.init.weights else {}
     try:
@@ -105,10 +100,10 @@ class Trainer:
       raise UserError(
         f'workdir={self.workdir} cannot be made a directory: {error.strerror}.'
       ) from error
-    call('start', one_directory, self.workdir)
-    checkpoints = call('start', Checkpoints, self.workdir, self.config.keep_checkpoints)
+    one_directory(self.workdir)
+    checkpoints = Checkpoints(self.workdir, self.config.keep_checkpoints)
     try:
-      state, evaluates = call('start', self._start, checkpoints, loaded)
+      state, evaluates = self._start(checkpoints, loaded)
       step = int(state.step)
       early = self._early(step)
       if (step >= self.total_steps or early) and not evaluates:
@@ -119,7 +114,7 @@ class Trainer:
       else:
         self._train(state, step, checkpoints, evaluates)
     except jax.errors.JaxRuntimeError as error:
-      self.supervisor.end_if_lost(error)
+      self.preemption.end_if_lost(error)
       raise
     finally:
       checkpoints.close()
@@ -155,8 +150,7 @@ class Trainer:
         f'{part.size} px from step {part.first} on' for part in self.stretches
       ))
     make_step = lambda resident: make_train_step(
-      self.model, self.task, self.tx, self.schedule, config, self.mesh, resident,
-      self.facts,
+      self.model, self.task, self.tx, self.schedule, config, self.mesh, resident
     )
     eval_step = make_eval_step(evaluated(self.model, config), self.task, self.mesh)
     journal = Journal(
@@ -166,34 +160,32 @@ class Trainer:
     if jax.process_index() == 0:
       (self.workdir / 'config.json').write_text(json.dumps(plain(config), indent=2) + '\n')
     stream = step_stream(config, self.stretches, step, make_step)
-    first, early, saves, top1, compiled = step, '', evaluates, None, None
-    supervisor = self.supervisor
+    first, early, saves, top1 = step, '', evaluates, None
+    preemption = self.preemption
     try:
       while True:
-        supervisor.step = step
+        preemption.step = step
         with progress.paused():
           if evaluates:
-            variables = state.for_evaluation()
-            metrics = supervisor.call('evaluation', self._evaluate, eval_step, variables)
+            preemption.enter('evaluation')
+            metrics = self._evaluate(eval_step, state.for_evaluation())
             evaluates, top1 = False, metrics['top1']
             self.results.add(step, metrics)
             journal.evaluation(step, metrics, self._result())
             early = self._early(step)
           # While steps are left out the sound checkpoints of before stay.
           if (saves and not self.guard.row) or early or step == self.total_steps:
-            supervisor.enter('save')
+            preemption.enter('save')
             checkpoints.save(state, self._meta(), top1)
         if step >= self.total_steps or early:
           break
+        preemption.enter('data')
         before = time.monotonic()
-        train_step, batch = supervisor.call('data', next, stream)
+        train_step, batch = next(stream)
         progress.waited(time.monotonic() - before)
+        preemption.check()
+        preemption.enter('step')
         placed = sharding.put_batch(batch, self.mesh, config.accumulate)
-        form = train_step, {key: value.shape for key, value in placed.items()}
-        if form != compiled:  # by itself: the step takes the state away
-          supervisor.call('compile', compile_step, train_step, state, placed)
-          compiled = form
-        supervisor.enter('step')
         with jax.transfer_guard('disallow'):
           state, metrics = train_step(state, placed)
         step, top1 = step + 1, None
@@ -202,23 +194,17 @@ class Trainer:
           jax.block_until_ready(metrics)
           progress.say(f'time to first step: {time.monotonic() - self._began:.1f} s')
           progress.compiled()
-          collect_from_now()
-        if step == first + SETTLED:
-          jax.block_until_ready(metrics)
-          return_freed_memory()
         evaluates, saves = self._due('eval_epochs', step), self._due('save_epochs', step)
-        leaves = supervisor.tick()
-        if step % config.log_steps == 0 or evaluates or saves or leaves:
+        preemption.check()
+        if step % config.log_steps == 0 or evaluates or saves:
           self._write(journal, state)
-        if leaves:
-          raise Interrupted
     except Interrupted:
       self._write(journal, state)
       raise self._leave(state, step, checkpoints, evaluates, top1) from None
     finally:
-      supervisor.close(stream)
+      stream.close()
       journal.close()
-    supervisor.enter('end')
+    preemption.enter('end')
     checkpoints.wait()
     self._finish(state, f', step {step}' + (f'; {early}' if early else ''))
 
@@ -253,24 +239,22 @@ class Trainer:
       evaluates: that the step's evaluation is left to the next start.
       top1: of the step's evaluation, None where there was none.
     """
-    self.supervisor.enter('save')
+    self.preemption.enter('save')
     checkpoints.settle()
     if step and checkpoints.latest() != step:
       checkpoints.save(state, {**self._meta(), 'evaluates': evaluates}, top1)
       checkpoints.wait()
     what = f'saved at step {step} of {self.total_steps}' if step else 'there was nothing to save'
-    return Interrupted(f'{self.supervisor.requested}: {what}; {AGAIN}')
+    return Interrupted(f'{self.preemption.requested}: {what}; {AGAIN}')
 
   def _evaluate(self, eval_step, variables) -> dict[str, float]:
     batches, steps = data.eval_batches(
       self.config, host=jax.process_index(), num_hosts=jax.process_count()
     )
-    metrics = evaluate(
+    return evaluate(
       eval_step, place(self.model, variables, self.config, self.mesh),
-      self.supervisor.watched(batches), steps, self.info.eval.num_examples, self.task, self.mesh,
+      self.preemption.checked(batches), steps, self.info.eval.num_examples, self.task, self.mesh,
     )
-    return_freed_memory()
-    return metrics
 
   def _finish(self, state, ending: str) -> None:
     """The last line, the picture and the export."""
@@ -315,12 +299,6 @@ class Trainer:
     interval = self.config[key] * self.steps_per_epoch
     whole = interval > 0 and int(step / interval) > int((step - 1) / interval)
     return whole or step == self.total_steps
-
-
-def compile_step(train_step, state, batch) -> None:
-  """Compiles what a call with these arguments runs, and leaves them alone."""
-  train_step.lower(state, batch).compile()
-  return_freed_memory()
 
 
 def train_and_evaluate(config, workdir: str | os.PathLike) -> dict[str, Any]:

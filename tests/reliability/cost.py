@@ -1,7 +1,7 @@
 """What reliability costs: python -m tests.reliability.cost [--size=64 --batch=32]
 
 One process and device, in turn without and with: the guard of every step, the manifest of every
-checkpoint, and the supervisor that hands out batches and counts. Blocks of steps of EfficientNet-B0
+checkpoint, and the checks for signals. Blocks of steps of EfficientNet-B0
 with ECA, its recipe's optimizer and EMA, each with one save. Small images make the step short and
 the share of the guard, whose work is by parameter, large. Prints medians.
 """
@@ -25,7 +25,7 @@ from ecanet_jax.runtime.compilation import keep_compiled_programs
 from ecanet_jax.tasks.classification import Classification
 from ecanet_jax.training import step
 from ecanet_jax.training.faults import nonfinite
-from ecanet_jax.training.faults.preemption import Supervisor
+from ecanet_jax.training.faults.preemption import Preemption
 from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.schedule import make_schedule
 from ecanet_jax.training.state import init_state
@@ -64,20 +64,21 @@ def main():
     compiled[name] = step.make_train_step(model, task, tx, schedule, config, mesh)
     states[name], _ = compiled[name](start(), batch)
 
-  def run(name, supervisor):
+  def run(name, preemption):
     for _ in range(args.steps):
-      if supervisor:
-        taken = supervisor.call('data', next, stream)
-        supervisor.enter('step')
-      else:
-        taken = next(stream)
+      if preemption:
+        preemption.enter('data')
+      taken = next(stream)
+      if preemption:
+        preemption.check()
+        preemption.enter('step')
       states[name], metrics = compiled[name](states[name], taken)
-      if supervisor:
-        supervisor.tick()
+      if preemption:
+        preemption.check()
     jax.block_until_ready((states[name], metrics))
 
   times = {name: {'steps': [], 'steps and a save': []} for name in GUARDS}
-  with tempfile.TemporaryDirectory() as folder, Supervisor(600) as supervisor:
+  with tempfile.TemporaryDirectory() as folder, Preemption(600) as preemption:
     checkpoints, number = Checkpoints(folder, keep=1), 0
     for turn in range(args.rounds + 1):
       for name, (_, _, integrity.write) in GUARDS.items():
@@ -85,7 +86,7 @@ def main():
           began, number = time.perf_counter(), number + 1
           if what != 'steps':
             checkpoints.save(states[name].replace(step=jnp.int32(number)), {'config': {}}, None)
-          run(name, supervisor if name == 'with' else None)
+          run(name, preemption if name == 'with' else None)
           checkpoints.wait()
           if turn:  # the first warms up
             found.append((time.perf_counter() - began) / args.steps)

@@ -83,7 +83,6 @@ def test_a_second_start_compiles_nothing(environment, tmp_path):
   )
   assert 'Persistent compilation cache hit' in done.stderr
   assert not re.findall('CACHE MISS for .*', done.stderr)
-  assert len(list(tmp_path.glob('cache/*/*/traced-*'))) == 1
   names = sorted(name.rsplit('-', 2)[0] for name in found[0])
   assert names.count('jit_train_step') == names.count('jit_eval_step') == 1
 

@@ -1,7 +1,6 @@
 """Whether and how glibc is told to keep freed memory."""
 
 import ctypes
-import gc
 import os
 import pathlib
 import platform
@@ -51,39 +50,22 @@ def test_left_alone_beside_an_accelerator(settings, monkeypatch):
 def test_without_glibc(settings, monkeypatch):
   monkeypatch.setattr(ctypes, 'CDLL', lambda name: object())
   assert memory.keep_freed_memory() is False
-  assert memory.return_freed_memory() is False
 
 
-def test_freed_memory_is_returned():
+def test_freed_memory_stays_with_the_process():
   program = """
 import ctypes, pathlib
 from ecanet_jax.runtime import memory
 memory._has_accelerator = lambda: False
 assert memory.keep_freed_memory()
 resident = lambda: int(pathlib.Path('/proc/self/statm').read_text().split()[1])
+before = resident()
 block = ctypes.create_string_buffer(2**26)
 ctypes.memset(block, 1, 2**26)
 del block
-before = resident()
-assert memory.return_freed_memory()
-assert before - resident() > 0.9 * 2**26 / 4096, (before, resident())
+assert resident() - before > 0.9 * 2**26 / 4096, (before, resident())
 """
   if platform.libc_ver()[0] != 'glibc' or not pathlib.Path('/proc/self/statm').exists():
     pytest.skip('needs Linux with glibc')
   environment = {name: value for name, value in os.environ.items() if name != memory.SWITCH}
   subprocess.run([sys.executable, '-c', program], check=True, timeout=60, env=environment)
-
-
-def test_garbage_is_searched_again_after_a_start():
-  assert gc.isenabled()
-  before = gc.get_freeze_count()
-  memory.collect_from_now()  # nothing was put off
-  assert gc.get_freeze_count() == before
-  try:
-    memory.collect_later()
-    assert not gc.isenabled()
-    memory.collect_from_now()
-    assert gc.isenabled() and gc.get_freeze_count() > before
-  finally:
-    gc.enable()
-    gc.unfreeze()

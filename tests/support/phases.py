@@ -21,7 +21,7 @@ def mark() -> None:
 
 def slow(phase: str, seconds: float) -> None:
   """Changes the trainer so that it marks the phase and takes its time there."""
-  stream, evaluate, compile_step = trainer.step_stream, trainer.evaluate, trainer.compile_step
+  stream, evaluate, make_step = trainer.step_stream, trainer.evaluate, trainer.make_train_step
   save = Checkpoints.save
 
   def slow_stream(*arguments):
@@ -44,10 +44,17 @@ def slow(phase: str, seconds: float) -> None:
 
     return evaluate(step, variables, slow_batches(), *arguments)
 
-  def marked_compile(*arguments):
-    mark()
-    compile_step(*arguments)
-    time.sleep(seconds)
+  def slow_compile(*arguments):
+    step, compiled = make_step(*arguments), []
+
+    def first_step(*batch):
+      if not compiled:
+        mark()
+        time.sleep(seconds)
+        compiled.append(True)
+      return step(*batch)
+
+    return first_step
 
   def slow_leave(*arguments):
     mark()
@@ -61,7 +68,7 @@ def slow(phase: str, seconds: float) -> None:
   if phase == 'evaluation':
     trainer.evaluate = slow_evaluate
   if phase == 'compile':
-    trainer.compile_step = marked_compile
+    trainer.make_train_step = slow_compile
   if phase == 'leave':
     trainer.Trainer._leave = slow_leave
   if phase == 'save':
