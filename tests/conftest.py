@@ -45,3 +45,11 @@ def run(compilation_cache):
 def start(compilation_cache):
   """`tests.support.programs.start`, with a shared compilation cache."""
   return programs.start
+
+
+@pytest.fixture
+def heard(caplog, monkeypatch):
+  """What our own log says, which the programs keep from the root's handlers."""
+  monkeypatch.setattr(logging.getLogger('ecanet_jax'), 'propagate', True)
+  caplog.set_level(logging.INFO, 'ecanet_jax')
+  return caplog

@@ -1,18 +1,16 @@
 """How train.py and eval.py start and end: a user's mistake is one line and exit status 2."""
 
 import errno
-import logging
 import os
 import pathlib
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-import absl.logging
 from absl import app, flags
 from ml_collections import config_dict, config_flags
 
 from ecanet_jax.runtime.errors import MISTAKE, RESUME, Interrupted, UserError, closest
+from ecanet_jax.runtime.log import start_log
 
 # A disk that is full or may not be used: nothing that a traceback could tell.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -86,24 +84,6 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> config_dict.ConfigD
     raise UserError(_explain(error, arguments)) from error
 
 
-def start_log() -> None:
-  """Our own lines on standard error; of the libraries', errors alone."""
-  absl.logging.set_verbosity(absl.logging.ERROR)
-  # A save that fails is a line of ours; Orbax's threads say it again, each with its stack.
-  absl.logging.get_absl_logger().addFilter(_not_of_orbax)
-  logging.getLogger('asyncio').setLevel(logging.CRITICAL)
-  warnings.filterwarnings('ignore', "coroutine '.*' was never awaited", RuntimeWarning)
-  handler = logging.StreamHandler()
-  handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
-  log = logging.getLogger('ecanet_jax')
-  log.handlers, log.propagate = [handler], False
-  log.setLevel(logging.INFO)
-
-
-def _not_of_orbax(record: logging.LogRecord) -> bool:
-  return 'orbax' not in pathlib.Path(record.pathname).parts
-
-
 def _config(value) -> config_dict.ConfigDict:
   """What a config file gave; the first look at it raises what went wrong while it was loaded."""
   if value is not None:
@@ -117,7 +97,7 @@ def _explain(error: Exception, arguments: Sequence[str]) -> str:
   """One line for what absl and ml_collections raise: a key, a value, or a file that is missing."""
   from ecanet_jax.config import schema
 
-  known = list(_keys(schema.get_config()))
+  known = [key.name for key in schema.KEYS]
   for argument in arguments:
     name, has_value, value = argument.lstrip('-').partition('=')
     # A config can take an argument: --config=configs/transfer.py:cars196.
@@ -127,21 +107,14 @@ def _explain(error: Exception, arguments: Sequence[str]) -> str:
       return f'no config file {value!r}.{closest(value, files)} Known: {", ".join(files)}.'
     if name.startswith('config.') and name.removeprefix('config.') not in known:
       key = name.removeprefix('config.')
+      if moved := schema.moved(key):
+        return moved
       same_end = [k for k in known if k.split('.')[-1] == key.split('.')[-1]]
       near = closest(key, same_end, cutoff=0.0) or closest(key, known)
-      return f'unknown config key {key!r}.{near} configs/base.py has them all.'
+      return f'unknown config key {key!r}.{near} ecanet_jax/config/schema.py has them all.'
   text = ' '.join(str(error.args[0] if error.args else error).split())
   text = text.removeprefix('flag --config=None: ')
   return text if isinstance(error, _MISTAKES) and text else f'{type(error).__name__}: {text}'
-
-
-def _keys(config: Mapping, prefix: str = '') -> Iterator[str]:
-  for key in config:
-    # Not items(): a placeholder's value is None.
-    if isinstance(config[key], Mapping) or hasattr(config[key], 'keys'):
-      yield from _keys(config[key], f'{prefix}{key}.')
-    else:
-      yield prefix + key
 
 
 def _end(status: int) -> int:

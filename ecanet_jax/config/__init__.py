@@ -1,1 +1,5 @@
-"""The configuration: every key once, and what is done with whole configurations."""
+"""The configuration: every key once, and what is done with whole configs."""
+
+from ecanet_jax.config.schema import check, get_config
+
+__all__ = ['check', 'get_config']

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import jax
 
-from ecanet_jax.config.difference import flat, plain
+from ecanet_jax.config.trees import flat, plain
 from ecanet_jax.data import DatasetInfo
 from ecanet_jax.runtime import sharding
 from ecanet_jax.runtime.errors import UserError

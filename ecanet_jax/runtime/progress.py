@@ -1,7 +1,6 @@
 """What a person sees while it works: a bar on a terminal, plain lines in a log."""
 
 import contextlib
-import logging
 import sys
 import time
 from collections.abc import Iterable
@@ -9,7 +8,7 @@ from collections.abc import Iterable
 import jax
 import tqdm
 
-log = logging.getLogger('ecanet_jax')
+from ecanet_jax.runtime.log import log
 
 
 def on_terminal() -> bool:

@@ -73,15 +73,13 @@ class Classification:
     self.std = jnp.asarray(config.data.std, jnp.float32)
     self.criterion = lookup(LOSSES, config.loss.name, 'loss.name')
     self.threshold = config.loss.target_threshold
-    if not 0 <= self.threshold < 1 or (self.threshold and config.loss.name != 'bce'):
+    if self.threshold and config.loss.name != 'bce':
       raise UserError(
-        f'loss.target_threshold={self.threshold} must be at least 0, below 1, and with any '
-        f'loss.name but bce 0.'
+        f"loss.target_threshold={self.threshold} must be 0 with loss.name={config.loss.name!r}; "
+        "it belongs to 'bce'."
       )
     self.smoothing = config.loss.label_smoothing
     self.mixing, self.augment = config.mix, config.augment
-    if not 0 <= self.smoothing < 1:
-      raise UserError(f'loss.label_smoothing={self.smoothing} must be at least 0 and below 1.')
     # One factor per class, in training alone; () = 1.
     self.weights = jnp.asarray(class_weights, jnp.float32) if class_weights else None
 

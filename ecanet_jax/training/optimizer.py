@@ -45,7 +45,7 @@ def make_optimizer(
     stages_behind: how many stages lie between a top-level module and the head.
 
   Raises:
-    UserError: an unknown optimizer or an impossible number.
+    UserError: an unknown optimizer, or keys that do not go together.
   """
   section = config.optimizer
   rule = lookup(OPTIMIZERS, section.name, 'optimizer.name')
@@ -76,21 +76,11 @@ def make_optimizer(
 
 
 def _check(section, rule: Rule) -> None:
-  for key in ('weight_decay', 'clip_norm', 'agc'):
-    if section[key] < 0:
-      raise UserError(f'optimizer.{key}={section[key]} must be at least 0.')
   if section.clip_norm and section.agc:
     raise UserError(
       f'optimizer.clip_norm={section.clip_norm} and optimizer.agc={section.agc} are both given; '
       'give one.'
     )
-  if not 0 < section.layer_decay <= 1:
-    raise UserError(
-      f'optimizer.layer_decay={section.layer_decay} must be above 0 and at most 1.'
-    )
-  for key in ('momentum', 'decay', 'b1', 'b2'):
-    if not 0 <= section[key] < 1:
-      raise UserError(f'optimizer.{key}={section[key]} must be at least 0 and below 1.')
   if section.decoupled and rule.decay == 'inside':
     raise UserError(
       f'optimizer.decoupled=True: {section.name} has its weight decay inside; leave it False.'

@@ -1,6 +1,5 @@
 """The weights that a training starts from, of any form that `weights.read_source` reads."""
 
-import dataclasses
 import os
 from collections.abc import Mapping
 
@@ -11,17 +10,15 @@ from flax.traverse_util import flatten_dict
 
 from ecanet_jax.models.convnet import ConvNet
 from ecanet_jax.runtime.errors import UserError, lookup
-from ecanet_jax.runtime.progress import log
+from ecanet_jax.runtime.log import log
+from ecanet_jax.training.resume import other_fields
 from ecanet_jax.weights import key_difference
 from ecanet_jax.weights.files.formats import WRAPPERS
 from ecanet_jax.weights.hub.client import is_hub_name
 from ecanet_jax.weights.source import Source, read_source
-from ecanet_jax.weights.timm_reference import FREE_FIELDS
 
 HEAD = 'params/classifier/'
-SEEN = ('mean', 'std', 'interpolation')  # of the preprocessing: what changes the values of pixels
-# Fields of a network that leave what the weights compute in evaluation as it is.
-FREE = FREE_FIELDS | {'folded'}
+PIXEL_KEYS = ('mean', 'std', 'interpolation')  # of the preprocessing: they change pixel values
 
 
 def initial_weights(config, model: ConvNet) -> dict[str, np.ndarray]:
@@ -90,13 +87,6 @@ def _shapes(model: ConvNet, size: int) -> dict[str, tuple[int, ...]]:
   return {key: leaf.shape for key, leaf in flatten_dict(dict(tree), sep='/').items()}
 
 
-def other_fields(theirs: ConvNet, ours: ConvNet) -> dict[str, tuple]:
-  """Fields with which two networks of the same arrays compute something else, with both values."""
-  fields = [field.name for field in dataclasses.fields(ours) if field.name not in FREE]
-  values = {key: (getattr(theirs, key, None), getattr(ours, key)) for key in fields}
-  return {key: pair for key, pair in values.items() if pair[0] != pair[1]}
-
-
 def _check_fields(theirs: ConvNet, ours: ConvNet) -> None:
   """Refuses weights whose network has the same arrays and computes something else."""
   if other := other_fields(theirs, ours):
@@ -111,7 +101,7 @@ def _compare_preprocessing(config, source: Source) -> None:
   """One warning with what to set, if the images of this training are prepared otherwise."""
   values: Mapping = source.data
   alike = lambda a, b: np.allclose(a, b, atol=1e-4) if not isinstance(a, str) else a == b
-  other = [key for key in SEEN if key in values and not alike(values[key], config.data[key])]
+  other = [key for key in PIXEL_KEYS if key in values and not alike(values[key], config.data[key])]
   if other:
     as_flag = lambda value: value if isinstance(value, str) else (
       '"(' + ','.join(f'{number:.6g}' for number in value) + ')"'

@@ -19,7 +19,7 @@ def training_steps(config, steps_per_epoch: float) -> int:
     steps_per_epoch: training images / batch size.
 
   Raises:
-    UserError: both are given, or neither, or an impossible number.
+    UserError: both are given, or neither.
   """
   if config.steps is None:
     if config.epochs <= 0:
@@ -30,8 +30,6 @@ def training_steps(config, steps_per_epoch: float) -> int:
       f'epochs={config.epochs} and steps={config.steps} are both given; give one: '
       f'--config.epochs=0 --config.steps={config.steps}.'
     )
-  if config.steps < 1:
-    raise UserError(f'steps={config.steps} must be at least 1.')
   return config.steps
 
 
@@ -47,18 +45,13 @@ def make_schedule(config, steps_per_epoch: float, total_steps: int) -> Schedule:
     total_steps: of the training.
 
   Raises:
-    UserError: an unknown schedule or an impossible number.
+    UserError: an unknown schedule, or a warm-up longer than the training.
   """
   section = config.schedule
-  for key in ('lr', 'decay_rate', 'decay_epochs'):
-    if section[key] <= 0:
-      raise UserError(f'schedule.{key}={section[key]} must be above 0.')
-  if section.warmup_from < 0:
-    raise UserError(f'schedule.warmup_from={section.warmup_from} must be at least 0.')
   epochs = total_steps / steps_per_epoch
-  if not 0 <= section.warmup_epochs <= epochs:
+  if section.warmup_epochs > epochs:
     raise UserError(
-      f'schedule.warmup_epochs={section.warmup_epochs} must be at least 0 and at most the '
+      f'schedule.warmup_epochs={section.warmup_epochs} must be at most the '
       f'{epochs:g} epochs of the training.'
     )
   peak, start = peak_learning_rate(config), section.warmup_from

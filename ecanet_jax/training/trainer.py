@@ -12,18 +12,18 @@ import numpy as np
 from ecanet_jax import data
 from ecanet_jax.checkpoints.files import data_name, evaluation_text, is_checkpoint
 from ecanet_jax.checkpoints.manager import Checkpoints
-from ecanet_jax.config import difference
-from ecanet_jax.config.bounds import check_bounds
-from ecanet_jax.config.difference import plain
+from ecanet_jax.config import difference, schema
+from ecanet_jax.config.trees import config_hash, plain
 from ecanet_jax.data.augmentation import settings
 from ecanet_jax.evaluation.evaluate import evaluate, evaluated, make_eval_step, place, result_line
 from ecanet_jax.models.from_config import make_model
 from ecanet_jax.runtime import sharding
 from ecanet_jax.runtime.consistency import agree, configuration, contents, one_directory
 from ecanet_jax.runtime.errors import Interrupted, UserError
-from ecanet_jax.runtime.progress import log
+from ecanet_jax.runtime.log import log
 from ecanet_jax.tasks.class_weights import class_weights
 from ecanet_jax.tasks.classification import Classification
+from ecanet_jax.training import resume
 from ecanet_jax.training.early_stopping import Results
 from ecanet_jax.training.faults import nonfinite
 from ecanet_jax.training.faults.preemption import Preemption
@@ -46,7 +46,7 @@ class Trainer:
   def __init__(self, config, workdir: str | os.PathLike):
     self._began = time.monotonic()
     self.config, self.workdir = config, pathlib.Path(workdir)
-    check_bounds(config)
+    schema.check(config)
     if not str(workdir) or '://' in str(workdir):
       raise UserError(
         f'workdir={workdir} must be a directory, the same one on all machines: mount it there.'
@@ -69,9 +69,9 @@ class Trainer:
     self.tx = make_optimizer(
       config, self.schedule, self.model.is_frozen, self.model.stages_behind
     )
-    if config.early_stop < 0 or (config.early_stop and not config.eval_epochs):
+    if config.early_stop and not config.eval_epochs:
       raise UserError(
-        f'early_stop={config.early_stop} must be at least 0 and needs evaluations on the way: '
+        f'early_stop={config.early_stop} needs evaluations on the way: '
         f'eval_epochs={config.eval_epochs} must be above 0.'
       )
     self.results, self.guard = Results(), nonfinite.Guard(config.bad_steps)
@@ -132,7 +132,7 @@ class Trainer:
     meta, now = checkpoints.meta(step), plain(self.config)
     difference.compare(meta['config'], now)
     state = checkpoints.restore(step, state_shapes(*facts), sharding.replicated(self.mesh))
-    difference.check(checkpoints.directory / str(step), meta['config'], now, self.model)
+    resume.check(checkpoints.directory / str(step), meta['config'], now, self.model)
     self.results = Results.of(meta)
     self.guard.restore(meta)
     log.info('resumed at step %d of %d from %s', step, self.total_steps, self.workdir)
@@ -287,7 +287,7 @@ class Trainer:
 
   def _meta(self) -> dict[str, Any]:
     config = plain(self.config)
-    hashed = {'config': config, 'config_hash': difference.config_hash(config)}
+    hashed = {'config': config, 'config_hash': config_hash(config)}
     return {**hashed, **self.results.meta(), **self.guard.meta()}
 
   def _early(self, step: int) -> str:

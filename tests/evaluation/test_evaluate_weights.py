@@ -7,7 +7,7 @@ import pytest
 from configs import smoke
 from ecanet_jax import create_model
 from ecanet_jax.checkpoints.files import load_evaluated, save_weights
-from ecanet_jax.config.difference import plain
+from ecanet_jax.config.trees import plain
 from ecanet_jax.evaluation.evaluate_weights import evaluate_weights
 from ecanet_jax.runtime import sharding
 from ecanet_jax.runtime.errors import UserError

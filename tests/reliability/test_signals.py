@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT in every phase: the training is saved, status 75, and ends with the same bits."""
+"""SIGTERM and SIGINT in every phase: saved, status 75, and the same bits in the end."""
 
 import re
 import signal

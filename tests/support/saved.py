@@ -10,7 +10,7 @@ import optax
 
 from configs import smoke
 from ecanet_jax.checkpoints.manager import Checkpoints
-from ecanet_jax.config import difference
+from ecanet_jax.config.trees import plain
 from ecanet_jax.nn.layers import PRESET, BatchNorm
 from ecanet_jax.runtime import sharding
 from ecanet_jax.training.state import init_state
@@ -38,7 +38,7 @@ def fresh_state():
 
 def meta():
   """As the trainer's."""
-  config = difference.plain(smoke.get_config())
+  config = plain(smoke.get_config())
   return {'config': config, 'last': {}, 'best': {}, 'stale': 0, 'bad_steps': [1, 0]}
 
 

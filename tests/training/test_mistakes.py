@@ -35,8 +35,9 @@ BAD = [
   ('ops.depthwise', 'shfit', "unknown ops.depthwise 'shfit'. Did you mean 'shift'"),
   ('compute_dtype', 'float16', "unknown compute_dtype 'float16'. Did you mean 'bfloat16'"),
   ('steps', 10, 'epochs=1.0 and steps=10 are both given; give one: --config.epochs=0 --config.st'),
+  ('loss.target_threshold', 1.0, 'loss.target_threshold=1.0 must be at least 0 and below 1'),
   ('loss.name', 'bc', "unknown loss.name 'bc'. Did you mean 'bce'"),
-  ('loss.target_threshold', 0.2, 'loss.target_threshold=0.2 must be at least 0, below 1, and with'),
+  ('loss.target_threshold', 0.2, 'loss.target_threshold=0.2 must be 0 with loss.name'),
   ('optimizer.name', 'lam', "unknown optimizer.name 'lam'. Did you mean 'lamb'"),
   ('loss.label_smoothing', 1.0, 'loss.label_smoothing=1.0 must be'),
   ('bad_steps', -1, 'bad_steps=-1 must be at least 0'),
@@ -80,7 +81,7 @@ def test_early_stop_without_evaluations(tmp_path):
 
 
 @pytest.mark.parametrize(('arguments', 'text'), [
-  (['--config.lr=1'], "unknown config key 'lr'. Did you mean 'schedule.lr'? configs/base.py"),
+  (['--config.lr=1'], "unknown config key 'lr'. Did you mean 'schedule.lr'? ecanet_jax/c"),
   (['--config.batch_size=2.5'], 'flag --config.batch_size=2.5: invalid literal for int()'),
   (['--config=configs/smoky.py'], "no config file 'configs/smoky.py'. Did you mean 'configs/smo"),
   (['--config=configs/resnet_rsb.py:a4'], "unknown procedure of configs/resnet_rsb.py 'a4'."),

@@ -192,11 +192,6 @@ def test_which_parameters_decay():
 
 @pytest.mark.parametrize(('key', 'value', 'text'), [
   ('name', 'sdg', "unknown optimizer.name 'sdg'. Did you mean 'sgd'"),
-  ('weight_decay', -1.0, 'optimizer.weight_decay=-1.0 must be at least 0'),
-  ('clip_norm', -1.0, 'optimizer.clip_norm=-1.0 must be at least 0'),
-  ('agc', -1.0, 'optimizer.agc=-1.0 must be at least 0'),
-  ('momentum', 1.0, 'optimizer.momentum=1.0 must be at least 0 and below 1'),
-  ('layer_decay', 0.0, 'optimizer.layer_decay=0.0 must be above 0 and at most 1'),
 ])
 def test_bad_input(key, value, text):
   config = schema.get_config()

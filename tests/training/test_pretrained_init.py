@@ -10,7 +10,7 @@ from flax.traverse_util import flatten_dict
 from configs import smoke
 from ecanet_jax import create_model
 from ecanet_jax.checkpoints.files import save_weights
-from ecanet_jax.config.difference import plain
+from ecanet_jax.config.trees import plain
 from ecanet_jax.runtime import sharding
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.training.optimizer import make_optimizer

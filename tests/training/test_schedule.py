@@ -58,10 +58,7 @@ def test_peak_follows_the_batch_size():
 
 @pytest.mark.parametrize(('key', 'value', 'text'), [
   ('name', 'cosin', "unknown schedule.name 'cosin'. Did you mean 'cosine'"),
-  ('lr', 0.0, 'schedule.lr=0.0 must be above 0'),
-  ('warmup_epochs', 400.0, 'schedule.warmup_epochs=400.0 must be'),
-  ('warmup_from', -0.1, 'schedule.warmup_from=-0.1 must be at least 0'),
-  ('decay_epochs', 0.0, 'schedule.decay_epochs=0.0 must be above 0'),
+  ('warmup_epochs', 400.0, 'schedule.warmup_epochs=400.0 must be at most the 350 epochs'),
 ])
 def test_bad_input(key, value, text):
   config = schema.get_config()
@@ -110,7 +107,6 @@ def test_epochs_or_steps():
   (350.0, 1000, 'epochs=350.0 and steps=1000 are both given; give one: --config.epochs=0 --config'),
   (0.0, None, 'epochs=0.0 must be above 0, or give steps in its place'),
   (-1.0, None, 'epochs=-1.0 must be above 0'),
-  (0.0, 0, 'steps=0 must be at least 1'),
 ])
 def test_how_long_is_said_once(epochs, steps, text):
   config = schema.get_config()

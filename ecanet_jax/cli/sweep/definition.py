@@ -15,7 +15,7 @@ from typing import IO, Any
 import jax
 
 from ecanet_jax.cli.program import load_config
-from ecanet_jax.config.difference import differences, plain
+from ecanet_jax.config.trees import differences, plain
 from ecanet_jax.models import create_from_config
 from ecanet_jax.models.count import count
 from ecanet_jax.runtime.errors import UserError

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ecanet_jax import data
-from ecanet_jax.config.difference import plain
+from ecanet_jax.config.trees import plain
 from ecanet_jax.data import shuffling
 from ecanet_jax.runtime.errors import UserError
-from ecanet_jax.runtime.progress import log
+from ecanet_jax.runtime.log import log
 from ecanet_jax.version import __version__
 
 Tree = TypeVar('Tree')
