@@ -47,13 +47,13 @@ flags.mark_flags_as_required(['config'])
 def main() -> None:
   keep_freed_memory()
   from ecanet_jax.evaluation.evaluate_weights import evaluate_weights
-  from ecanet_jax.runtime import sharding
-  from ecanet_jax.runtime.compilation import keep_compiled_programs
+  from ecanet_jax.runtime import distributed
+  from ecanet_jax.runtime.compile_cache import keep_compiled_programs
 
   if bool(WORKDIR.value) == bool(WEIGHTS_FILE.value):
     raise UserError('give either --workdir=DIR or --weights_file=PATH.')
   keep_compiled_programs()
-  sharding.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+  distributed.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
   evaluate_weights(
     CONFIG.value, WORKDIR.value or WEIGHTS_FILE.value, checkpoint=CHECKPOINT.value,
     weights=WEIGHTS.value, dialect=DIALECT.value, preset=PRESET.value,

@@ -27,14 +27,15 @@ flags.mark_flags_as_required(['config', 'workdir'])
 
 def main() -> None:
   keep_freed_memory()
-  from ecanet_jax.runtime import sharding
-  from ecanet_jax.runtime.compilation import compute_deterministically, keep_compiled_programs
+  from ecanet_jax.runtime import distributed
+  from ecanet_jax.runtime.compile_cache import keep_compiled_programs
+  from ecanet_jax.runtime.determinism import compute_deterministically
   from ecanet_jax.training.trainer import train_and_evaluate
 
   keep_compiled_programs()
   if DETERMINISTIC.value:
     compute_deterministically()
-  sharding.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+  distributed.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
   train_and_evaluate(CONFIG.value, WORKDIR.value)
 
 

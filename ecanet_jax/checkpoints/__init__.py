@@ -1,1 +1,1 @@
-"""What is saved of a training and loaded again, and whether it is sound."""
+"""Checkpoints: saved, restored, checked with SHA-256, compared with the running network."""

@@ -1,4 +1,4 @@
-"""Whether a checkpoint has the arrays that the running network has."""
+"""The arrays of a checkpoint against those of the running network."""
 
 from typing import Any
 
@@ -11,7 +11,17 @@ Tree = dict[str, Any]
 
 
 def check_same(where, item: str, saved: Tree, wanted: Tree) -> None:
-  """Raises UserError, naming the first differing keys, unless shapes and types are the same."""
+  """Compares the names, shapes and types of the arrays of one item.
+
+  Args:
+    where: the checkpoint, for the message.
+    item: 'variables', 'ema' or 'optimizer'.
+    saved: the arrays of the checkpoint.
+    wanted: the arrays of the running network.
+
+  Raises:
+    UserError: they differ; the text names the first keys of each kind of difference.
+  """
   ours, theirs = _leaves(wanted), _leaves(saved)
   missing = [key for key in ours if key not in theirs]
   extra = [key for key in theirs if key not in ours]

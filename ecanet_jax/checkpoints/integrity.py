@@ -1,8 +1,8 @@
-"""What the files of a checkpoint must be: a size and a SHA-256 for each, beside Orbax's own files.
+"""A manifest for each step of a checkpoint: the size and the SHA-256 of every file.
 
-Orbax restores a flipped bit without a word. The manifest is written into the step's temporary
-directory once all arrays are there; Orbax's rename then commits both at once, so that a step has
-its manifest or is not there. Format: `{"format": 1, "files": {path: [bytes, sha256]}, "sha256": of
+Orbax restores a flipped bit without an error. The manifest is written into the step's temporary
+directory once all arrays are there. Orbax's rename then commits both at once: a step has its
+manifest or does not exist. Format: `{"format": 1, "files": {path: [bytes, sha256]}, "sha256": of
 the canonical JSON of "files"}`.
 """
 
@@ -13,13 +13,13 @@ import pathlib
 from typing import Any
 
 NAME = 'manifest.json'
-# Orbax finishes these after the manifest: times and a note, which no restored value depends on.
+# Orbax writes these after the manifest: times and a marker. No restored value depends on them.
 LATER = ('_CHECKPOINT_METADATA', 'commit_success.txt')
 MAX_BYTES = 2**26  # of a manifest; a step of 1024 hosts has less
 
 
 def write(step: pathlib.Path) -> None:
-  """Writes the manifest of a step's directory; on return it and all that it names are on disk."""
+  """Writes the manifest of a step's directory; on return it and the files it names are on disk."""
   files = {}
   for path in sorted(step.rglob('*')):
     name = path.relative_to(step).as_posix()
@@ -38,12 +38,12 @@ def write(step: pathlib.Path) -> None:
 
 
 def exists(step: pathlib.Path) -> bool:
-  """The step's directory has a manifest."""
+  """Whether the step's directory has a manifest."""
   return (step / NAME).is_file()
 
 
 def fault(step: pathlib.Path) -> str:
-  """The first file of a step that is not what the manifest says, and why; '' if all are.
+  """The first file of a step that differs from the manifest, and how; '' if none does.
 
   Nothing outside of the directory is read, whatever a manifest says.
   """
@@ -93,7 +93,7 @@ def _fault(step: pathlib.Path) -> str:
 
 
 def _unreadable(path: pathlib.Path) -> str:
-  """Orbax reads it, though no value depends on it: it must be JSON where it is there."""
+  """What is wrong with a file that Orbax reads and the manifest does not cover; '' for nothing."""
   try:
     whole = not path.exists() or isinstance(json.loads(path.read_bytes()), dict)
   except (ValueError, RecursionError):

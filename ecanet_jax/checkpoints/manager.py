@@ -1,4 +1,4 @@
-"""The checkpoints of a running training: saved beside it, restored against what it expects."""
+"""The checkpoints of a running training: asynchronous saves, checked restores."""
 
 import contextlib
 import os
@@ -13,42 +13,53 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from ecanet_jax.checkpoints import integrity, recovery
 from ecanet_jax.checkpoints.compare import check_same
-from ecanet_jax.checkpoints.files import ITEMS, hide_closed_loops, line, rank, readable
+from ecanet_jax.checkpoints.files import ITEMS, ignore_closed_loops, one_line, rank, readable
 from ecanet_jax.runtime.errors import UserError
-from ecanet_jax.runtime.progress import log
-from ecanet_jax.training.state import TrainState
+from ecanet_jax.runtime.log import log
 
-Tree = dict[str, Any]
-FAILURES = 3  # saves in a row that fail before the training ends
-WRITERS_S = 60  # given to the threads of a failed save to end, before what they wrote is removed
+Items = dict[str, Any]  # a tree of arrays for each of 'variables', 'optimizer' and perhaps 'ema'
+FAILURES = 3  # failed saves in a row that end the training
+WRITERS_S = 60  # seconds for the threads of a failed save to end, before its files are removed
 
 
 class SaveError(UserError):
-  """Checkpoints cannot be written; the steps that were saved before are as they were."""
+  """Checkpoints cannot be written; the earlier ones are intact."""
 
 
 class Manager(ocp.CheckpointManager):
-  """Orbax's, which leaves JAX's preemption service alone: the supervisor counts for it."""
+  """Orbax's manager without its own use of JAX's preemption service.
+
+  training/faults/preemption.py asks that service, which must see one common count of steps.
+  """
 
   def reached_preemption(self, step: int) -> bool:
     return False
 
 
 class Checkpoints:
-  """The checkpoints of one training: asynchronous saves, the newest ones and the best kept.
+  """The checkpoints of one training. The newest steps are kept, and the one with the best score.
 
-  Raises:
-    UserError: there are checkpoints and none is sound.
+  Attributes:
+    directory: of the steps.
   """
 
   def __init__(self, workdir: str | os.PathLike, keep: int):
+    """Opens a workdir.
+
+    Args:
+      workdir: the training's directory.
+      keep: how many of the newest steps are kept.
+
+    Raises:
+      UserError: there are checkpoints and none is sound.
+    """
     self._workdir, self._keep = pathlib.Path(workdir).absolute(), keep
     self.directory = self._workdir / recovery.FOLDER
-    self._step, self._bytes = 0, 0  # of the save that was started last
-    self._pending = False  # it was started, and nobody has waited for it
+    self._step, self._bytes = 0, 0  # of the last save
+    self._pending = False  # the last save is not known to be on disk
     self._failures = 0  # in a row
     recovery.prepare(self._workdir)
-    hide_closed_loops()
+    ignore_closed_loops()
     self._manager = self._open()
 
   def _open(self) -> ocp.CheckpointManager:
@@ -61,7 +72,7 @@ class Checkpoints:
       item_handlers={name: handler() for name, handler in ITEMS.items()},
       options=ocp.CheckpointManagerOptions(
         best_fn=rank, best_mode='max', preservation_policy=keep_these,
-        # In Orbax's thread, when all is written but before the step has its name.
+        # Called in Orbax's thread: the arrays are on disk, the directory is not renamed yet.
         async_options=ocp.AsyncOptions(
           timeout_secs=600, post_finalization_callback=self._write_manifest
         ),
@@ -75,46 +86,40 @@ class Checkpoints:
     """The newest step, or None."""
     return self._manager.latest_step()
 
-  def save(self, state: TrainState, meta: dict[str, Any], top1: float | None) -> None:
-    """Starts to save a step; waits for the save before, whose errors come up here.
+  def save(self, step: int, items: Items, meta: dict[str, Any], score: float | None) -> None:
+    """Waits for the last save, and starts a new one.
 
-    A failure is a warning, and what the save left is removed: the next one may succeed. A step that
-    is there is replaced: it was saved before its evaluation.
+    A failure, of the last save too, is a warning, and its files are removed. A step that exists is
+    replaced: it was saved before its evaluation.
 
     Args:
-      state: copied before this returns, so the caller may donate it.
-      meta: JSON: config and best evaluation.
-      top1: of this step's evaluation, None where there was none.
+      step: the number of the step.
+      items: arrays; copied before this returns, so the caller may donate them.
+      meta: JSON.
+      score: of this step's evaluation, larger is better; None where there was none.
 
     Raises:
       SaveError: FAILURES saves in a row failed.
     """
     self.settle()
-    self._step = int(state.step)
-    self._bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-    items = {
-      'variables': ocp.args.StandardSave(state.variables),
-      'optimizer': ocp.args.StandardSave(_optimizer_item(state)),
-      'meta': ocp.args.JsonSave(meta),
-    }
-    if state.ema:
-      items['ema'] = ocp.args.StandardSave(state.ema)
+    self._step, self._bytes = step, sum(leaf.nbytes for leaf in jax.tree.leaves(items))
+    arguments = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
     try:
       if self._step in self._manager.all_steps():
         self._manager.delete(self._step)
       self._manager.save(
-        self._step, args=ocp.args.Composite(**items),
-        metrics={} if top1 is None else {'top1': top1},
+        self._step, args=ocp.args.Composite(**arguments, meta=ocp.args.JsonSave(meta)),
+        metrics={} if score is None else {'score': score},
       )
       self._pending = True
     except Exception as error:  # Orbax and tensorstore raise many kinds for a full disk.
       self._failed(error)
 
   def settle(self) -> bool:
-    """Waits for the save that was started, if one was; whether the last one is on disk.
+    """Waits for the last save, if there is one, and returns whether it is on disk.
 
     Raises:
-      SaveError: as `save`.
+      SaveError: FAILURES saves in a row failed.
     """
     try:
       self._manager.wait_until_finished()
@@ -127,13 +132,13 @@ class Checkpoints:
 
   def _failed(self, error: Exception) -> None:
     self._failures, self._pending = self._failures + 1, False
-    # Orbax has forgotten the steps that it was to remove after this one: it shall look again.
+    # A new manager reads the directory again: this one has lost count of the steps to remove.
     with contextlib.suppress(Exception):
       self._manager.close()
     self._remove_partial()
     self._manager = self._open()
     text = (
-      f'step {self._step} is not saved ({line(error)}): '
+      f'step {self._step} is not saved ({one_line(error)}): '
       f'{shutil.disk_usage(self.directory).free / 1e6:,.1f} MB are free where {self.directory} is, '
       f'and a step has {self._bytes / 1e6:,.1f} MB. The newest step there is {self.latest()}'
     )
@@ -141,45 +146,35 @@ class Checkpoints:
       raise SaveError(f'{self._failures} saves in a row failed: {text}.') from error
     log.warning('%s; failure %d of %d in a row', text, self._failures, FAILURES)
 
-  def restore(
-    self, step: int, like: TrainState, sharding: jax.sharding.Sharding
-  ) -> TrainState:
+  def restore(self, step: int, like: Items, sharding: jax.sharding.Sharding) -> Items:
     """Restores a step.
 
     Args:
-      step: of `latest()`.
-      like: shapes and types of the running network's state.
-      sharding: where every array goes.
+      step: one that exists, such as `latest()`.
+      like: shapes and types of the items of the running network.
+      sharding: of every array.
 
     Raises:
-      UserError: the checkpoint cannot be read, or holds another network; the text names the
-        first keys that differ.
+      UserError: the checkpoint cannot be read, or is of another network; the text names the first
+        keys that differ.
     """
     where = self.directory / str(step)
     with readable(where):
       saved = self._manager.item_metadata(step)
-    check_same(where, 'variables', saved['variables'], like.variables)
-    if bool(saved.get('ema')) != bool(like.ema):
+    if bool(saved.get('ema')) != ('ema' in like):
       has, wants = ('an', 'no') if saved.get('ema') else ('no', 'an')
       raise UserError(f'{where} has {has} EMA and the config asks for {wants} EMA (ema.decay).')
-    check_same(where, 'optimizer', saved['optimizer'], _optimizer_item(like))
+    for name in ('variables', 'optimizer'):
+      check_same(where, name, saved[name], like[name])
 
     def target(tree):
       placed = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
       return ocp.args.StandardRestore(jax.tree.map(placed, tree))
 
-    items = {
-      'variables': target(like.variables),
-      'optimizer': target(_optimizer_item(like)),
-    }
-    if like.ema:
-      items['ema'] = target(like.ema)
+    items = {name: target(tree) for name, tree in like.items()}
     with readable(where):
       restored = self._manager.restore(step, args=ocp.args.Composite(**items))
-    optimizer = restored['optimizer']
-    return like.replace(
-      **optimizer, variables=restored['variables'], ema=restored['ema'] if like.ema else {}
-    )
+    return {name: restored[name] for name in like}
 
   def meta(self, step: int) -> dict[str, Any]:
     """What was saved with a step as JSON.
@@ -192,10 +187,10 @@ class Checkpoints:
       return self._manager.restore(step, args=items)['meta']
 
   def wait(self) -> None:
-    """Returns when everything is on disk.
+    """Waits for the last save.
 
     Raises:
-      SaveError: the last save failed.
+      SaveError: it failed.
     """
     if not self.settle():
       raise SaveError(
@@ -204,21 +199,17 @@ class Checkpoints:
       )
 
   def close(self) -> None:
-    """Waits; an error of the last save is a warning, as another may be on its way."""
+    """Waits for the last save, whose failure is only a warning here."""
     try:
       self._manager.close()
     except Exception as error:
-      log.warning('step %d is not saved (%s)', self._step, line(error))
+      log.warning('step %d is not saved (%s)', self._step, one_line(error))
       self._remove_partial()
 
   def _remove_partial(self) -> None:
-    """Removes what a failed save left, when nobody writes there any more."""
-    for thread in threading.enumerate():  # Orbax ends at the first error and leaves its others on
+    """Removes the files of a failed save once no thread of Orbax writes any more."""
+    for thread in threading.enumerate():
       if type(thread).__module__.startswith('orbax.'):
-        threading.Thread.join(thread, WRITERS_S)  # its own would raise what it died of
+        threading.Thread.join(thread, WRITERS_S)  # Orbax's own join raises the thread's error
     if jax.process_index() == 0:
       recovery.remove_partial(self._workdir)
-
-
-def _optimizer_item(state: TrainState) -> Tree:
-  return {'step': state.step, 'rng': state.rng, 'opt_state': state.opt_state}

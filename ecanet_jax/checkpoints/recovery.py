@@ -1,4 +1,4 @@
-"""The steps that are on disk: which of them is sound, and what becomes of the others."""
+"""The steps on disk: which of them are sound. Damaged ones are set aside."""
 
 import os
 import pathlib
@@ -11,25 +11,25 @@ from jax.experimental import multihost_utils
 
 from ecanet_jax.checkpoints import integrity
 from ecanet_jax.runtime.errors import UserError
-from ecanet_jax.runtime.progress import log
+from ecanet_jax.runtime.log import log
 
 FOLDER = 'checkpoints'
-ASIDE = 'damaged'  # where steps go that are not sound, beside FOLDER
-PARTIAL = '.orbax-checkpoint-tmp'  # in the name of what a kill or a full disk left unfinished
-REMOVALS = 50  # times to look for it, 0.1 s apart
+ASIDE = 'damaged'  # the folder for damaged steps, beside FOLDER
+PARTIAL = '.orbax-checkpoint-tmp'  # in the names of unfinished saves
+REMOVALS = 50  # attempts to remove unfinished saves, 0.1 s apart
 
 
 def steps_in(directory: str | os.PathLike) -> list[int]:
-  """The steps in a training's or weights' directory, from the first on."""
+  """The steps in the directory of a training or of weights, in rising order."""
   root = pathlib.Path(directory).absolute() / FOLDER
   return sorted(int(path.name) for path in root.glob('*') if path.name.isdecimal())
 
 
 def fault_of(directory: str | os.PathLike, step: int) -> str:
-  """The first damaged file of a step and what it is, '' for a sound step.
+  """The first damaged file of a step and how it is damaged; '' for a sound step.
 
-  One without a manifest is taken as it is, with a line that says so, if no earlier step has one: it
-  was saved before there were any.
+  Old checkpoints have no manifests. A step without one counts as sound, with a warning, unless an
+  earlier step has one.
   """
   root = pathlib.Path(directory).absolute() / FOLDER
   earlier = [other for other in steps_in(directory) if other < step]
@@ -40,7 +40,7 @@ def fault_of(directory: str | os.PathLike, step: int) -> str:
 
 
 def newest_sound(directory: str | os.PathLike) -> int:
-  """The newest step that is not damaged; one warning for each newer one.
+  """The newest step that is not damaged. Each newer one gets a warning.
 
   Raises:
     UserError: there is none.
@@ -55,13 +55,13 @@ def newest_sound(directory: str | os.PathLike) -> int:
 
 
 def prepare(directory: pathlib.Path) -> None:
-  """Leaves sound steps alone in a training's directory; to be called before Orbax looks at it.
+  """Removes unfinished saves and sets damaged steps aside.
 
-  What a kill left unfinished is removed. A damaged step is named in one warning and moved to ASIDE,
-  so that the training can save that step again. One process does this, the others wait.
+  Call it before Orbax reads the directory. A damaged step gets a warning and is moved to ASIDE, so
+  that the training can save that step again. The first process does this; the others wait.
 
   Raises:
-    UserError: there are steps and none is sound; then nothing is moved.
+    UserError: there are steps and none is sound; nothing is moved.
   """
   root, faults = directory / FOLDER, {}
   if jax.process_index() == 0:
@@ -83,10 +83,7 @@ def prepare(directory: pathlib.Path) -> None:
 
 
 def remove_partial(directory: pathlib.Path) -> None:
-  """Removes what is left of saves that did not come to their end.
-
-  More than once if need be: a failed save's last files may come while its folder is emptied.
-  """
+  """Removes unfinished saves, again until nothing is left: a failing save may still write files."""
   for _ in range(REMOVALS):
     partial = list((directory / FOLDER).glob(f'*{PARTIAL}*'))
     if not partial:
@@ -112,5 +109,5 @@ def _none_sound(directory, faults: dict[int, str]) -> UserError:
   return UserError(
     f'{pathlib.Path(directory) / FOLDER}: none of its checkpoints is sound'
     + (f' ({listed})' if listed else '')
-    + '. Copy one back from elsewhere, or give another --workdir to begin anew.'
+    + '. Restore one from a backup, or give another --workdir to begin anew.'
   )

@@ -1,17 +1,17 @@
-"""What an archive of weights may unpack to: weights hardly compress, a bomb does a thousandfold."""
+"""A limit for zip files: weights hardly compress, a zip bomb does by a factor of a thousand."""
 
 import os
 import zipfile
 from typing import IO
 
-RATIO = 16  # bytes that come out for one that goes in; float arrays have less than 2
-SLACK = 2**20  # bytes: of small archives, of zeros and headers
+RATIO = 16  # unpacked bytes for each packed one; float arrays have less than 2
+SLACK = 2**20  # more bytes that any archive may unpack to, for headers and arrays of zeros
 
 
 def check_archive(file: str | IO[bytes]) -> None:
   """Returns if a zip file may be unpacked.
 
-  zipfile reads no more of an entry than is looked at here, whatever the entry's own header says.
+  The sizes are those of the central directory; zipfile unpacks no more of an entry than it says.
 
   Raises:
     ValueError: it would unpack to far more than weights do.

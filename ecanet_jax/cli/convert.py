@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
   """Converts; returns 0 or raises UserError before anything is written."""
   from ecanet_jax.checkpoints.files import is_checkpoint
-  from ecanet_jax.runtime.compilation import keep_compiled_programs
+  from ecanet_jax.runtime.compile_cache import keep_compiled_programs
   from ecanet_jax.weights.files.formats import WRAPPERS
 
   lookup(WRAPPERS, args.weights, '--weights')
@@ -80,14 +80,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace):
   from ecanet_jax.checkpoints.files import load_evaluated
+  from ecanet_jax.evaluation.summary import origin
   from ecanet_jax.weights.export import export
 
   for flag in ('model', 'preset', 'widen'):
     if given := getattr(args, flag):
       raise UserError(f'--{flag}={given}: the checkpoint says which; leave --{flag} out.')
-  config, variables, (data_name, evaluation) = load_evaluated(
-    args.source, ema=args.weights == 'ema'
-  )
+  config, variables, metrics = load_evaluated(args.source, ema=args.weights == 'ema')
+  data_name, evaluation = origin(config, metrics)
   if args.num_classes:
     config, variables = _replace_classifier(config, variables, args.num_classes)
     evaluation = ''
@@ -116,7 +116,7 @@ def _import(args: argparse.Namespace):
       verify, source.create(), source.variables, source.state_dict, source.dialect,
       image_size=source.data['image_size'], tolerance=args.tolerance, read=source.variables,
     )
-    save_weights(args.target, config, variables, proven=result.result)
+    save_weights(args.target, config, variables, verify=result.result)
   print(f'{args.source}: preprocessing {source.preprocessing}: {describe(source.data)}')
   return result.result()
 

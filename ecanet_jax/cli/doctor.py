@@ -188,7 +188,7 @@ def kernels() -> Iterator[Finding]:
 
 def caches() -> Iterator[Finding]:
   """Where compiled programs are kept."""
-  from ecanet_jax.runtime.compilation import keep_compiled_programs
+  from ecanet_jax.runtime.compile_cache import keep_compiled_programs
 
   directory = keep_compiled_programs()
   if not directory:

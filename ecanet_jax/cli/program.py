@@ -120,9 +120,9 @@ def _explain(error: Exception, arguments: Sequence[str]) -> str:
 def _end(status: int) -> int:
   """Ends this process now: threads that are still at work, and other processes, do not hold it up.
   """
-  from ecanet_jax.runtime import sharding
+  from ecanet_jax.runtime import distributed
 
-  sharding.stop_processes(failed=status != RESUME)
+  distributed.stop_processes(failed=status != RESUME)
   for stream in (sys.stdout, sys.stderr):
     stream.flush()
   os._exit(status)
@@ -131,9 +131,9 @@ def _end(status: int) -> int:
 def _is_one_of_several() -> bool:
   if 'jax' not in sys.modules:
     return False  # a mistake on the command line, before anything was imported
-  from ecanet_jax.runtime import sharding
+  from ecanet_jax.runtime import distributed
 
-  return sharding.is_one_of_several()
+  return distributed.is_one_of_several()
 
 
 def _mistake(text) -> int:

@@ -12,7 +12,7 @@ def draw_reliability(metrics: dict[str, Any], path: str | os.PathLike, title: st
   """Draws a PNG: accuracy and mean confidence of each bin, and the share of the images in it.
 
   Args:
-    metrics: of `training.measures.Measures`, with `bins` and `ece`.
+    metrics: of `ClassificationMetrics`, with `bins` and `ece`.
     path: of the PNG.
     title: of the figure.
   """

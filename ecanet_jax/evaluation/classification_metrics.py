@@ -1,6 +1,6 @@
-"""What an evaluation measures beside top-1 and top-5: classes, confusion, calibration.
+"""Metrics of classification beside top-1 and top-5: classes, confusion, calibration.
 
-All are sums over images, so that they are exact for any batch size, devices and processes.
+All are sums over images, and so exact for any batch size and any number of devices and processes.
 """
 
 import jax
@@ -8,19 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from ecanet_jax.runtime.errors import UserError
-from ecanet_jax.tasks.classification import Batch, Classification, rank_of
+from ecanet_jax.tasks.classification import Classification, rank_of
+from ecanet_jax.tasks.task import Batch
 
 BINS = 15  # Guo et al. 2017 (1706.04599), section 2 and table 1
-CONFUSION = 4096  # classes; with more, the pairs that are confused are not counted
+CONFUSION = 4096  # classes; with more, confused pairs are not counted
 
 
-class Measures(Classification):
-  """`Classification` with more sums.
+class ClassificationMetrics(Classification):
+  """`Classification` with more metrics.
 
-  - Labels int32 `[B]`, or bool `[B, classes]` of a multi-label set (ReaL): then an answer is right
-    when it is one of the labels, the loss is minus the logarithm of their probability together,
-    images without a label are left out, and there are no figures of single classes.
-  - With `columns` only these classes' logits are compared; labels are still numbers of all classes.
+  - Labels are int32 `[B]`, or bool `[B, classes]` of a multi-label set (ReaL). With several labels
+    an answer is right when it is one of them, and the loss is minus the logarithm of their summed
+    probability. Images without a label are left out. There are no metrics of single classes.
+  - With `columns`, only the logits of these classes are compared. Labels still number all classes.
   """
 
   def __init__(self, config, columns: tuple[int, ...] = ()):
@@ -37,11 +38,11 @@ class Measures(Classification):
       outputs, truth = outputs[:, columns], truth[:, columns]
     labelled = truth.any(-1)
     seen = mask & labelled
-    # The right class that scores highest; argmax gives the lowest index among equals.
+    # The label that scores highest; argmax gives the lowest index of equal scores.
     best = jnp.where(truth, outputs, -jnp.inf).argmax(-1)
     log_probability = jax.nn.log_softmax(outputs)
     right = jnp.where(truth, log_probability, -jnp.inf)
-    # Where there is no label the value is not used, but it must not be a NaN.
+    # An image without a label does not count, but its value must not be a NaN.
     loss = -jax.nn.logsumexp(jnp.where(labelled[:, None], right, 0.0), axis=-1)
     rank = rank_of(outputs, best)
     sums = {
@@ -57,13 +58,14 @@ class Measures(Classification):
     return sums
 
   def metrics(self, sums: dict[str, np.ndarray]) -> dict:
-    """The figures of a split; classes are numbers of all classes, even with `columns`.
+    """The metrics of a split. Class numbers are those of all classes, even with `columns`.
 
     Returns:
-      top1, top5, loss, ece; `bins`, a list for each of count, correct (images) and confidence
-      (sum); of single labels also `mean_per_class`, the mean of the accuracies of the classes that
-      have images, `classes` with `class`, `seen` and `correct` of each, and `confused`, pairs
-      [label, answer, images], most first.
+      - top1, top5 and loss (means), top1_count and top5_count (images), ece.
+      - bins: lists of count, correct (images) and confidence (sum) by bin.
+      - With single labels also mean_per_class, the mean accuracy of the classes that have images;
+        classes, a list of {class, seen, correct}; and confused, a list of [label, answer, images]
+        with the commonest first.
     """
     if not sums['seen']:
       raise UserError('the evaluation split has no image with a label')
@@ -105,7 +107,7 @@ def _bins(confidence, correct, seen) -> dict[str, jax.Array]:
 
 
 def _classes(label, answer, seen, classes: int) -> dict[str, jax.Array]:
-  """Images and right answers of each class, and how often which answer was given to which."""
+  """Images and right answers of each class, and the confusion matrix `[label, answer]`."""
   empty = jnp.zeros((classes,), jnp.int32)
   sums = {
     'class_seen': empty.at[label].add(seen),

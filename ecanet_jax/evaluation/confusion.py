@@ -18,7 +18,7 @@ def draw_confusion(
   """Draws a PNG.
 
   Args:
-    metrics: of `training.measures.Measures`, with `classes` and `confused`.
+    metrics: of `ClassificationMetrics`, with `classes` and `confused`.
     names: of all classes, by number.
     path: of the PNG.
     title: of the figure.

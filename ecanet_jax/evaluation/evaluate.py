@@ -14,13 +14,13 @@ from ecanet_jax.models.fold import fold_batch_norm
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.runtime.progress import bar
 from ecanet_jax.runtime.sharding import by_image, put_batch, replicated
-from ecanet_jax.tasks.classification import Task
+from ecanet_jax.tasks.task import Task
 
 
 def make_eval_step(model: nn.Module, task: Task, mesh: Mesh, seen: Views = CENTRE) -> Callable:
-  """Compiles the evaluation step: variables and a batch with `mask` give the task's sums.
+  """The compiled function from variables and a batch with `mask` to the task's sums.
 
-  With several views an image's logits are their mean.
+  With several views, an image's logits are their mean.
   """
 
   def eval_step(variables, batch):
@@ -35,12 +35,12 @@ def make_eval_step(model: nn.Module, task: Task, mesh: Mesh, seen: Views = CENTR
 
 
 def evaluated(model: ConvNet, config) -> ConvNet:
-  """The network that evaluates: with `ops.fold_batch_norm` the folded one."""
+  """The network for evaluation; with `ops.fold_batch_norm`, BatchNorm is folded into it."""
   return model.clone(folded=config.ops.fold_batch_norm)
 
 
 def place(model: ConvNet, variables, config, mesh: Mesh):
-  """The variables of `model` as `evaluated(model, config)` takes them, on every device."""
+  """The variables of `model` for `evaluated(model, config)`, on every device."""
   if config.ops.fold_batch_norm:
     _, variables = fold_batch_norm(model, variables)
   return jax.device_put(variables, replicated(mesh))
@@ -60,14 +60,14 @@ def evaluate(
   Args:
     eval_step: of `make_eval_step`.
     variables: {'params', 'batch_stats'}.
-    batches: this process's rows; rows with mask False are padding and count nothing.
-    steps: batches to take, the same on every process.
+    batches: this process's rows; rows with mask False are padding and do not count.
+    steps: number of batches, the same on every process.
     expected: number of images in the split.
-    task: what is measured.
+    task: gives the metrics.
     mesh: the devices.
 
   Returns:
-    The task's metrics and, as `seen` and `<name>_count`, the integers behind them.
+    The task's metrics, and `seen`, the number of images behind them.
 
   Raises:
     UserError: the number of images seen is not the split's.
@@ -76,7 +76,7 @@ def evaluate(
   for _ in bar(range(steps), 'evaluation', 'batch'):
     sums = eval_step(variables, put_batch(next(batches), mesh))
     for key, value in jax.device_get(sums).items():
-      # Python's numbers, and int64 or float64: no sum is too large.
+      # Python's numbers and 64-bit arrays: no sum overflows.
       wide = value.astype(np.promote_types(value.dtype, np.int64)) if value.ndim else value.item()
       totals[key] = totals.get(key, 0) + wide
   if totals.get('seen', 0) + totals.get('left_out', 0) != expected:
@@ -84,15 +84,4 @@ def evaluate(
       f'evaluation saw {totals.get("seen", 0)} images and the split has {expected}: '
       'the data set on disk is not what its description says; prepare it again.'
     )
-  counts = {f'{key}_count': totals[key] for key in ('top1', 'top5') if key in totals}
-  return {**task.metrics(totals), **counts, 'seen': totals['seen']}
-
-
-def result_line(metrics: dict[str, float], data: str, expected: int, weights: str) -> str:
-  """The one line that reports an evaluation."""
-  rest = f', {metrics["left_out"]:,} without a label' if metrics.get('left_out') else ''
-  return (
-    f'top-1 {100 * metrics["top1"]:.2f} % ({metrics["top1_count"]:,}), '
-    f'top-5 {100 * metrics["top5"]:.2f} %, loss {metrics["loss"]:.4f} on '
-    f'{metrics["seen"]:,} of {expected:,} images of {data}{rest}; {weights}'
-  )
+  return {**task.metrics(totals), 'seen': totals['seen']}

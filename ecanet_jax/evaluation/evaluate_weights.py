@@ -12,18 +12,19 @@ import jax
 from ecanet_jax import data
 from ecanet_jax.data import preprocessing
 from ecanet_jax.data.imagenet_sets import IMAGENET_CLASSES, imagenet_set
-from ecanet_jax.evaluation.classification_metrics import Measures
-from ecanet_jax.evaluation.evaluate import evaluate, evaluated, make_eval_step, place, result_line
+from ecanet_jax.evaluation.classification_metrics import ClassificationMetrics
+from ecanet_jax.evaluation.evaluate import evaluate, evaluated, make_eval_step, place
+from ecanet_jax.evaluation.summary import result_line
 from ecanet_jax.evaluation.tta import views
 from ecanet_jax.models.from_config import make_model
 from ecanet_jax.runtime import sharding
 from ecanet_jax.runtime.errors import UserError, lookup
-from ecanet_jax.runtime.progress import log
+from ecanet_jax.runtime.log import log
 from ecanet_jax.weights.source import Source, read_source
 
 # --preset: what travels with the weights, what the recipe says, or a name.
 PRESETS = ('weights', 'config', *preprocessing.PRESETS)
-DEFAULTS = ('none', 'last', 'ema')  # of tta, checkpoint and weights; a report's name is without
+DEFAULTS = ('none', 'last', 'ema')  # of tta, checkpoint and weights: not in a report's name
 
 
 def evaluate_weights(
@@ -49,12 +50,12 @@ def evaluate_weights(
     preset: the images' preprocessing: 'weights' = what travels with the weights (of a bare file,
       the default preset of its network), 'config' = the config's, or a name of `PRESETS`.
     given: keys such as 'data.mean' that the user set by hand; they stay the config's.
-    tta: test-time augmentation, a name of `views.VIEWS`.
-    report: path of a JSON file with all figures, pictures beside it (`analysis.report`); without
-      the ending .json the folder for one that is named by the data. '' = none.
+    tta: test-time augmentation, a name of `tta.VIEWS`.
+    report: path of a JSON file with all figures, pictures beside it (`evaluation.report`). A path
+      without the ending .json is a folder for a file that is named after the data. '' = none.
 
   Returns:
-    What `Measures.metrics` has, `seen`, `top1_count` and `top5_count`.
+    The metrics of `ClassificationMetrics.metrics`, and `seen`.
 
   Raises:
     UserError: nothing there to read, or the data set does not fit the network.
@@ -72,7 +73,7 @@ def evaluate_weights(
   with config.unlocked():
     config.model = source.model
   columns = choose_split(config, given)
-  info, task = data.describe(config), Measures(config, columns)
+  info, task = data.describe(config), ClassificationMetrics(config, columns)
   log.info('%s: preprocessing %s: %s', path, said, preprocessing.describe(config.data))
   model = make_model(config, info.num_classes)
   batches, steps = data.eval_batches(
@@ -88,7 +89,7 @@ def evaluate_weights(
   form = f'checkpoint {checkpoint} of {path}' if not source.state_dict else str(path)
   name = f'{weights} weights, {form}' if not source.state_dict else form
   name += f'; mean logits of {seen.count} views' if seen.count > 1 else ''
-  print(result_line(metrics, info.eval.name, info.eval.num_examples, name))
+  print(result_line(task, metrics, info.eval.name, info.eval.num_examples, name))
   numbers = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
   said = {'model': config.model.name, 'data': info.eval.name, 'set': set_name(config)}
   print(json.dumps({**said, 'tta': tta, **numbers}), flush=True)
@@ -98,7 +99,8 @@ def evaluate_weights(
     of = [said['set'], *(x for x in (tta, checkpoint, weights) if x not in DEFAULTS)]
     said |= {'weights': name, 'tta': tta}
     said['preprocessing'] = {key: config.data[key] for key in preprocessing.KEYS}
-    title = f'{said["model"]}, {said["set"]}: top-1 {100 * metrics["top1"]:.2f} %'
+    title = f'{said["model"]}, {said["set"]}: {task.headline.title} '
+    title += task.headline.show(metrics[task.headline.name])
     files = write_report(
       _file(report, '_'.join(of)), {**said, **metrics}, info.label_names, title
     )
@@ -128,7 +130,7 @@ def choose_split(config, given: Collection[str]) -> tuple[int, ...]:
   need not be a training split.
 
   Returns:
-    See `Measures.columns`.
+    See `ClassificationMetrics.columns`.
 
   Raises:
     UserError: a set for ImageNet's networks, and a network of other classes.

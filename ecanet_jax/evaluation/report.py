@@ -17,7 +17,7 @@ def write_report(
 
   Args:
     path: of the JSON; its folder is made.
-    metrics: of `training.measures.Measures`, perhaps with more keys.
+    metrics: of `ClassificationMetrics`, perhaps with more keys.
     names: of all classes; None = their numbers.
     title: of the pictures.
 

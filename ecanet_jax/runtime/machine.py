@@ -1,4 +1,4 @@
-"""The machine that `bench` measures on: its name, its memory, and limits of our own process."""
+"""The machine of a measurement: its CPU and memory, and limits of this process."""
 
 import contextlib
 import ctypes

@@ -1,4 +1,4 @@
-"""What a person sees while it works: a bar on a terminal, plain lines in a log."""
+"""Progress: a bar on a terminal, plain lines in a log."""
 
 import contextlib
 import sys
@@ -12,12 +12,12 @@ from ecanet_jax.runtime.log import log
 
 
 def on_terminal() -> bool:
-  """This is the first process and its messages go to a terminal."""
+  """Whether this is the first process and its messages go to a terminal."""
   return jax.process_index() == 0 and sys.stderr.isatty()
 
 
 def bar(items: Iterable, text: str, unit: str) -> tqdm.tqdm:
-  """Iterates with a bar with rate and time left; silent when not on a terminal."""
+  """Iterates with a bar that shows rate and time left; without a bar when not on a terminal."""
   return tqdm.tqdm(
     items, desc=text, unit=unit, leave=False, disable=not on_terminal(), dynamic_ncols=True
   )
@@ -29,19 +29,22 @@ class Progress:
   def __init__(self, start: int, total: int, batch_size: int):
     self.total, self.batch_size = total, batch_size
     self._step, self._began, self._waited = start, time.monotonic(), 0.0
-    self._first = 0.0  # seconds of the first step if it is among the next report's
-    self._untimed = 0  # steps that count as long as the next ones
+    self._first = 0.0  # seconds of the first step until it is reported
+    self._untimed = 0  # steps that are counted with the mean time of the next ones
     self._bar = tqdm.tqdm(
       total=total, initial=start, desc='training', unit='step', disable=not on_terminal(),
       dynamic_ncols=True,
     )
 
-  def waited(self, seconds: float) -> None:
-    """Counts time in which the step had no data."""
-    self._waited += seconds
+  @contextlib.contextmanager
+  def waiting(self):
+    """Counts the time inside as time in which the step had no data."""
+    began = time.monotonic()
+    yield
+    self._waited += time.monotonic() - began
 
   def compiled(self) -> None:
-    """The first step of this process, which compiles, is over; it counts like an average one."""
+    """Call it after the first step, which compiles: it is counted with the mean time of a step."""
     self._first, self._untimed = max(time.monotonic() - self._began, 1e-9), 1
     self._began, self._waited = time.monotonic(), 0.0
 
@@ -58,9 +61,9 @@ class Progress:
       metrics: loss and lr.
 
     Returns:
-      images_per_second; seconds of training, without compilation, evaluation and saving, so that
-      their sum over the lines of metrics.jsonl is the run's however often it was interrupted; and
-      data_wait, a fraction of the time.
+      images_per_second; seconds of training, without compilation, evaluation and saving; and
+      data_wait, a fraction of the time. The sum of the seconds in metrics.jsonl is the time of the
+      whole training, also after interruptions.
     """
     elapsed = max(time.monotonic() - self._began, 1e-9)
     timed = step - self._step - bool(self._first)
@@ -69,7 +72,7 @@ class Progress:
       rate = timed * self.batch_size / elapsed
       seconds = elapsed * (timed + self._untimed) / timed
       self._untimed = 0
-    else:  # the first step alone: the next line has its time
+    else:  # the first step alone: its seconds are in the next report
       rate, seconds = self.batch_size / self._first, 0.0
     left = (self.total - step) * self.batch_size / rate
     self._first = 0.0
@@ -83,7 +86,7 @@ class Progress:
     return {'images_per_second': rate, 'seconds': seconds, 'data_wait': wait}
 
   def say(self, line: str) -> None:
-    """A line above the bar, or in the log."""
+    """Writes a line above the bar, or to the log."""
     if on_terminal():
       self._bar.write(line, file=sys.stderr)
     else:
@@ -91,7 +94,7 @@ class Progress:
 
   @contextlib.contextmanager
   def paused(self):
-    """What is done inside (an evaluation, a save) does not count as training time."""
+    """The time inside (an evaluation, a save) does not count as training time."""
     began = time.monotonic()
     yield
     self._began += time.monotonic() - began

@@ -1,1 +1,1 @@
-"""What the trainer knows of a task."""
+"""The tasks that the trainer can train, and what it must know of one."""

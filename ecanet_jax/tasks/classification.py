@@ -1,7 +1,6 @@
-"""What the trainer must know of a task: an example input, a loss, metrics that are summed."""
+"""Image classification: the network's input, the loss, top-1 and top-5."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -9,37 +8,10 @@ import optax
 
 from ecanet_jax.data.augmentation.device import erasing, mixing
 from ecanet_jax.runtime.errors import UserError, lookup
+from ecanet_jax.tasks.task import Batch, Metric
 
-Batch = dict[str, jax.Array]
-
-
-class Task(Protocol):
-  """The trainer's whole view of a task."""
-
-  def example(self) -> jax.Array:
-    """An input of the network with batch size 1, to initialise it."""
-    ...
-
-  def mix(self, batch: Batch, key: jax.Array) -> Batch:
-    """A training batch after what happens to it at random on the device."""
-    ...
-
-  def inputs(self, batch: Batch) -> jax.Array:
-    """The network's input for a batch as the data pipeline gives it."""
-    ...
-
-  def loss(self, outputs: jax.Array, batch: Batch) -> jax.Array:
-    """Scalar mean over the batch."""
-    ...
-
-  def sums(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
-    """Sums over the images with `mask`; 'seen' counts them."""
-    ...
-
-  def metrics(self, sums: dict[str, float]) -> dict[str, float]:
-    """The reported figures of a split's sums."""
-    ...
-
+TOP1 = Metric('top1', 'top-1', 100, '%')
+TOP5 = Metric('top5', 'top-5', 100, '%')
 
 # Each class's term of an image's loss, `[B, classes]`, from logits and targets of that shape.
 LOSSES = {
@@ -53,8 +25,7 @@ LOSSES = {
 def rank_of(outputs: jax.Array, label: jax.Array) -> jax.Array:
   """How many classes score higher than an image's own: int32 `[B]` of `[B, classes]` and `[B]`.
 
-  Ties go to the lower index, as argmax has it. What is not a number is never a right answer: it is
-  behind no class, and no class is behind it.
+  Of equal scores the lower index counts as higher, as in argmax. A NaN is never a right answer.
   """
   own, index = label[:, None], jnp.arange(outputs.shape[-1])[None]
   score = jnp.take_along_axis(outputs, own, axis=-1)
@@ -64,8 +35,10 @@ def rank_of(outputs: jax.Array, label: jax.Array) -> jax.Array:
 class Classification:
   """Images uint8 `[B, H, W, 3]` with labels int32 `[B]`.
 
-  A mixed image, float32, belongs to `label` with the weight `share`, and to `other` with the rest.
+  A mixed image, float32, belongs to `label` with the weight `share` and to `other` with the rest.
   """
+
+  headline, shown = TOP1, (TOP1, TOP5)
 
   def __init__(self, config, class_weights: Sequence[float] = ()):
     self.size = config.data.image_size
@@ -104,8 +77,8 @@ class Classification:
       targets = (targets > self.threshold).astype(targets.dtype)
     terms = self.criterion(outputs, targets)
     if self.weights is not None:
-      # Every class's term by its factor, as PyTorch has it, but the mean is over images: so a part
-      # of a batch counts by its images.
+      # As in PyTorch, each class's term has its factor. The mean is over images, not over factors,
+      # so that the parts of a batch have equal weight.
       terms *= self.weights[None]
     return terms.sum(-1).mean()
 
@@ -121,4 +94,5 @@ class Classification:
     }
 
   def metrics(self, sums: dict[str, float]) -> dict[str, float]:
-    return {key: sums[key] / sums['seen'] for key in ('top1', 'top5', 'loss')}
+    means = {key: sums[key] / sums['seen'] for key in ('top1', 'top5', 'loss')}
+    return {**means, 'top1_count': sums['top1'], 'top5_count': sums['top5']}

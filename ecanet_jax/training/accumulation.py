@@ -1,10 +1,13 @@
-"""One batch in several parts: the means of what each gives, in the memory of one."""
+"""Gradient accumulation: a batch is computed in parts, in the memory of one part."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from ecanet_jax.runtime.errors import UserError
 
 Tree = TypeVar('Tree')
 
@@ -12,18 +15,17 @@ Tree = TypeVar('Tree')
 def mean_of_parts(
   compute: Callable[[dict, jax.Array], Tree], parts: int, batch: dict, key: jax.Array
 ) -> Tree:
-  """The mean over the parts of a batch of `compute(part, key)`; call it under jit.
+  """The mean of `compute(part, key)` over the parts of a batch; call it under jit.
 
-  Of a loss that is a mean over images, and of its gradient, this is the whole batch's. BatchNorm's
-  running statistics are decay * old + (1 - decay) * (mean over the groups of the batch's own), and
-  every part starts from the same old ones: their mean over parts of equally many groups is what the
-  whole batch gives with all the groups.
+  For a loss that is a mean over images, and for its gradient, that is the value of the whole batch.
+  It is so for BatchNorm's running statistics, too. They are decay * old + (1 - decay) * (mean over
+  the groups of the batch), and every part starts from the same old values.
 
   Args:
-    compute: arrays of floating type, from a part and its own key.
-    parts: how many; 1 = `compute(batch, key)`.
+    compute: gives a tree of floating-point arrays for a part and its own key.
+    parts: number of parts; 1 = `compute(batch, key)`.
     batch: arrays `[parts, b, ...]`; `[b, ...]` for 1.
-    key: of what is random; part i gets fold_in(key, i).
+    key: random key; part i gets fold_in(key, i).
   """
   if parts == 1:
     return compute(batch, key)
@@ -38,3 +40,18 @@ def mean_of_parts(
   )
   total, _ = jax.lax.scan(add, zeros, (jnp.arange(parts), batch))
   return jax.tree.map(lambda value: value / parts, total)
+
+
+def check_parts(config, mesh: Mesh) -> None:
+  """Raises UserError unless `accumulate` divides the rows of each device and BatchNorm's groups."""
+  parts, devices, groups = config.accumulate, mesh.devices.size, config.model.bn_groups
+  if config.batch_size % (parts * devices):
+    raise UserError(
+      f'batch_size={config.batch_size} must be a multiple of accumulate={parts} times '
+      f'{devices} devices.'
+    )
+  if groups % parts and not config.model.frozen_bn:
+    raise UserError(
+      f'accumulate={parts} must divide model.bn_groups={groups}: BatchNorm sees one part at a '
+      f'time; set --config.model.bn_groups={parts} for the statistics of each part.'
+    )

@@ -1,45 +1,53 @@
-"""The evaluations of a training so far: the last, the best, and whether more of it is of use."""
+"""The evaluations of a training so far: the last, the best, and whether to stop early."""
 
 import dataclasses
 from typing import Any
 
+from ecanet_jax.tasks.task import Metric
+
 
 @dataclasses.dataclass
-class Results:
-  """What a checkpoint's meta keeps, so that a resumed training decides as it would have.
+class EvaluationHistory:
+  """What a checkpoint keeps of the evaluations, so that a resumed training decides alike.
 
   Attributes:
+    headline: the metric by which evaluations are compared.
     last: metrics with their `step`; {} before the first evaluation.
-    best: the same, of the first evaluation with the highest top-1.
+    best: the same of the first evaluation with the best headline metric.
     stale: evaluations in a row since then.
   """
 
+  headline: Metric
   last: dict[str, Any] = dataclasses.field(default_factory=dict)
   best: dict[str, Any] = dataclasses.field(default_factory=dict)
   stale: int = 0
 
-  def add(self, step: int, metrics: dict[str, float]) -> None:
-    """Takes in an evaluation."""
+  def add(self, step: int, metrics: dict[str, Any]) -> None:
+    """Adds an evaluation."""
     self.last = {'step': step, **metrics}
-    if metrics['top1'] > self.best.get('top1', -1.0):
+    if not self.best or self.headline.score(metrics) > self.headline.score(self.best):
       self.best, self.stale = self.last, 0
     else:
       self.stale += 1
 
-  def enough(self, patience: int) -> str:
-    """Why the training ends early, '' if it goes on; patience as `config.early_stop`."""
+  def reason_to_stop(self, patience: int) -> str:
+    """Why the training ends early, '' if it goes on.
+
+    Args:
+      patience: evaluations in a row without a better one that are too many; 0 = never.
+    """
     if not patience or self.stale < patience:
       return ''
+    best = self.headline.show(self.best[self.headline.name])
     return (
-      f'stopped early: {self.stale} evaluations without a better top-1 than '
-      f'{100 * self.best["top1"]:.2f} % of step {self.best["step"]}'
+      f'stopped early: {self.stale} evaluations without a better {self.headline.title} than '
+      f'{best} of step {self.best["step"]}'
     )
 
-  @classmethod
-  def of(cls, meta: dict[str, Any]) -> 'Results':
-    """Those of a checkpoint's meta."""
-    return cls(meta['last'], meta['best'], meta.get('stale', 0))
+  def restore(self, meta: dict[str, Any]) -> None:
+    """Takes over what a checkpoint's meta has."""
+    self.last, self.best, self.stale = meta['last'], meta['best'], meta.get('stale', 0)
 
   def meta(self) -> dict[str, Any]:
     """What a checkpoint's meta keeps."""
-    return dataclasses.asdict(self)
+    return {'last': self.last, 'best': self.best, 'stale': self.stale}

@@ -1,4 +1,4 @@
-"""Everything that a training carries from one step to the next."""
+"""The state of a training between two steps."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -22,11 +22,11 @@ class TrainState:
   """The state of a training after `step` updates.
 
   Attributes:
-    step: int32 scalar; the data pipeline starts from it, too.
+    step: int32 scalar; the data pipeline resumes from it, too.
     variables: {'params', 'batch_stats'} as trained.
-    ema: the same tree, averaged over steps; {} when the config has no EMA.
+    ema: the same tree, averaged over steps; {} without EMA.
     opt_state: of the optax transformation.
-    rng: key data (uint32) of the training's key; step s uses fold_in(key, s).
+    rng: data (uint32) of the training's random key; step s uses fold_in(key, s).
   """
 
   step: jax.Array
@@ -34,6 +34,17 @@ class TrainState:
   ema: Tree
   opt_state: Any
   rng: jax.Array
+
+  def items(self) -> dict[str, Tree]:
+    """What a checkpoint has of the state, by the names of its items; no 'ema' without EMA."""
+    optimizer = {'step': self.step, 'rng': self.rng, 'opt_state': self.opt_state}
+    items = {'variables': self.variables, 'optimizer': optimizer}
+    return items | ({'ema': self.ema} if self.ema else {})
+
+  @classmethod
+  def of(cls, items: dict[str, Tree]) -> 'TrainState':
+    """The state of the items of a checkpoint."""
+    return cls(variables=items['variables'], ema=items.get('ema', {}), **items['optimizer'])
 
   def for_evaluation(self) -> Tree:
     """The averaged variables where there are any, else those as trained."""
@@ -43,28 +54,25 @@ class TrainState:
 def init_state(
   model, tx, config, example, mesh: Mesh, loaded: Mapping[str, np.ndarray] | None = None
 ) -> TrainState:
-  """A fresh state; not for a function that is traced.
+  """A fresh state. It must not be called under jit.
 
   Args:
     model: the flax module.
     tx: optax transformation.
     config: the whole config.
     example: images `[1, H, W, 3]`.
-    mesh: whose devices all have a copy.
-    loaded: arrays by path ('params/stem/kernel') that are not to be random.
+    mesh: every device gets a copy.
+    loaded: arrays by path ('params/stem/kernel') in place of random ones.
   """
   drawn = initial_values(lambda: _variables(model, config, example))
   flat = {**flatten_dict(drawn, sep='/'), **(loaded or {})}
   variables = unflatten_dict(put_everywhere(flat, mesh), sep='/')
-  # Run once: on a CPU, compiling it well is most of what it would take.
-  quick = {'xla_backend_optimization_level': 0} if jax.default_backend() == 'cpu' else None
-  make = partial(_state, tx, config)
-  start = jax.jit(make, out_shardings=replicated(mesh), compiler_options=quick)
+  start = jax.jit(partial(_state, tx, config), out_shardings=replicated(mesh))
   return start({'batch_stats': {}, **variables})
 
 
 def state_shapes(model, tx, config, example) -> TrainState:
-  """Shapes and types of `init_state`'s arrays; computes nothing."""
+  """The shapes and types of `init_state`'s arrays."""
   return jax.eval_shape(lambda: _state(tx, config, _variables(model, config, example)))
 
 

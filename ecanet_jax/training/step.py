@@ -1,4 +1,4 @@
-"""One update of the state, compiled once."""
+"""The training step: one update of the state, compiled once for each shape of a batch."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from ecanet_jax.data.sources.on_device import Resident, select
 from ecanet_jax.runtime.sharding import by_image, put_everywhere, replicated
-from ecanet_jax.tasks.classification import Batch, Task
+from ecanet_jax.tasks.task import Batch, Task
 from ecanet_jax.training.accumulation import mean_of_parts
 from ecanet_jax.training.faults.nonfinite import choose, finite
 from ecanet_jax.training.schedule import Schedule
@@ -32,14 +32,15 @@ def make_train_step(
   mesh: Mesh,
   resident: Resident | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-  """Compiles the training step; the state is donated, the batch is cut over the mesh's devices.
+  """The compiled training step. The state is donated; the batch is divided over the devices.
 
-  Seen from the step there is one global batch: its mean loss, its gradient and (with bn_groups=1)
-  its BatchNorm statistics are those of one large device, and XLA adds what must be communicated.
-  With `resident` its images are placed on every device, and a batch says which of them to take.
-  With `config.accumulate` parts the batch is one of `put_batch` with as many, and the parts are
-  computed in turn: less memory and the same step, but for rounding and what is random in layers.
-  A step that is not finite (`guard.finite`) changes nothing of the state but its number.
+  The step is written for one global batch. Its mean loss, its gradient and (with bn_groups=1) its
+  BatchNorm statistics are those of one large device; XLA adds the communication.
+
+  - With `resident`, its images are placed on every device, and a batch says which of them to take.
+  - With `config.accumulate` parts, the batch is one of `put_batch` with as many parts, which are
+    computed in turn: less memory and the same step, but for rounding and random layers.
+  - A step that is not finite (`nonfinite.finite`) changes nothing of the state but its number.
 
   Returns:
     A function of state and batch that gives the next state and float32 scalars: loss, grad_norm

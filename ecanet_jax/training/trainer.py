@@ -1,5 +1,6 @@
-"""The one trainer: from a config and a directory to a trained network, resumable at any moment."""
+"""The trainer: from a config and a directory to a trained network, resumable after any step."""
 
+import functools
 import json
 import os
 import pathlib
@@ -10,40 +11,46 @@ import jax
 import numpy as np
 
 from ecanet_jax import data
-from ecanet_jax.checkpoints.files import data_name, evaluation_text, is_checkpoint
+from ecanet_jax.checkpoints.files import is_checkpoint
 from ecanet_jax.checkpoints.manager import Checkpoints
 from ecanet_jax.config import difference, schema
 from ecanet_jax.config.trees import config_hash, plain
 from ecanet_jax.data.augmentation import settings
-from ecanet_jax.evaluation.evaluate import evaluate, evaluated, make_eval_step, place, result_line
+from ecanet_jax.evaluation.evaluate import evaluate, evaluated, make_eval_step, place
+from ecanet_jax.evaluation.summary import result_line
 from ecanet_jax.models.from_config import make_model
 from ecanet_jax.runtime import sharding
-from ecanet_jax.runtime.consistency import agree, configuration, contents, one_directory
+from ecanet_jax.runtime.consistency import check_shared_directory
 from ecanet_jax.runtime.errors import Interrupted, UserError
 from ecanet_jax.runtime.log import log
 from ecanet_jax.tasks.class_weights import class_weights
 from ecanet_jax.tasks.classification import Classification
-from ecanet_jax.training import resume
-from ecanet_jax.training.early_stopping import Results
-from ecanet_jax.training.faults import nonfinite
+from ecanet_jax.training import processes, resume
+from ecanet_jax.training.accumulation import check_parts
+from ecanet_jax.training.early_stopping import EvaluationHistory
+from ecanet_jax.training.faults.dump import with_dump
+from ecanet_jax.training.faults.nonfinite import NonFiniteCounter, NonFiniteError
 from ecanet_jax.training.faults.preemption import Preemption
-from ecanet_jax.training.logging.train_log import Journal
-from ecanet_jax.training.logging.writers import read_metrics
+from ecanet_jax.training.finish import finish
+from ecanet_jax.training.logging.train_log import TrainLog
 from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.pretrained_init import initial_weights
 from ecanet_jax.training.progressive_resizing import check_sizes, sized, stretches
 from ecanet_jax.training.schedule import make_schedule, peak_learning_rate, training_steps
-from ecanet_jax.training.state import init_state, state_shapes
+from ecanet_jax.training.state import TrainState, init_state, state_shapes
 from ecanet_jax.training.step import make_train_step
 from ecanet_jax.training.train_batches import step_stream
-
-AGAIN = 'the same command goes on from there.'
 
 
 class Trainer:
   """A training of one config in one directory."""
 
   def __init__(self, config, workdir: str | os.PathLike):
+    """Checks the config and makes all that the training needs but its state.
+
+    Raises:
+      UserError: a key that breaks its rule or does not fit another one, the data or the devices.
+    """
     self._began = time.monotonic()
     self.config, self.workdir = config, pathlib.Path(workdir)
     schema.check(config)
@@ -51,16 +58,15 @@ class Trainer:
       raise UserError(
         f'workdir={workdir} must be a directory, the same one on all machines: mount it there.'
       )
-    agree('configuration', lambda: configuration(config, workdir))
+    processes.check_configuration(config, workdir)
     self.mesh = sharding.make_mesh()
     sharding.check_batch('batch_size', config.batch_size, self.mesh)
     settings.check(config)
-    sharding.check_parts(config, self.mesh)
+    check_parts(config, self.mesh)
     self.info = data.describe(config)
-    agree('data', lambda: contents(self.info))
+    processes.check_data(self.info)
     self.model = make_model(config, self.info.num_classes)
-    weights = class_weights(config, self.info.num_classes)
-    self.task = Classification(config, weights)
+    self.task = Classification(config, class_weights(config, self.info.num_classes))
     self.steps_per_epoch = self.info.train.num_examples / config.batch_size
     self.total_steps = training_steps(config, self.steps_per_epoch)
     self.stretches = stretches(config, self.steps_per_epoch, self.total_steps)
@@ -71,74 +77,142 @@ class Trainer:
     )
     if config.early_stop and not config.eval_epochs:
       raise UserError(
-        f'early_stop={config.early_stop} needs evaluations on the way: '
+        f'early_stop={config.early_stop} needs evaluations during the training: '
         f'eval_epochs={config.eval_epochs} must be above 0.'
       )
-    self.results, self.guard = Results(), nonfinite.Guard(config.bad_steps)
+    self.history = EvaluationHistory(self.task.headline)
+    self.nonfinite = NonFiniteCounter(config.bad_steps)
     self.preemption = Preemption(config.watchdog_seconds)
 
   def run(self) -> dict[str, Any]:
-    """Trains to the end and returns the last evaluation.
+    """Trains to the end and returns the metrics of the last evaluation.
 
     Raises:
       UserError: a checkpoint of another network, or one that cannot be read; weights to start from
         that do not fit, or images in a folder that cannot be read, before anything is written.
       NonFiniteError: the loss or its gradient was not finite for too many steps in a row.
       SaveError: too many saves in a row failed, or the last one.
-      Interrupted: SIGTERM or SIGINT came; the training is saved as far as it is.
+      Interrupted: SIGTERM or SIGINT came; the training is saved.
     """
     with self.preemption:
       return self._run()
 
   def _run(self) -> dict[str, Any]:
     data.check(self.config)
-    fresh = not is_checkpoint(self.workdir)
-    loaded = initial_weights(self.config, self.model) if fresh and self.config.init.weights else {}
+    loaded = {}
+    if self.config.init.weights and not is_checkpoint(self.workdir):
+      loaded = initial_weights(self.config, self.model)
     try:
       self.workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
       raise UserError(
         f'workdir={self.workdir} cannot be made a directory: {error.strerror}.'
       ) from error
-    one_directory(self.workdir)
+    check_shared_directory(self.workdir)
     checkpoints = Checkpoints(self.workdir, self.config.keep_checkpoints)
     try:
-      state, evaluates = self._start(checkpoints, loaded)
+      state, evaluation_due = self._start(checkpoints, loaded)
       step = int(state.step)
-      early = self._early(step)
-      if (step >= self.total_steps or early) and not evaluates:
+      early = self._reason_to_stop(step)
+      if (step >= self.total_steps or early) and not evaluation_due:
         self._announce(
           f'nothing to do: {self.workdir} is at step {step} of {self.total_steps}'
           + (f'; {early}' if early else '')
         )
       else:
-        self._train(state, step, checkpoints, evaluates)
+        self._train(state, step, checkpoints, evaluation_due)
     except jax.errors.JaxRuntimeError as error:
       self.preemption.end_if_lost(error)
       raise
     finally:
       checkpoints.close()
-    return self.results.last
+    return self.history.last
 
-  def _start(self, checkpoints: Checkpoints, loaded: dict[str, np.ndarray]):
-    """A fresh state, with the weights to start from, or the newest checkpoint's.
+  def _start(
+    self, checkpoints: Checkpoints, loaded: dict[str, np.ndarray]
+  ) -> tuple[TrainState, bool]:
+    """The state of the newest checkpoint, or a fresh one with the weights to start from.
 
-    Also whether that was saved when it was to be evaluated, but was not.
+    Also whether the checkpoint was saved before an evaluation that was due.
     """
-    facts = self.model.plain(), self.tx, self.config, self.task.example()
+    parts = self.model.plain(), self.tx, self.config, self.task.example()
     step = checkpoints.latest()
     if step is None:
-      return init_state(*facts, self.mesh, loaded), False
+      return init_state(*parts, self.mesh, loaded), False
     meta, now = checkpoints.meta(step), plain(self.config)
     difference.compare(meta['config'], now)
-    state = checkpoints.restore(step, state_shapes(*facts), sharding.replicated(self.mesh))
+    shapes = state_shapes(*parts).items()
+    items = checkpoints.restore(step, shapes, sharding.replicated(self.mesh))
     resume.check(checkpoints.directory / str(step), meta['config'], now, self.model)
-    self.results = Results.of(meta)
-    self.guard.restore(meta)
+    self.history.restore(meta)
+    self.nonfinite.restore(meta)
     log.info('resumed at step %d of %d from %s', step, self.total_steps, self.workdir)
-    return state, meta.get('evaluates', False)
+    return TrainState.of(items), meta.get('evaluates', False)
 
-  def _train(self, state, step: int, checkpoints: Checkpoints, evaluates: bool) -> None:
+  def _train(
+    self, state: TrainState, step: int, checkpoints: Checkpoints, evaluation_due: bool
+  ) -> None:
+    """The training from `step` to its end, or until it is told to end."""
+    self._log_start(state)
+    config, preemption, first = self.config, self.preemption, step
+    train_log = TrainLog(
+      config, self.workdir, step, self.total_steps, self.steps_per_epoch, self.nonfinite
+    )
+    progress = train_log.progress
+    make_step = functools.partial(
+      make_train_step, self.model, self.task, self.tx, self.schedule, config, self.mesh
+    )
+    stream = step_stream(config, self.stretches, step, make_step)
+    eval_step = make_eval_step(evaluated(self.model, config), self.task, self.mesh)
+    save_due, early, score = evaluation_due, '', None
+    try:
+      while True:
+        preemption.step = step
+        with progress.paused():
+          if evaluation_due:
+            metrics = self._evaluate(eval_step, state.for_evaluation())
+            evaluation_due, score = False, self.task.headline.score(metrics)
+            self.history.add(step, metrics)
+            train_log.evaluation(step, metrics, self._result())
+            early = self._reason_to_stop(step)
+          # After a step that was not finite, the checkpoints of good steps are kept.
+          if (save_due and not self.nonfinite.row) or early or step == self.total_steps:
+            preemption.enter('save')
+            checkpoints.save(step, state.items(), self._meta(), score)
+        if step >= self.total_steps or early:
+          break
+        preemption.enter('data')
+        with progress.waiting():
+          train_step, batch = next(stream)
+        preemption.check()
+        preemption.enter('step')
+        batch = sharding.put_batch(batch, self.mesh, config.accumulate)
+        with jax.transfer_guard('disallow'):
+          state, metrics = train_step(state, batch)
+        step, score = step + 1, None
+        train_log.add(step, metrics)
+        if step == first + 1:
+          jax.block_until_ready(metrics)
+          progress.say(f'time to first step: {time.monotonic() - self._began:.1f} s')
+          progress.compiled()
+        evaluation_due, save_due = self._due('eval_epochs', step), self._due('save_epochs', step)
+        preemption.check()
+        if step % config.log_steps == 0 or evaluation_due or save_due:
+          self._write(train_log, state)
+    except Interrupted:
+      self._write(train_log, state)
+      raise self._leave(state, step, checkpoints, evaluation_due, score) from None
+    finally:
+      stream.close()
+      train_log.close()
+    preemption.enter('end')
+    checkpoints.wait()
+    finish(self.workdir, config, self.task, state, self.history.last)
+    ending = f', step {step}' + (f'; {early}' if early else '')
+    self._announce(f'result: {self._result()}{ending}')
+
+  def _log_start(self, state: TrainState) -> None:
+    """Writes what is trained to the log and to config.json."""
     config = self.config
     log.info(
       '%s: %s parameters, %d devices, %d steps of %d images (%s), peak learning rate %g',
@@ -149,105 +223,43 @@ class Trainer:
       log.info('image sizes: %s', ', '.join(
         f'{part.size} px from step {part.first} on' for part in self.stretches
       ))
-    make_step = lambda resident: make_train_step(
-      self.model, self.task, self.tx, self.schedule, config, self.mesh, resident
-    )
-    eval_step = make_eval_step(evaluated(self.model, config), self.task, self.mesh)
-    journal = Journal(
-      config, self.workdir, step, self.total_steps, self.steps_per_epoch, self.guard
-    )
-    progress = journal.progress
     if jax.process_index() == 0:
       (self.workdir / 'config.json').write_text(json.dumps(plain(config), indent=2) + '\n')
-    stream = step_stream(config, self.stretches, step, make_step)
-    first, early, saves, top1 = step, '', evaluates, None
-    preemption = self.preemption
-    try:
-      while True:
-        preemption.step = step
-        with progress.paused():
-          if evaluates:
-            preemption.enter('evaluation')
-            metrics = self._evaluate(eval_step, state.for_evaluation())
-            evaluates, top1 = False, metrics['top1']
-            self.results.add(step, metrics)
-            journal.evaluation(step, metrics, self._result())
-            early = self._early(step)
-          # While steps are left out the sound checkpoints of before stay.
-          if (saves and not self.guard.row) or early or step == self.total_steps:
-            preemption.enter('save')
-            checkpoints.save(state, self._meta(), top1)
-        if step >= self.total_steps or early:
-          break
-        preemption.enter('data')
-        before = time.monotonic()
-        train_step, batch = next(stream)
-        progress.waited(time.monotonic() - before)
-        preemption.check()
-        preemption.enter('step')
-        placed = sharding.put_batch(batch, self.mesh, config.accumulate)
-        with jax.transfer_guard('disallow'):
-          state, metrics = train_step(state, placed)
-        step, top1 = step + 1, None
-        journal.add(step, metrics)
-        if step == first + 1:
-          jax.block_until_ready(metrics)
-          progress.say(f'time to first step: {time.monotonic() - self._began:.1f} s')
-          progress.compiled()
-        evaluates, saves = self._due('eval_epochs', step), self._due('save_epochs', step)
-        preemption.check()
-        if step % config.log_steps == 0 or evaluates or saves:
-          self._write(journal, state)
-    except Interrupted:
-      self._write(journal, state)
-      raise self._leave(state, step, checkpoints, evaluates, top1) from None
-    finally:
-      stream.close()
-      journal.close()
-    preemption.enter('end')
-    checkpoints.wait()
-    self._finish(state, f', step {step}' + (f'; {early}' if early else ''))
 
-  def _write(self, journal: Journal, state) -> None:
-    """Writes the steps that are done; of those that end the training, what is to be known."""
+  def _write(self, train_log: TrainLog, state: TrainState) -> None:
+    """Writes the finished steps; if they end the training, also a dump of the last one."""
     try:
-      journal.write()
-    except nonfinite.NonFiniteError as error:
-      raise nonfinite.NonFiniteError(f'{error}. {self._dump(error, state)}') from None
-
-  def _dump(self, error: nonfinite.NonFiniteError, state) -> str:
-    """Writes what is to be known of the bad steps; where it is and what can be done, in words."""
-    if jax.process_index() == 0:
+      train_log.write()
+    except NonFiniteError as error:
       config = sized(self.config, self.stretches, error.step - 1)
-      folder = nonfinite.dump(self.workdir, config, error.step, error.values, state.variables)
-    else:
-      folder = self.workdir
-    return (
-      f'{folder} has the batch, metrics and config; the checkpoints in {self.workdir} are kept. '
-      f'Try a lower schedule.lr than {self.config.schedule.lr} or optimizer.clip_norm=1.'
-    )
+      raise with_dump(error, self.workdir, config, state.variables) from None
 
   def _leave(
-    self, state, step: int, checkpoints: Checkpoints, evaluates: bool, top1: float | None
+    self, state: TrainState, step: int, checkpoints: Checkpoints, evaluation_due: bool,
+    score: float | None,
   ) -> Interrupted:
-    """Saves what there is and returns what to raise.
+    """Saves the state after `step`, and returns the exception to raise.
 
     Args:
-      state: after `step`.
-      step: last finished step.
+      state: the state.
+      step: the last finished step.
       checkpoints: where to.
-      evaluates: that the step's evaluation is left to the next start.
-      top1: of the step's evaluation, None where there was none.
+      evaluation_due: the next start is to evaluate this step.
+      score: of this step's evaluation, None where there was none.
     """
     self.preemption.enter('save')
     checkpoints.settle()
     if step and checkpoints.latest() != step:
-      checkpoints.save(state, {**self._meta(), 'evaluates': evaluates}, top1)
+      meta = {**self._meta(), 'evaluates': evaluation_due}
+      checkpoints.save(step, state.items(), meta, score)
       checkpoints.wait()
     what = f'saved at step {step} of {self.total_steps}' if step else 'there was nothing to save'
-    return Interrupted(f'{self.preemption.requested}: {what}; {AGAIN}')
+    return Interrupted(
+      f'{self.preemption.requested}: {what}; the same command goes on from there.'
+    )
 
-  def _evaluate(self, eval_step, variables) -> dict[str, float]:
+  def _evaluate(self, eval_step, variables) -> dict[str, Any]:
+    self.preemption.enter('evaluation')
     batches, steps = data.eval_batches(
       self.config, host=jax.process_index(), num_hosts=jax.process_count()
     )
@@ -256,53 +268,37 @@ class Trainer:
       self.preemption.checked(batches), steps, self.info.eval.num_examples, self.task, self.mesh,
     )
 
-  def _finish(self, state, ending: str) -> None:
-    """The last line, the picture and the export."""
-    if jax.process_index() == 0:
-      from ecanet_jax.training.logging.curves import draw_curves
-
-      draw_curves(read_metrics(self.workdir), self.workdir / 'curves.png', self.config.model.name)
-      if self.config.export:
-        from ecanet_jax.weights.export import export
-
-        variables = jax.device_get(state.for_evaluation())
-        config = plain(self.config)
-        result = export(
-          config, variables, self.workdir / 'export', data_name=data_name(config),
-          evaluation=evaluation_text(config, self.results.last) if self.results.last else '',
-        )
-        log.info('%s', result)
-    self._announce(f'result: {self._result()}{ending}')
-
   def _result(self) -> str:
     return result_line(
-      self.results.last, self.info.eval.name, self.info.eval.num_examples,
+      self.task, self.history.last, self.info.eval.name, self.info.eval.num_examples,
       'EMA weights' if self.config.ema.decay else 'weights as trained',
     )
 
   def _announce(self, line: str) -> None:
-    """The line that a program reads: standard output of the first process."""
+    """Prints a line for programs: on standard output of the first process."""
     if jax.process_index() == 0:
       print(line, flush=True)
 
   def _meta(self) -> dict[str, Any]:
+    """What a checkpoint has as JSON."""
     config = plain(self.config)
     hashed = {'config': config, 'config_hash': config_hash(config)}
-    return {**hashed, **self.results.meta(), **self.guard.meta()}
+    return {**hashed, **self.history.meta(), **self.nonfinite.meta()}
 
-  def _early(self, step: int) -> str:
+  def _reason_to_stop(self, step: int) -> str:
     """Why the training ends before its last step, '' if it does not."""
-    return self.results.enough(self.config.early_stop) if step < self.total_steps else ''
+    patience = self.config.early_stop
+    return self.history.reason_to_stop(patience) if step < self.total_steps else ''
 
   def _due(self, key: str, step: int) -> bool:
-    """A whole number of `config[key]` epochs, or the training, ends with this step."""
+    """Whether a multiple of `config[key]` epochs, or the training, ends with this step."""
     interval = self.config[key] * self.steps_per_epoch
     whole = interval > 0 and int(step / interval) > int((step - 1) / interval)
     return whole or step == self.total_steps
 
 
 def train_and_evaluate(config, workdir: str | os.PathLike) -> dict[str, Any]:
-  """Trains `config` in `workdir`, from its newest checkpoint on, and returns the evaluation."""
+  """Trains `config` in `workdir`, from its newest checkpoint on; returns the last evaluation."""
   return Trainer(config, workdir).run()
 
 

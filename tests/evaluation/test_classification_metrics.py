@@ -8,8 +8,9 @@ import pytest
 from sklearn import metrics as sk
 
 from configs import smoke
-from ecanet_jax.evaluation.classification_metrics import BINS, Measures
-from ecanet_jax.evaluation.evaluate import evaluate, make_eval_step, result_line
+from ecanet_jax.evaluation.classification_metrics import BINS, ClassificationMetrics
+from ecanet_jax.evaluation.evaluate import evaluate, make_eval_step
+from ecanet_jax.evaluation.summary import result_line
 from ecanet_jax.runtime import sharding
 from ecanet_jax.runtime.errors import UserError
 
@@ -31,7 +32,7 @@ def padded(array, rows):
 
 def measured(logits, label, rows=IMAGES, columns=()):
   """The metrics of batches of `rows`, the last one padded."""
-  task, totals = Measures(smoke.get_config(), columns), {}
+  task, totals = ClassificationMetrics(smoke.get_config(), columns), {}
   add = jax.jit(task.sums)
   for first in range(0, len(logits), rows):
     part = slice(first, first + rows)
@@ -148,7 +149,7 @@ class Pooled(nn.Module):
 
 def test_counts_on_devices_with_labels_left_out(capsys):
   config, model = smoke.get_config(), Pooled()
-  task, random = Measures(config), np.random.RandomState(0)
+  task, random = ClassificationMetrics(config), np.random.RandomState(0)
   variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), train=False)
   images = random.randint(0, 256, (60, 8, 8, 3)).astype(np.uint8)
   labels = random.rand(60, 10) < 0.1
@@ -173,7 +174,7 @@ def test_counts_on_devices_with_labels_left_out(capsys):
     for key in ('top1_count', 'top5_count', 'seen', 'left_out'):
       assert other[key] == one[key]
     assert other['bins']['count'] == one['bins']['count']
-  line = result_line(one, 'validation', 60, 'W')
+  line = result_line(ClassificationMetrics, one, 'validation', 60, 'W')
   assert line.endswith(
     f'on {one["seen"]} of 60 images of validation, {one["left_out"]} without a label; W'
   )

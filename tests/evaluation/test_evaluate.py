@@ -6,7 +6,8 @@ import pytest
 
 from configs import smoke
 from ecanet_jax import data
-from ecanet_jax.evaluation.evaluate import evaluate, make_eval_step, result_line
+from ecanet_jax.evaluation.evaluate import evaluate, make_eval_step
+from ecanet_jax.evaluation.summary import result_line
 from ecanet_jax.models.from_config import make_model
 from ecanet_jax.runtime import sharding
 from ecanet_jax.runtime.errors import UserError
@@ -78,6 +79,6 @@ def test_padding_counts_nothing(trained):
 
 def test_result_line():
   metrics = {'top1': 0.5, 'top5': 1.0, 'loss': 0.25, 'top1_count': 100, 'seen': 200}
-  assert result_line(metrics, 'test', 200, 'EMA weights') == (
+  assert result_line(Classification, metrics, 'test', 200, 'EMA weights') == (
     'top-1 50.00 % (100), top-5 100.00 %, loss 0.2500 on 200 of 200 images of test; EMA weights'
   )

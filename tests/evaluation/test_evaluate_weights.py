@@ -9,6 +9,7 @@ from ecanet_jax import create_model
 from ecanet_jax.checkpoints.files import load_evaluated, save_weights
 from ecanet_jax.config.trees import plain
 from ecanet_jax.evaluation.evaluate_weights import evaluate_weights
+from ecanet_jax.evaluation.summary import origin
 from ecanet_jax.runtime import sharding
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights import to_torch, write_state_dict
@@ -76,7 +77,8 @@ def test_views_and_files(evaluated, tmp_path):
 
 
 def test_weights_that_were_not_trained_here_have_no_evaluation(forms):
-  assert load_evaluated(forms / 'ours')[2] == ('', '')
+  config, _, metrics = load_evaluated(forms / 'ours')
+  assert metrics is None and origin(config, metrics) == ('', '')
 
 
 def test_mistakes(evaluated):

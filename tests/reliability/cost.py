@@ -21,7 +21,7 @@ from ecanet_jax.checkpoints import integrity
 from ecanet_jax.checkpoints.manager import Checkpoints
 from ecanet_jax.models import create_from_config
 from ecanet_jax.runtime import sharding
-from ecanet_jax.runtime.compilation import keep_compiled_programs
+from ecanet_jax.runtime.compile_cache import keep_compiled_programs
 from ecanet_jax.tasks.classification import Classification
 from ecanet_jax.training import step
 from ecanet_jax.training.faults import nonfinite
@@ -85,7 +85,8 @@ def main():
         for what, found in times[name].items():
           began, number = time.perf_counter(), number + 1
           if what != 'steps':
-            checkpoints.save(states[name].replace(step=jnp.int32(number)), {'config': {}}, None)
+            items = states[name].replace(step=jnp.int32(number)).items()
+            checkpoints.save(number, items, {'config': {}}, None)
           run(name, preemption if name == 'with' else None)
           checkpoints.wait()
           if turn:  # the first warms up

@@ -14,7 +14,7 @@ from ecanet_jax import data
 from ecanet_jax.runtime import sharding
 from ecanet_jax.tasks.classification import Classification
 from ecanet_jax.training import trainer
-from ecanet_jax.training.faults.nonfinite import Guard, NonFiniteError
+from ecanet_jax.training.faults.nonfinite import NonFiniteCounter, NonFiniteError
 from ecanet_jax.training.logging.writers import read_metrics
 from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.schedule import make_schedule
@@ -85,14 +85,14 @@ def test_a_bad_step_changes_nothing(training, kind):
 
 def test_what_is_counted():
   good, bad = ({'left_out': left, 'loss': 1.0, 'grad_norm': 1.0} for left in (0.0, 1.0))
-  guard = Guard(2)
-  assert guard.take((1, 2, 3, 4), (bad, bad, good, bad)) == 3
+  guard = NonFiniteCounter(2)
+  assert guard.add((1, 2, 3, 4), (bad, bad, good, bad)) == 3
   assert (guard.total, guard.row) == (3, 1)
-  again = Guard(2)
+  again = NonFiniteCounter(2)
   again.restore(guard.meta())
-  assert again.take((5,), (bad,)) == 1
+  assert again.add((5,), (bad,)) == 1
   with pytest.raises(NonFiniteError, match=r'^step 6: loss 1\.0, .* 3 steps in a row; stopped$'):
-    again.take((6,), (bad,))
+    again.add((6,), (bad,))
 
 
 def small():
@@ -168,6 +168,6 @@ def test_a_training_with_a_bad_batch(tmp_path, monkeypatch):
     shutil.rmtree(tmp_path / 'whole' / 'checkpoints' / step, ignore_errors=True)
   again = trainer.Trainer(config, tmp_path / 'whole')
   again.run()
-  assert (again.guard.total, again.guard.row) == (1, 0)
+  assert (again.nonfinite.total, again.nonfinite.row) == (1, 0)
   ours = arrays(tmp_path / 'whole')
   assert not [key for key in theirs if not np.array_equal(ours[key], theirs[key])]

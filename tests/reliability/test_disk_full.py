@@ -33,12 +33,12 @@ def fill(workdir, limit=contextlib.nullcontext):
   is there: the newest step, whether it is restored whole, and what unfinished saves left."""
   state = saved.fresh_state()
   checkpoints = Checkpoints(workdir, keep=99)
-  checkpoints.save(saved.at(state, 1), saved.meta(), None)
+  checkpoints.save(1, saved.at(state, 1).items(), saved.meta(), None)
   checkpoints.wait()
   states = {step: saved.at(state, step) for step in range(2, 60)}
   with limit(), pytest.raises(SaveError) as error:
     for step in states:
-      checkpoints.save(states[step], saved.meta(), None)
+      checkpoints.save(step, states[step].items(), saved.meta(), None)
   checkpoints.close()
   gc.collect()  # Orbax's coroutines that nobody awaited, while the test allows their warnings
   names = [path.name for path in checkpoints.directory.iterdir()]

@@ -19,7 +19,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from ecanet_jax.checkpoints import integrity
-from ecanet_jax.checkpoints.files import hide_closed_loops
+from ecanet_jax.checkpoints.files import ignore_closed_loops
 from ecanet_jax.cli import main
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights.files import formats
@@ -170,7 +170,7 @@ def test_stacks_of_closed_loops_are_hidden(monkeypatch):
   told = []
   monkeypatch.setattr(sys, 'unraisablehook', told.append)
   for _ in range(2):
-    hide_closed_loops()
+    ignore_closed_loops()
   events = [
     types.SimpleNamespace(exc_value=error)
     for error in (RuntimeError('Event loop is closed'), RuntimeError('another'), None)

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from ecanet_jax.ops import cpu
-from ecanet_jax.runtime.sharding import HEARTBEAT
+from ecanet_jax.runtime.distributed import HEARTBEAT
 from tests.reliability.test_signals import assert_same_run, await_mark, finish, pair, train
 from tests.support import programs
 

@@ -1,11 +1,11 @@
-"""That processes have one working directory. What they must be given alike: tests/reliability."""
+"""Processes must share one working directory; tests/reliability has the rest."""
 
 import json
 
 import jax
 import pytest
 
-from ecanet_jax.runtime import consistency, sharding
+from ecanet_jax.runtime import consistency, distributed
 from ecanet_jax.runtime.errors import UserError
 
 
@@ -15,8 +15,8 @@ def told(monkeypatch):
   texts = {'ecanet_jax/mark': '.mark'}
   monkeypatch.setattr(jax, 'process_count', lambda: 2)
   monkeypatch.setattr(jax, 'process_index', lambda: 1)
-  monkeypatch.setattr(sharding, 'publish', texts.__setitem__)
-  monkeypatch.setattr(sharding, 'await_published', lambda key, seconds: texts[key])
+  monkeypatch.setattr(distributed, 'publish', texts.__setitem__)
+  monkeypatch.setattr(distributed, 'await_published', lambda key, seconds: texts[key])
   monkeypatch.setattr(consistency, 'MARK_SECONDS', 0.3)
   return texts
 
@@ -28,14 +28,14 @@ def say(told, tmp_path):
 def test_a_common_directory(told, tmp_path):
   say(told, tmp_path)
   (tmp_path / '.mark').touch()
-  consistency.one_directory(tmp_path)
+  consistency.check_shared_directory(tmp_path)
   assert told['ecanet_jax/agree/workdir/1'] == told['ecanet_jax/agree/workdir/0']
 
 
 def test_two_directories_of_one_name(told, tmp_path):
   say(told, tmp_path)
   with pytest.raises(UserError) as error:
-    consistency.one_directory(tmp_path)
+    consistency.check_shared_directory(tmp_path)
   assert str(error.value) == (
     f'the processes were not given the same workdir: a file in {tmp_path} is not seen in process 1 '
     'and seen in process 0.'
@@ -43,5 +43,5 @@ def test_two_directories_of_one_name(told, tmp_path):
 
 
 def test_a_single_process_writes_nothing(tmp_path):
-  consistency.one_directory(tmp_path)
+  consistency.check_shared_directory(tmp_path)
   assert not list(tmp_path.iterdir())

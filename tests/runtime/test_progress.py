@@ -31,8 +31,9 @@ def test_compilation_and_evaluation_are_not_training(clock):
     clock.now += 1000
   figures = bar.report(15, 0.0, METRICS)
   assert figures['seconds'] == 10 and figures['images_per_second'] == 4
-  bar.waited(1.0)
-  clock.now += 4
+  with bar.waiting():
+    clock.now += 1
+  clock.now += 3
   figures = bar.report(17, 0.0, METRICS)
   assert figures == {'seconds': 4, 'images_per_second': 4, 'data_wait': 0.25}
 

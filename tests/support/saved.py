@@ -13,7 +13,7 @@ from ecanet_jax.checkpoints.manager import Checkpoints
 from ecanet_jax.config.trees import plain
 from ecanet_jax.nn.layers import PRESET, BatchNorm
 from ecanet_jax.runtime import sharding
-from ecanet_jax.training.state import init_state
+from ecanet_jax.training.state import TrainState, init_state
 
 MESH = sharding.make_mesh(1)
 QUICK = {'xla_backend_optimization_level': 0}
@@ -46,7 +46,7 @@ def save(workdir, state, *steps):
   """Saves the state as each of these steps, its values changed a little from one to the next."""
   checkpoints = Checkpoints(workdir, keep=3)
   for step in steps:
-    checkpoints.save(at(state, step), meta(), None)
+    checkpoints.save(step, at(state, step).items(), meta(), None)
   checkpoints.wait()
   checkpoints.close()
 
@@ -61,10 +61,9 @@ def restore(workdir, state):
   """The newest sound step, as numpy arrays."""
   checkpoints = Checkpoints(workdir, keep=3)
   try:
-    found = checkpoints.restore(
-      checkpoints.latest(), jax.eval_shape(lambda: state), sharding.replicated(MESH)
-    )
-    return jax.device_get(found)
+    like = jax.eval_shape(lambda: state).items()
+    found = checkpoints.restore(checkpoints.latest(), like, sharding.replicated(MESH))
+    return jax.device_get(TrainState.of(found))
   finally:
     checkpoints.close()
 

@@ -17,7 +17,7 @@ from ecanet_jax.models.from_config import make_model
 from ecanet_jax.nn.layers import PRESET, Layers
 from ecanet_jax.runtime import sharding
 from ecanet_jax.tasks.classification import Classification
-from ecanet_jax.training.accumulation import mean_of_parts
+from ecanet_jax.training.accumulation import check_parts, mean_of_parts
 from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.schedule import make_schedule
 from ecanet_jax.training.state import init_state
@@ -50,7 +50,7 @@ def trained(accumulate, groups, devices=1, resident=False, count=4, model=None, 
   config = configured(accumulate, groups, resident)
   config.update(sections)
   mesh = sharding.make_mesh(devices)
-  sharding.check_parts(config, mesh)
+  check_parts(config, mesh)
   model, task = model or Small(groups), Classification(config)
   schedule = make_schedule(config, 8, 64)
   tx = make_optimizer(config, schedule)

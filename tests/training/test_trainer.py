@@ -12,6 +12,7 @@ import pytest
 
 from configs import smoke
 from ecanet_jax.checkpoints.files import load_evaluated, load_weights
+from ecanet_jax.evaluation.summary import origin
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.training.logging.writers import read_metrics
 from ecanet_jax.training.trainer import Trainer
@@ -148,10 +149,12 @@ def test_weights_of_a_checkpoint(uninterrupted):
   config, variables = load_weights(uninterrupted[0])
   assert config['model']['name'] == 'tiny_efficientnet'
   assert variables['params']['classifier']['kernel'].shape == (32, 10)
-  name, text = load_evaluated(uninterrupted[0])[2]
+  config, _, metrics = load_evaluated(uninterrupted[0])
+  name, text = origin(config, metrics)
   assert name == 'synthetic' and text.startswith('top-1 ')
   assert text.endswith(' on all 200 images of test of synthetic, step 32')
-  assert load_evaluated(uninterrupted[0], ema=False)[2] == ('synthetic', '')
+  config, _, metrics = load_evaluated(uninterrupted[0], ema=False)
+  assert origin(config, metrics) == ('synthetic', '')
 
 
 def test_checkpoint_of_another_network(uninterrupted):

@@ -25,7 +25,7 @@ def main() -> None:
   import jax
 
   from ecanet_jax.cli.sweep.definition import write_whole
-  from ecanet_jax.runtime.compilation import keep_compiled_programs
+  from ecanet_jax.runtime.compile_cache import keep_compiled_programs
   from ecanet_jax.training.trainer import train_and_evaluate
 
   keep_compiled_programs()

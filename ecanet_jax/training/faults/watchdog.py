@@ -1,4 +1,4 @@
-"""Ends a process in which nothing goes on, so that whoever started it can start it again."""
+"""Ends a process that makes no progress, so that it can be started again."""
 
 import faulthandler
 import os
@@ -8,26 +8,26 @@ from collections.abc import Callable
 
 import jax
 
-from ecanet_jax.runtime import sharding
+from ecanet_jax.runtime import distributed
 from ecanet_jax.runtime.errors import PEER_LOST
 
-LOOKS = 20  # at least so many in the time that is allowed, and one a second
+LOOKS = 20  # looks within the allowed time, at least; at least one a second
 PREFIX = 'ecanet_jax/progress/'
 
 
 class Watchdog:
   """A thread that looks whether a counter moves.
 
-  It counts its own looks, not the clock: a process that was stopped and goes on has time again.
-  Every process tells the others where it is, so that the one that ends can say who is behind.
+  It counts its own looks, not the time of the clock, so that a process that was stopped (SIGSTOP)
+  gets its time anew. Every process publishes its phase and step, and the one that ends prints them.
   """
 
   def __init__(self, seconds: float, progress: Callable[[], tuple[int, int, str]]):
-    """Starts to look.
+    """Starts the thread.
 
     Args:
-      seconds: without any progress, after which the process ends with status 76.
-      progress: gives (a number that moves, last finished step, phase).
+      seconds: without progress after which the process ends with status 76.
+      progress: gives (a counter, the last finished step, the phase).
     """
     self._seconds, self._progress = seconds, progress
     self._stopped = threading.Event()
@@ -42,21 +42,21 @@ class Watchdog:
     before, looks = None, 0
     while not self._stopped.wait(interval):
       now = self._progress()
-      self._tell(now)
+      self._publish(now)
       looks = looks + 1 if now == before else 0
       before = now
       if looks * interval >= self._seconds:
         self._end(*now[1:])
 
-  def _tell(self, progress: tuple[int, int, str]) -> None:
+  def _publish(self, progress: tuple[int, int, str]) -> None:
     _, step, phase = progress
-    sharding.publish(f'{PREFIX}{self._rank}', f'phase {phase!r} after step {step}')
+    distributed.publish(f'{PREFIX}{self._rank}', f'phase {phase!r} after step {step}')
 
   def _end(self, step: int, phase: str) -> None:
     faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
     others = ''.join(
-      f'; process {key.removeprefix(PREFIX)}: {where}' for key, where in sharding.published(PREFIX)
-      if key != f'{PREFIX}{self._rank}'
+      f'; process {key.removeprefix(PREFIX)}: {where}'
+      for key, where in distributed.published(PREFIX) if key != f'{PREFIX}{self._rank}'
     )
     print(
       f'error: process {self._rank} of {self._processes}: nothing went on for {self._seconds:g} s '

@@ -1,23 +1,31 @@
-"""The curves of a run: loss, accuracy, learning rate, speed."""
+"""The curves of a run: loss, metrics of the task, learning rate, speed."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ecanet_jax.tasks.task import Metric
 
-def draw_curves(lines: list[dict[str, Any]], path: str | os.PathLike, title: str) -> None:
+
+def draw_curves(
+  lines: list[dict[str, Any]], path: str | os.PathLike, title: str, metrics: Sequence[Metric]
+) -> None:
   """Draws a PNG from the lines of metrics.jsonl.
 
   Args:
-    lines: of `training.metrics.read_metrics`.
+    lines: of `read_metrics`.
     path: of the PNG.
     title: of the figure.
+    metrics: of the task, drawn in one panel; the first gives its unit.
   """
+  series = tuple((f'eval/{metric.name}', metric.title) for metric in metrics)
+  label = 'evaluation' + (f', {metrics[0].unit}' if metrics[0].unit else '')
   panels = (
     ('loss (cross-entropy)', (('train/loss', 'training'), ('eval/loss', 'evaluation')), 1.0),
-    ('accuracy, %', (('eval/top1', 'top-1'), ('eval/top5', 'top-5')), 100.0),
+    (label, series, metrics[0].scale),
     ('learning rate', (('train/lr', 'learning rate'),), 1.0),
     ('training images/s', (('train/images_per_second', 'images/s'),), 1.0),
   )

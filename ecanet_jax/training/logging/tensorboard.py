@@ -16,8 +16,8 @@ FLUSH_SECONDS = 30.0  # between flushes, which wait for the disk
 class Events:
   """WORKDIR/tensorboard, one file for every start of the training.
 
-  They are written at once, not by tensorboardX's thread: when that thread meets a full disk it
-  ends, and whoever writes after it waits for ever.
+  They are not written by tensorboardX's own thread: a full disk ends that thread, and every later
+  write waits for ever.
   """
 
   def __init__(self, workdir: pathlib.Path, start_step: int):
@@ -26,7 +26,7 @@ class Events:
     self._file = EventsWriter(str(directory / 'events'))
     self._flushed = time.monotonic()
     if start_step:
-      # What TensorBoard shows from there on is from this file.
+      # TensorBoard drops the later steps of earlier files.
       self._write(start_step + 1, session_log=SessionLog(status=SessionLog.START))
 
   def write(self, step: int, figures: dict[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""What a training writes down as it goes: its steps and its evaluations."""
+"""The log of a training: lines, metrics.jsonl and TensorBoard events of steps and evaluations."""
 
 import os
 from typing import Any
@@ -7,14 +7,14 @@ import jax
 import numpy as np
 
 from ecanet_jax.runtime.progress import Progress
-from ecanet_jax.training.faults.nonfinite import Guard
+from ecanet_jax.training.faults.nonfinite import NonFiniteCounter
 from ecanet_jax.training.logging.writers import MetricsWriter
 
-AHEAD = 2  # steps that the devices may be given before the host waits for the one before them
+AHEAD = 2  # steps that are dispatched before the host waits for an earlier one
 
 
-class Journal:
-  """Log lines, metrics.jsonl and TensorBoard events of one process's part of a training.
+class TrainLog:
+  """The log of one training from a start to its end.
 
   Attributes:
     progress: the bar, the lines and the times.
@@ -22,23 +22,23 @@ class Journal:
 
   def __init__(
     self, config, workdir: str | os.PathLike, step: int, total_steps: int, steps_per_epoch: float,
-    guard: Guard,
+    nonfinite: NonFiniteCounter,
   ):
-    """Begins after `step`; what is there of later steps is of a run that was killed, and goes."""
+    """Begins after `step`; removes what a killed run wrote of later steps."""
     self.progress = Progress(step, total_steps, config.batch_size)
     self._writer = MetricsWriter(workdir, step, config.tensorboard)
-    self._steps_per_epoch, self._guard = steps_per_epoch, guard
+    self._steps_per_epoch, self._nonfinite = steps_per_epoch, nonfinite
     self._pending: list[tuple[int, dict[str, jax.Array]]] = []
 
   def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
-    """Takes a step that was dispatched; waits for the one AHEAD steps before."""
+    """Adds a step that was dispatched; waits for the one AHEAD steps before."""
     self._pending.append((step, metrics))
     self.progress.advance()
     if len(self._pending) > AHEAD:
       jax.block_until_ready(self._pending[-1 - AHEAD])
 
   def write(self) -> None:
-    """Writes one line of the steps since the last call; nothing if there are none.
+    """Writes one line for the steps since the last call; nothing if there are none.
 
     Raises:
       NonFiniteError: too many in a row were not finite.
@@ -47,7 +47,7 @@ class Journal:
       return
     steps, values = zip(*jax.device_get(self._pending))
     self._pending.clear()
-    left_out = self._guard.take(steps, values)
+    left_out = self._nonfinite.add(steps, values)
     good = [value for value in values if not value['left_out']] or values
     metrics = {
       'loss': float(np.mean([value['loss'] for value in good])),
@@ -61,7 +61,7 @@ class Journal:
     self._writer.write(steps[-1], 'train', finite)
 
   def evaluation(self, step: int, metrics: dict[str, Any], line: str) -> None:
-    """Writes an evaluation, and its line."""
+    """Writes an evaluation and its line."""
     self._writer.write(step, 'eval', metrics)
     self.progress.say(f'step {step}: {line}')
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import jax
 
-from ecanet_jax.runtime.progress import log
+from ecanet_jax.runtime.log import log
 
 
 class MetricsWriter:
   """Appends figures by step; only the first process writes.
 
-  A resumed training drops the lines past the step that it resumes from, so that the file reads
-  as if there had been no interruption. Where the disk is full the lines wait for the next write.
+  A resumed training removes the lines after the step it resumes from, so that the file reads as if
+  there had been no interruption. When the disk is full, lines are kept for the next write.
   """
 
   def __init__(self, workdir: pathlib.Path, start_step: int, tensorboard: bool):
@@ -48,7 +48,7 @@ class MetricsWriter:
       log.warning('the metrics of step %d are not written yet: %s', step, error.strerror)
 
   def _append(self) -> None:
-    """Writes the lines that wait, all or none."""
+    """Writes all lines that are not written yet, or none."""
     end, text = self._file.seek(0, os.SEEK_END), ''.join(self._late).encode()
     try:
       if self._file.write(text) < len(text):

@@ -8,7 +8,8 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from ecanet_jax.runtime.compilation import SAME_EVERY_TIME, SWITCH, keep_compiled_programs
+from ecanet_jax.runtime.compile_cache import SWITCH, keep_compiled_programs
+from ecanet_jax.runtime.determinism import FLAG
 from tests.support import programs
 
 KEYS = ('jax_compilation_cache_dir', 'jax_persistent_cache_min_compile_time_secs')
@@ -90,9 +91,9 @@ def test_a_second_start_compiles_nothing(environment, tmp_path):
 def test_deterministic_operations_are_a_flag_that_xla_knows():
   """It ends a process whose flags it does not know."""
   program = (
-    'import os; from ecanet_jax.runtime import compilation; '
-    'compilation.compute_deterministically(); '
+    'import os; from ecanet_jax.runtime import determinism; '
+    'determinism.compute_deterministically(); '
     'import jax; jax.devices(); print(os.environ["XLA_FLAGS"])'
   )
   said = programs.run('-c', program).stdout.split()
-  assert said[0].startswith('--xla_force_host') and said[-1] == SAME_EVERY_TIME
+  assert said[0].startswith('--xla_force_host') and said[-1] == FLAG

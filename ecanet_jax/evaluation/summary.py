@@ -1,0 +1,60 @@
+"""An evaluation in words: the line of a result, and the origin of weights."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ecanet_jax.tasks.classification import Classification
+from ecanet_jax.tasks.task import Task
+
+
+def result_line(
+  task: Task, metrics: Mapping[str, Any], data: str, expected: int, weights: str
+) -> str:
+  """The line that reports an evaluation.
+
+  Args:
+    task: whose metrics are shown.
+    metrics: of `evaluate`.
+    data: name of the split.
+    expected: its images.
+    weights: which weights were evaluated.
+  """
+  figures = []
+  for metric in task.shown:
+    figures.append(f'{metric.title} {metric.show(metrics[metric.name])}')
+    if metric == task.headline and f'{metric.name}_count' in metrics:
+      figures[-1] += f' ({metrics[f"{metric.name}_count"]:,})'
+  rest = f', {metrics["left_out"]:,} without a label' if metrics.get('left_out') else ''
+  return (
+    f'{", ".join(figures)}, loss {metrics["loss"]:.4f} on '
+    f'{metrics["seen"]:,} of {expected:,} images of {data}{rest}; {weights}'
+  )
+
+
+def data_name(config: Mapping[str, Any]) -> str:
+  """The data set of a config in words."""
+  data = config['data']
+  return f'image folder {data["data_dir"]}' if data['source'] == 'folder' else data['name']
+
+
+def origin(config: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> tuple[str, str]:
+  """What weights were trained on, and their evaluation with its images and step.
+
+  Args:
+    config: of the training.
+    metrics: as `load_evaluated` gives them.
+
+  Returns:
+    Two texts, '' where nothing is known.
+  """
+  if metrics is None:
+    return '', ''
+  if not metrics:
+    return data_name(config), ''
+  figures = ', '.join(
+    f'{metric.title} {metric.show(metrics[metric.name])}' for metric in Classification.shown
+  )
+  return data_name(config), (
+    f'{figures} on all {metrics["seen"]:,} images of {config["data"]["eval_split"]} of '
+    f'{data_name(config)}, step {metrics["step"]}'
+  )

@@ -1,0 +1,100 @@
+"""The processes of one training: start, end, and texts that they publish to each other."""
+
+import contextlib
+import importlib.util
+import pathlib
+import time
+
+import jax
+from jax._src import distributed  # the coordination service has no public way to store a text
+
+from ecanet_jax.runtime.errors import UserError
+
+HEARTBEAT = 30  # seconds without a heartbeat after which JAX ends the other processes
+TOGETHER = 5  # seconds to wait for the other processes to fail with the same mistake
+
+
+def start_processes(coordinator: str, num_processes: int, process_id: int) -> None:
+  """Joins the processes of one training; must run before anything else touches a device.
+
+  With a coordinator ('host:port') the three arguments are used; on a Cloud TPU machine without
+  one, JAX finds the pod by itself; else this is the only process.
+
+  Raises:
+    UserError: arguments that do not fit each other.
+  """
+  if coordinator:
+    if ':' not in coordinator:
+      raise UserError(f'--coordinator={coordinator}: give host:port, such as 10.0.0.1:1234.')
+    if not 0 <= process_id < num_processes:
+      raise UserError(
+        f'--process_id={process_id} must be at least 0 and below --num_processes={num_processes}.'
+      )
+    if jax.config.jax_platforms == 'cpu':
+      jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+    jax.distributed.initialize(
+      coordinator, num_processes, process_id, heartbeat_timeout_seconds=HEARTBEAT
+    )
+  elif _on_cloud_tpu():
+    jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT)
+
+
+def is_one_of_several() -> bool:
+  """Whether this process has joined others."""
+  return distributed.global_state.client is not None
+
+
+def stop_processes(failed: bool) -> None:
+  """Leaves the other processes before `os._exit`; does nothing in a single process.
+
+  Args:
+    failed: this process ends with an error, perhaps alone. It waits for the others for TOGETHER
+      seconds, then they lose it.
+  """
+  client = distributed.global_state.client
+  if client is None:
+    return
+  if not failed:
+    jax.distributed.shutdown()
+    return
+  with contextlib.suppress(RuntimeError):  # the others did not make the same mistake
+    client.wait_at_barrier('ecanet_jax/failed', TOGETHER * 1000)
+    if distributed.global_state.service is not None:
+      time.sleep(0.5)  # the others print their own errors before the service is gone
+
+
+def publish(key: str, text: str) -> None:
+  """Sends a text to all processes; does nothing in a single process."""
+  client = distributed.global_state.client
+  if client is not None:
+    with contextlib.suppress(RuntimeError):  # the service is gone, which JAX itself notices
+      client.key_value_set(key, text, allow_overwrite=True)
+
+
+def published(prefix: str) -> list[tuple[str, str]]:
+  """The published keys with this prefix, and their texts."""
+  client = distributed.global_state.client
+  if client is not None:
+    with contextlib.suppress(RuntimeError):
+      return sorted(client.key_value_dir_get(prefix))
+  return []
+
+
+def await_published(key: str, seconds: float) -> str:
+  """The text of a key, once a process has published it.
+
+  Raises:
+    UserError: none did within so many seconds.
+  """
+  try:
+    return distributed.global_state.client.blocking_key_value_get(key, round(seconds * 1000))
+  except RuntimeError as error:
+    raise UserError(
+      f'another process did not reach {key!r} in {seconds:g} s; its own log says why '
+      f'({" ".join(str(error).split())[:100]}).'
+    ) from error
+
+
+def _on_cloud_tpu() -> bool:
+  devices = [*pathlib.Path('/dev').glob('accel*'), *pathlib.Path('/dev').glob('vfio/[0-9]*')]
+  return importlib.util.find_spec('libtpu') is not None and bool(devices)

@@ -1,0 +1,105 @@
+"""What is written of a step that ended a training because it was not finite."""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from ecanet_jax import data
+from ecanet_jax.config.trees import plain
+from ecanet_jax.data import shuffling
+from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.training.faults.nonfinite import NonFiniteError
+from ecanet_jax.version import __version__
+
+
+def with_dump(
+  error: NonFiniteError, workdir: pathlib.Path, config, variables
+) -> NonFiniteError:
+  """Writes a dump of the last step in the first process; the error with its place and advice.
+
+  Args:
+    error: of the step that ended the training.
+    workdir: of the training.
+    config: the whole config, with the image size of that step.
+    variables: parameters and statistics.
+  """
+  folder = workdir
+  if jax.process_index() == 0:
+    folder = write_dump(workdir, config, error.step, error.values, variables)
+  return NonFiniteError(
+    f'{error}. {folder} has the batch, metrics and config; the checkpoints in {workdir} are kept. '
+    f'Try a lower schedule.lr than {config.schedule.lr} or optimizer.clip_norm=1.'
+  )
+
+
+def write_dump(
+  workdir: pathlib.Path, config, step: int, values: Mapping[int, dict[str, float]], variables
+) -> pathlib.Path:
+  """Writes the batch and the state of a step that ended a training.
+
+  Args:
+    workdir: of the training; its folder dump_STEP is made.
+    config: the whole config.
+    step: the last step, from 1.
+    values: metrics of the last steps, by step.
+    variables: parameters and statistics; no bad step has changed them.
+
+  Returns:
+    The folder. Its report.json has the config, versions, metrics, the range of each array, and the
+    index, label and range of each image of the batch. Its batch.npz has the images and labels.
+  """
+  folder = workdir / f'dump_{step}'
+  folder.mkdir(parents=True, exist_ok=True)
+  report = {
+    'step': step, 'metrics': {str(number): value for number, value in values.items()},
+    'versions': {'ecanet_jax': __version__, 'jax': jax.__version__},
+    'config': plain(config),
+    'arrays': {
+      jax.tree_util.keystr(path, simple=True, separator='/'): _range(np.asarray(leaf))
+      for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(variables))
+    },
+  }
+  try:
+    batch = next(iter(data.train_batches(config, step - 1, 1)))
+    np.savez_compressed(folder / 'batch.npz', **batch)
+    report['batch'] = _describe(batch, config, step)
+  except (UserError, OSError, StopIteration) as error:
+    report['batch'] = f'cannot be read again: {error}'
+  text = json.dumps(_for_json(report), indent=1, allow_nan=False)
+  (folder / 'report.json').write_text(text + '\n')
+  return folder
+
+
+def _describe(batch, config, step: int) -> list[dict[str, Any]]:
+  count = data.describe(config).train.num_examples
+  rows = np.arange(len(batch['label']))
+  # TFRecord files are not read by index.
+  _, indices = shuffling.batch_positions(count, config.seed, step - 1, config.batch_size, rows)
+  named = [None] * len(rows) if config.data.source == 'tfds' else indices.tolist()
+  return [
+    {'index': index, 'label': label.tolist(), **_range(image)}
+    for index, label, image in zip(named, batch['label'], batch['image'], strict=True)
+  ]
+
+
+def _range(array: np.ndarray) -> dict[str, float]:
+  values = array.astype(np.float64)
+  good = values[np.isfinite(values)]
+  ends = (good.min(), good.max(), good.mean(), good.std()) if good.size else (0.0,) * 4
+  found = dict(zip(('min', 'max', 'mean', 'std'), map(float, ends), strict=True))
+  return {**found, 'not_finite': int(values.size - good.size)}
+
+
+def _for_json(value):
+  """The value with texts for NaN and infinity, which JSON does not have."""
+  if isinstance(value, dict):
+    return {key: _for_json(item) for key, item in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [_for_json(item) for item in value]
+  if isinstance(value, (np.ndarray, np.generic)):
+    value = value.item()
+  return str(value) if isinstance(value, float) and not np.isfinite(value) else value

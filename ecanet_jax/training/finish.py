@@ -1,0 +1,40 @@
+"""What is written when a training is over: curves, and weights for PyTorch."""
+
+import pathlib
+from typing import Any
+
+import jax
+
+from ecanet_jax.config.trees import plain
+from ecanet_jax.evaluation.summary import origin
+from ecanet_jax.runtime.log import log
+from ecanet_jax.tasks.task import Task
+from ecanet_jax.training.logging.writers import read_metrics
+from ecanet_jax.training.state import TrainState
+
+
+def finish(
+  workdir: pathlib.Path, config, task: Task, state: TrainState, metrics: dict[str, Any]
+) -> None:
+  """Writes curves.png, and with `config.export` the folder export; only the first process does.
+
+  Args:
+    workdir: of the training.
+    config: the whole config.
+    task: whose metrics are drawn.
+    state: the last one.
+    metrics: of the last evaluation.
+  """
+  if jax.process_index() > 0:
+    return
+  from ecanet_jax.training.logging.curves import draw_curves
+
+  draw_curves(read_metrics(workdir), workdir / 'curves.png', config.model.name, task.shown)
+  if config.export:
+    from ecanet_jax.weights.export import export
+
+    config, variables = plain(config), jax.device_get(state.for_evaluation())
+    data_name, evaluation = origin(config, metrics)
+    log.info('%s', export(
+      config, variables, workdir / 'export', data_name=data_name, evaluation=evaluation
+    ))

@@ -1,0 +1,38 @@
+"""What the processes of one training must be given alike."""
+
+import os
+
+from ecanet_jax.config.trees import flat, plain
+from ecanet_jax.data import DatasetInfo
+from ecanet_jax.runtime.consistency import check_same, versions_and_devices
+
+# Keys that may differ between machines: where the copy of the data is, and how it is read.
+OWN = ('data.data_dir', 'data.decode_threads')
+
+
+def check_configuration(config, workdir: str | os.PathLike) -> None:
+  """Compares config, workdir, versions and devices, before anything is read.
+
+  Raises:
+    UserError: in all processes, naming what differs.
+  """
+
+  def values() -> dict[str, str]:
+    keys = flat(plain(config))
+    named = {f'config.{key}': str(value) for key, value in keys.items() if key not in OWN}
+    return {**named, **versions_and_devices(), 'workdir': os.path.abspath(workdir)}
+
+  check_same('configuration', values)
+
+
+def check_data(info: DatasetInfo) -> None:
+  """Compares the sizes of the splits and the classes.
+
+  Raises:
+    UserError: in all processes, naming what differs.
+  """
+  check_same('data', lambda: {
+    'images of data.train_split': str(info.train.num_examples),
+    'images of data.eval_split': str(info.eval.num_examples),
+    'classes': str(info.num_classes), 'names of the classes': str(info.label_names),
+  })
