@@ -27,6 +27,11 @@ class Metric:
   unit: str = ''
   higher_is_better: bool = True
 
+  @property
+  def heading(self) -> str:
+    """Of a column or an axis, such as 'top-1, %'."""
+    return f'{self.title}, {self.unit}' if self.unit else self.title
+
   def show(self, value: float) -> str:
     """A value as a text, such as '77.10 %'."""
     return f'{self.scale * value:.2f} {self.unit}'.rstrip()

@@ -1,4 +1,4 @@
-"""Top-1 of several networks while they train, over the images seen or over the time."""
+"""The headline metric of several trainings, over the images seen or over the time."""
 
 import dataclasses
 import os
@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
+
+from ecanet_jax.tasks.task import Metric
 
 _UNITS = ((3600, 'hours'), (60, 'minutes'), (1, 'seconds'))
 _ENOUGH = 3  # a unit of time is used from so many on
@@ -20,12 +22,12 @@ class Curve:
   Attributes:
     images: seen until then.
     seconds: of training until then.
-    top1: a fraction.
+    values: of the headline metric.
   """
 
   images: Sequence[int]
   seconds: Sequence[float]
-  top1: Sequence[float]
+  values: Sequence[float]
 
 
 def smoothed(values: np.ndarray, window: int) -> np.ndarray:
@@ -41,8 +43,9 @@ def smoothed(values: np.ndarray, window: int) -> np.ndarray:
   )
 
 
-def draw_top1(
-  curves: Mapping[str, Sequence[Curve]], axis: str, path: str | os.PathLike, smooth: int
+def draw_curves(
+  curves: Mapping[str, Sequence[Curve]], axis: str, path: str | os.PathLike, smooth: int,
+  metric: Metric,
 ) -> None:
   """Draws a PNG: the whole training, and its end larger.
 
@@ -53,6 +56,7 @@ def draw_top1(
     axis: 'images' or 'seconds'.
     path: of the PNG.
     smooth: evaluations of which a point is the mean, odd.
+    metric: the headline metric.
   """
   figure = Figure(figsize=(11, 5.5), layout='constrained')
   FigureCanvasAgg(figure)
@@ -63,11 +67,12 @@ def draw_top1(
   for name, group in curves.items():
     x = np.mean([getattr(curve, axis) for curve in group], axis=0)
     x = x / scale if axis == 'seconds' else x
-    seeds = 100 * np.array([curve.top1 for curve in group])
+    seeds = metric.scale * np.array([curve.values for curve in group])
     mean, deviation = _mean_and_deviation(smoothed(seeds, smooth))
-    low, high = mean - deviation, np.minimum(mean + deviation, 100)
+    low, high = mean - deviation, mean + deviation
+    high = np.minimum(high, 100) if metric.unit == '%' else high
     spread = f' ± {deviation[-1]:.2f}' if len(group) > 1 else ''
-    label = f'{name}: {mean[-1]:.2f}{spread} % (n = {len(group)})'
+    label = f'{name}: {mean[-1]:.2f}{spread} {metric.unit} (n = {len(group)})'
     drawn.append((x, low, high))
     for axes in panels:
       (line,) = axes.plot(x, mean, label=label, marker='.' if len(x) < 60 else None)
@@ -76,7 +81,7 @@ def draw_top1(
   _zoom(whole, end, drawn)
   for axes, title in zip(panels, ('whole training', 'its end'), strict=True):
     axes.set_title(title)
-    axes.set_ylabel('top-1, %')
+    axes.set_ylabel(metric.heading)
     axes.grid(alpha=0.3)
     if axis == 'images':
       axes.set_xlabel('training images seen')

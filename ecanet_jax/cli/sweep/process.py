@@ -1,7 +1,6 @@
 """The runs of a sweep as processes: started, watched, and reported in lines or a bar."""
 
 import contextlib
-import logging
 import os
 import pathlib
 import signal
@@ -15,11 +14,13 @@ import tqdm
 
 from ecanet_jax.cli.sweep.definition import Run
 from ecanet_jax.cli.sweep.worker import DONE
+from ecanet_jax.runtime.log import log
+from ecanet_jax.tasks.classification import Classification
 from ecanet_jax.training.logging.writers import read_metrics
 
-log = logging.getLogger('ecanet_jax')
-
 LOG = 'log.txt'
+HEADLINE = Classification.headline
+EVALUATED = f'eval/{HEADLINE.name}'  # in a line of metrics.jsonl
 _POLL_SECONDS = 0.5
 
 
@@ -95,7 +96,7 @@ class _Process:
     return f'{self.run.name} {begins}, process {self._process.pid}: {self.folder / LOG}'
 
   def _evaluated(self) -> int:
-    steps = [line['step'] for line in read_metrics(self.folder) if 'eval/top1' in line]
+    steps = [line['step'] for line in read_metrics(self.folder) if EVALUATED in line]
     return max(steps, default=0)
 
   def news(self) -> list[str]:
@@ -108,11 +109,11 @@ class _Process:
     self._read, done, lines = size, 0.0, []
     for line in read_metrics(self.folder):
       done = line['step'] if unit == 'steps' else line.get('train/epoch', done)
-      if 'eval/top1' in line and line['step'] > self._told:
+      if EVALUATED in line and line['step'] > self._told:
         self._told = line['step']
         lines.append(
           f'{self.run.name}: {done:.4g} of {length:g} {unit}, '
-          f'top-1 {100 * line["eval/top1"]:.2f} %'
+          f'{HEADLINE.title} {HEADLINE.show(line[EVALUATED])}'
         )
     self.fraction = min(done / length, 1.0) if length else 0.0
     return lines

@@ -8,14 +8,16 @@ import statistics
 from typing import Any
 
 from ecanet_jax.cli.sweep.definition import Run, Sweep, write_whole
-from ecanet_jax.cli.sweep.pictures import Curve, draw_top1
+from ecanet_jax.cli.sweep.pictures import Curve, draw_curves
 from ecanet_jax.cli.sweep.worker import DONE
 from ecanet_jax.runtime import machine
 from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.tasks.classification import Classification
 from ecanet_jax.training.logging.writers import read_metrics
 from ecanet_jax.version import __version__
 
-FIGURES = ('top1', 'top5', 'loss', 'seconds')
+METRICS, HEADLINE = Classification.shown, Classification.headline
+FIGURES = (*(metric.name for metric in METRICS), 'loss', 'seconds')
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax')
 
 
@@ -57,11 +59,16 @@ def write(
   write_whole(workdir / 'results.json', json.dumps(report, indent=2) + '\n')
   write_whole(workdir / 'table.md', table)
   curves = {
-    variant: [Curve(**run['curve']) for run in group] for variant, group in by_variant.items()
+    variant: [_curve(run['curve']) for run in group] for variant, group in by_variant.items()
   }
-  draw_top1(curves, 'images', workdir / 'top1_by_images.png', smooth)
-  draw_top1(curves, 'seconds', workdir / 'top1_by_time.png', smooth)
+  for axis, name in (('images', 'images'), ('seconds', 'time')):
+    path = workdir / f'{HEADLINE.name}_by_{name}.png'
+    draw_curves(curves, axis, path, smooth, HEADLINE)
   return table
+
+
+def _curve(curve: dict[str, list]) -> Curve:
+  return Curve(curve['images'], curve['seconds'], curve[HEADLINE.name])
 
 
 def _figures(run: Run, folder: pathlib.Path) -> dict[str, Any]:
@@ -74,9 +81,9 @@ def _figures(run: Run, folder: pathlib.Path) -> dict[str, Any]:
   seconds, curve = 0.0, collections.defaultdict(list)
   for line in read_metrics(folder):
     seconds += line.get('train/seconds', 0.0)
-    if 'eval/top1' in line:
+    if f'eval/{HEADLINE.name}' in line:
       for key, value in (('images', line['step'] * run.batch_size), ('seconds', seconds),
-                         ('top1', line['eval/top1'])):
+                         (HEADLINE.name, line[f'eval/{HEADLINE.name}'])):
         curve[key].append(value)
   return {
     'variant': run.variant, 'seed': run.seed, **done, 'images': done['step'] * run.batch_size,
@@ -94,13 +101,15 @@ def _mean_and_deviation(values: list[float]) -> dict[str, float | None]:
 
 def _table(report: dict[str, Any]) -> str:
   rows = [
-    ['variant', 'top-1, %', 'top-5, %', 'loss', 'n', 'parameters', 'images seen', 'training, s'],
+    ['variant', *(metric.heading for metric in METRICS), 'loss', 'n',
+     'parameters', 'images seen', 'training, s'],
   ]
   rows.append(['---'] * len(rows[0]))
   for variant in report['variants']:
     group = [run for run in report['runs'] if run['variant'] == variant['variant']]
     rows.append([
-      variant['variant'], _spread(variant['top1'], 2, 100), _spread(variant['top5'], 2, 100),
+      variant['variant'],
+      *(_spread(variant[metric.name], 2, metric.scale) for metric in METRICS),
       _spread(variant['loss'], 4), str(variant['n']), f'{variant["parameters"]:,}',
       f'{group[0]["images"]:,}', _spread(variant['seconds'], 1),
     ])

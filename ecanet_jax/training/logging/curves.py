@@ -19,13 +19,12 @@ def draw_curves(
     lines: of `read_metrics`.
     path: of the PNG.
     title: of the figure.
-    metrics: of the task, drawn in one panel; the first gives its unit.
+    metrics: of the task, drawn in one panel; the first names it.
   """
   series = tuple((f'eval/{metric.name}', metric.title) for metric in metrics)
-  label = 'evaluation' + (f', {metrics[0].unit}' if metrics[0].unit else '')
   panels = (
     ('loss (cross-entropy)', (('train/loss', 'training'), ('eval/loss', 'evaluation')), 1.0),
-    (label, series, metrics[0].scale),
+    (metrics[0].heading, series, metrics[0].scale),
     ('learning rate', (('train/lr', 'learning rate'),), 1.0),
     ('training images/s', (('train/images_per_second', 'images/s'),), 1.0),
   )
