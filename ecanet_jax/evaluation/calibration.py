@@ -1,4 +1,4 @@
-"""How often answers of a given confidence are right: Guo et al. 2017 (1706.04599), figure 1."""
+"""The reliability diagram: accuracy by confidence (Guo et al. 2017, 1706.04599, figure 1)."""
 
 import os
 from typing import Any

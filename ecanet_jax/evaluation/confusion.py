@@ -1,4 +1,4 @@
-"""Which classes are taken for which: a matrix of few classes, the commonest pairs of many."""
+"""Confusion: a matrix for few classes, the commonest pairs for many."""
 
 import os
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-MATRIX = 40  # classes; more cannot be read
+MATRIX = 40  # classes; a larger matrix cannot be read
 PAIRS = 30
 
 
 def draw_confusion(
   metrics: dict[str, Any], names: Sequence[str], path: str | os.PathLike, title: str
 ) -> None:
-  """Draws a PNG.
+  """Draws a PNG of the confused classes.
 
   Args:
     metrics: of `ClassificationMetrics`, with `classes` and `confused`.
@@ -31,7 +31,7 @@ def draw_confusion(
 
 
 def _matrix(metrics: dict[str, Any], names: Sequence[str]) -> Figure:
-  """Rows are labels, columns answers; colour is the share of the row."""
+  """Rows are labels, columns are answers, the colour is the share of the row."""
   place = {entry['class']: i for i, entry in enumerate(metrics['classes'])}
   size = len(place)
   counts = np.diag([entry['correct'] for entry in metrics['classes']])

@@ -1,4 +1,4 @@
-"""Evaluates weights of any form with the preprocessing that travels with them."""
+"""Evaluates a checkpoint, a folder or a file of weights with its own preprocessing."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def evaluate_weights(
   tta: str = 'none',
   report: str | os.PathLike = '',
 ) -> dict[str, Any]:
-  """Evaluates weights on the config's evaluation split and prints the result twice.
+  """Evaluates weights on the config's evaluation split; prints a line to read and one of JSON.
 
   Args:
     config: data set and batch size, and for a file the network; else the network is the weights'.
@@ -116,7 +116,7 @@ def _file(report: str | os.PathLike, name: str) -> pathlib.Path:
 
 
 def set_name(config) -> str:
-  """The evaluated data in a few words, such as 'imagenet_v2 test'."""
+  """The name of the evaluated data, such as 'imagenet_v2 test'."""
   data_config = config.data
   folder = data_config.source == 'folder'
   name = os.path.basename(os.path.abspath(data_config.data_dir)) if folder else data_config.name
@@ -124,13 +124,13 @@ def set_name(config) -> str:
 
 
 def choose_split(config, given: Collection[str]) -> tuple[int, ...]:
-  """Puts the splits of an evaluation into `config.data`; returns the classes to compare.
+  """Sets the splits of `config.data` for an evaluation.
 
-  A set of `imagenet_sets` has one split, which is taken unless `given` has data.eval_split. There
-  need not be a training split.
+  A set of `imagenet_sets` has one split, which is used unless `given` has data.eval_split. No
+  training split is needed.
 
   Returns:
-    See `ClassificationMetrics.columns`.
+    The classes to compare: `columns` of `ClassificationMetrics`.
 
   Raises:
     UserError: a set for ImageNet's networks, and a network of other classes.

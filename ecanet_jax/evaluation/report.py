@@ -1,4 +1,4 @@
-"""An evaluation in files: everything as JSON, and two pictures beside it."""
+"""An evaluation as files: all metrics as JSON, and two pictures beside it."""
 
 import json
 import os
@@ -13,16 +13,16 @@ from ecanet_jax.evaluation.confusion import draw_confusion
 def write_report(
   path: str | os.PathLike, metrics: dict[str, Any], names: Sequence[str] | None, title: str
 ) -> list[pathlib.Path]:
-  """Writes PATH, and with its ending replaced .reliability.png and .confusion.png.
+  """Writes the JSON file and, beside it, NAME.reliability.png and NAME.confusion.png.
 
   Args:
-    path: of the JSON; its folder is made.
-    metrics: of `ClassificationMetrics`, perhaps with more keys.
-    names: of all classes; None = their numbers.
+    path: of the JSON file; its folder is made.
+    metrics: of `ClassificationMetrics`, and any other keys.
+    names: of all classes; None = their numbers are shown.
     title: of the pictures.
 
   Returns:
-    The files; a multi-label set has no confusion.
+    The written files. A multi-label set has no confusion.
   """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def write_report(
 
 
 def _readable(metrics: dict[str, Any]) -> str:
-  """JSON with one line for each key and for each element of a list of classes or pairs."""
+  """JSON with a line for each key, and for each element of a list of classes or pairs."""
   parts = []
   for key, value in metrics.items():
     text = json.dumps(value)

@@ -1,6 +1,6 @@
-"""Test-time augmentation: the logits of several views of an image, averaged.
+"""Test-time augmentation: the mean of the logits of several views of an image.
 
-The mean is of the logits, before the softmax, as in torchvision's example of FiveCrop and in timm.
+The mean is taken before the softmax, as in torchvision's example of FiveCrop and in timm.
 """
 
 import dataclasses
@@ -14,7 +14,12 @@ from ecanet_jax.runtime.errors import lookup
 
 @dataclasses.dataclass(frozen=True)
 class Views:
-  """What is seen of an image: `crops` squares (1 = the centre), with `mirror` each twice."""
+  """The views of an image.
+
+  Attributes:
+    crops: number of square crops; 1 = the centre.
+    mirror: each crop is also seen mirrored.
+  """
 
   crops: int = 1
   mirror: bool = False
@@ -56,5 +61,5 @@ def mean_logits(apply: Callable, images: jax.Array, seen: Views) -> jax.Array:
     images = images[:, None]
   if seen.mirror:
     images = jnp.concatenate([images, images[..., ::-1, :]], axis=1)
-  # One after another: the memory and the compiled program of one view.
+  # One view after the other, in the memory of one.
   return jax.lax.map(apply, jnp.moveaxis(images, 1, 0)).mean(0)

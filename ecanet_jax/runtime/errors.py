@@ -1,4 +1,4 @@
-"""What a user is told: one line with the value, the rule and the nearest known name."""
+"""Mistakes of a user: one line with the value, the rule and the nearest known name."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -6,9 +6,9 @@ from typing import TypeVar
 
 Value = TypeVar('Value')
 
-MANY = 24  # more names than this are not all listed
+MANY = 24  # known names that a message lists at most
 
-# How a program ends, for whoever started it; README.md has the table.
+# Exit statuses of the programs; docs/operation.md has the table.
 MISTAKE, RESUME, PEER_LOST = 2, 75, 76
 
 
@@ -17,8 +17,7 @@ class UserError(ValueError):
 
 
 class Interrupted(Exception):
-  """SIGTERM or SIGINT: the training is saved, and the same command goes on; programs exit with 75.
-  """
+  """SIGTERM or SIGINT came, and the training is saved; programs exit with status 75."""
 
 
 def closest(name: str, known, cutoff: float = 0.5) -> str:
@@ -44,7 +43,7 @@ def lookup(table: Mapping[str, Value], name: str, what: str) -> Value:
 
 
 def known(table: Iterable[str], name: str) -> str:
-  """'Known: a, b, c.', or of a long table the names nearest to `name`."""
+  """'Known: a, b, c.', or the nearest names of a long table."""
   names = sorted(table)
   if len(names) <= MANY:
     return f'Known: {", ".join(names)}.'

@@ -12,14 +12,15 @@ SWITCH = 'ECANET_JAX_KEEP_MEMORY'
 
 
 def keep_freed_memory() -> bool:
-  """Lets glibc keep freed memory for the next step instead of returning it to the kernel.
+  """On a CPU, lets glibc keep freed memory for the next step instead of returning it to the kernel.
 
-  XLA allocates a step's temporaries anew every step, and on a CPU each page of them is faulted in
-  again: a tenth to a quarter of a step's time (docs/performance.md). A step also runs when it is
-  called: one that is queued gets its temporaries before those of the step before are freed, which
-  takes twice the memory. Call it before the first device is used; it lasts for the process. Does
-  nothing on a machine with an accelerator, without glibc, or when the environment says
-  ECANET_JAX_KEEP_MEMORY=0.
+  XLA allocates the temporaries of a step anew in every step. Without this, the kernel maps each
+  page again, which takes a tenth to a quarter of the time of a step. Steps are also dispatched
+  synchronously: a queued step would allocate its temporaries before those of the last step are
+  freed.
+
+  Call it before a device is used; it lasts for the process. It does nothing on a machine with an
+  accelerator, without glibc, or with ECANET_JAX_KEEP_MEMORY=0 in the environment.
 
   Returns:
     Whether the settings were made.
@@ -30,8 +31,8 @@ def keep_freed_memory() -> bool:
     mallopt = ctypes.CDLL(None).mallopt
   except (AttributeError, OSError):
     return False
-  # One arena: the others give large blocks back through munmap whatever the threshold, which is -1,
-  # the largest number: a step's memory can be above 2 GiB.
+  # One arena: other arenas return large blocks through munmap whatever the threshold is. The
+  # threshold is -1, the largest number, since a step's memory can be above 2 GiB.
   settings = (
     (_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, 64 * 2**20)
   )

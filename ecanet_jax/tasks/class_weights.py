@@ -1,4 +1,4 @@
-"""How much the images of each class count in the loss."""
+"""The weight of each class in the loss."""
 
 import numpy as np
 
@@ -7,10 +7,11 @@ from ecanet_jax.runtime.errors import UserError
 
 
 def class_weights(config, num_classes: int) -> tuple[float, ...]:
-  """The factor of every class in the loss, or () when all count alike.
+  """The factor of each class in the loss; () if all are 1.
 
-  `loss.balanced`: n / (classes * n_c) for n_c of n training images in the class (King and Zeng,
-  2001; scikit-learn's `balanced`), so that every class has the same sum and the mean is 1.
+  With `loss.balanced` it is n / (classes * n_c), where n_c of n training images are of the class
+  (King and Zeng 2001; `balanced` in scikit-learn). All classes then have the same total weight, and
+  the mean over the images is 1.
 
   Args:
     config: the whole config.

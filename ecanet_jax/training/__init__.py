@@ -1,1 +1,1 @@
-"""What happens each step: state, step, optimizer, schedule, sharding, evaluation, checkpoints."""
+"""Training: the trainer, its step, state, optimizer and schedule, faults and logging."""

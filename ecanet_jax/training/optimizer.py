@@ -1,4 +1,4 @@
-"""Optimizers: clipping, weight decay, the named rule, and how fast each stage learns."""
+"""Optimizers: clipping, weight decay, the update rule, and a learning rate for each stage."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,13 +13,14 @@ from ecanet_jax.training.schedule import Schedule
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-  """A named rule.
+  """A named update rule.
 
   Attributes:
-    make: section (of the config), eps, schedule, mask (params -> which decay) -> transformation.
-    eps: where the config gives none.
-    decay: how weights decay: 'gradient' (L2, or off the parameter if `decoupled`), 'parameter'
-      (decoupled always), or 'inside' (the rule does it).
+    make: from the config's section, eps, schedule and mask (params -> which decay) to an optax
+      transformation.
+    eps: the default where the config sets none.
+    decay: of the weights. 'gradient': added to the gradient (L2), or subtracted from the parameter
+      if `decoupled`. 'parameter': always subtracted from the parameter. 'inside': by the rule.
   """
 
   make: Callable[..., optax.GradientTransformation]
@@ -35,14 +36,14 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
   """The gradient transformation of `config.optimizer`.
 
-  Order: clip the loss's gradient, add weight_decay * parameter (L2, as a term of the loss would),
-  the named rule, decoupled decay; the stages' own rates; nothing at all for frozen parameters.
+  In this order: the gradient of the loss is clipped; weight_decay * parameter is added (L2); the
+  named rule; decoupled decay; the factor of each stage; zero for frozen parameters.
 
   Args:
     config: the whole config.
     schedule: the learning rate of a step.
-    is_frozen: whether a top-level module's parameters stay as they are.
-    stages_behind: how many stages lie between a top-level module and the head.
+    is_frozen: whether the parameters of a top-level module are frozen.
+    stages_behind: number of stages between a top-level module and the head.
 
   Raises:
     UserError: an unknown optimizer, or keys that do not go together.
@@ -79,16 +80,16 @@ def _check(section, rule: Rule) -> None:
   if section.clip_norm and section.agc:
     raise UserError(
       f'optimizer.clip_norm={section.clip_norm} and optimizer.agc={section.agc} are both given; '
-      'give one.'
+      'set one of them to 0.'
     )
   if section.decoupled and rule.decay == 'inside':
     raise UserError(
-      f'optimizer.decoupled=True: {section.name} has its weight decay inside; leave it False.'
+      f'optimizer.decoupled=True: {section.name} has its weight decay inside; set it to False.'
     )
 
 
 def decayed(params, *, biases: bool, batch_norm: bool = False):
-  """Tree of booleans: kernels always, biases and BatchNorm's scale and bias on request."""
+  """A tree of booleans, which parameters decay: kernels, and others if the arguments say so."""
 
   def decays(path, leaf):
     *_, module, name = (key.key for key in path)
@@ -102,8 +103,8 @@ def decayed(params, *, biases: bool, batch_norm: bool = False):
 def clip_units(limit: float) -> optax.GradientTransformation:
   """Adaptive gradient clipping (Brock et al. 2021, Eq. 3; timm/utils/agc.py).
 
-  The gradient's norm is at most `limit` times the parameter's, but for a norm below 1e-3, in each
-  unit: the weights of one output channel. Not in the classifier.
+  For each unit, the weights of one output channel, the norm of the gradient is at most `limit`
+  times the norm of the weights (or 1e-3 if that is larger). The classifier is not clipped.
   """
 
   def chosen(depthwise):
@@ -111,7 +112,7 @@ def clip_units(limit: float) -> optax.GradientTransformation:
       lambda path, leaf: path[0].key != 'classifier' and (leaf.ndim == 3) == depthwise, params
     )
 
-  # Three axes are a depthwise kernel [kh, kw, C] here, and to optax something else.
+  # A kernel with three axes is depthwise, [kh, kw, C]; optax would take other axes for a unit.
   return optax.chain(
     optax.masked(optax.adaptive_grad_clip(limit), chosen(False)),
     optax.masked(optax.adaptive_grad_clip(limit, axis=(0, 1)), chosen(True)),
@@ -145,7 +146,7 @@ def _adamw(section, eps, schedule, mask):
 
 
 def _lamb(section, eps, schedule, mask):
-  # You et al. 2020, Algorithm 2. As in timm, what does not decay has no trust ratio: it is Adam's.
+  # You et al. 2020, Algorithm 2. As in timm, parameters without decay have no trust ratio.
   return optax.chain(
     optax.scale_by_adam(section.b1, section.b2, eps),
     optax.add_decayed_weights(section.weight_decay, mask),
@@ -155,8 +156,8 @@ def _lamb(section, eps, schedule, mask):
 
 
 def _lars(section, eps, schedule, mask):
-  # You et al. 2017, Eq. 6: the ratio is of the norms of parameter and gradient, where optax takes
-  # that of gradient + decay. As in timm, the rate is multiplied in after the momentum.
+  # You et al. 2017, Eq. 6: the ratio of the norms of parameter and gradient; optax would take the
+  # norm of gradient + decay. As in timm, the learning rate is applied after the momentum.
   decay = section.weight_decay
 
   def adapted(gradient, param, decays):

@@ -1,4 +1,4 @@
-"""The weights that a training starts from, of any form that `weights.read_source` reads."""
+"""Pretrained weights that a training starts from: a checkpoint, a folder or a file."""
 
 import os
 from collections.abc import Mapping
@@ -22,15 +22,15 @@ PIXEL_KEYS = ('mean', 'std', 'interpolation')  # of the preprocessing: they chan
 
 
 def initial_weights(config, model: ConvNet) -> dict[str, np.ndarray]:
-  """Reads `init.weights` for a network; the log says which arrays are not from there.
+  """Reads `init.weights` for a network; the log names the arrays that stay random.
 
   Args:
     config: the whole config.
     model: the network that is trained.
 
   Returns:
-    Arrays by path ('params/stem/kernel'), float32: all of the network's, but for the classifier's
-    where the number of classes differs or `init.new_head` says so.
+    float32 arrays by path ('params/stem/kernel'): all of the network, without those of the
+    classifier if the number of classes differs or `init.new_head` is set.
 
   Raises:
     UserError: nothing there to read, or weights of another network.
@@ -77,7 +77,7 @@ def _read(config) -> Source:
   try:
     return read_source(path, **options)
   except UserError:
-    # A folder of an architecture that only our own name says; else the same error again.
+    # A folder whose architecture is only known by our own name; else the same error again.
     return read_source(path, model={'name': config.model.name}, **options)
 
 
@@ -88,17 +88,17 @@ def _shapes(model: ConvNet, size: int) -> dict[str, tuple[int, ...]]:
 
 
 def _check_fields(theirs: ConvNet, ours: ConvNet) -> None:
-  """Refuses weights whose network has the same arrays and computes something else."""
+  """Refuses weights of a network that has the same arrays but computes something else."""
   if other := other_fields(theirs, ours):
     listed = '; '.join(f'{key} {their!r} and {our!r}' for key, (their, our) in other.items())
     raise UserError(
-      'the weights fit, but their network computes something else, theirs and ours: '
-      f'{listed}. Set the keys of config.model alike.'
+      'the arrays fit, but their network computes something else, theirs and ours: '
+      f'{listed}. Set config.model to their values.'
     )
 
 
 def _compare_preprocessing(config, source: Source) -> None:
-  """One warning with what to set, if the images of this training are prepared otherwise."""
+  """Warns, with the flags to set, if this training prepares its images differently."""
   values: Mapping = source.data
   alike = lambda a, b: np.allclose(a, b, atol=1e-4) if not isinstance(a, str) else a == b
   other = [key for key in PIXEL_KEYS if key in values and not alike(values[key], config.data[key])]
@@ -108,6 +108,6 @@ def _compare_preprocessing(config, source: Source) -> None:
     )
     flags = ' '.join(f'--config.data.{key}={as_flag(values[key])}' for key in other)
     log.warning(
-      '%s: its images were prepared otherwise (%s); to do the same: %s', config.init.weights,
+      '%s: its images were prepared differently (%s); to do the same: %s', config.init.weights,
       source.preprocessing, flags,
     )

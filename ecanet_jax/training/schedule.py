@@ -1,4 +1,4 @@
-"""Learning-rate schedules: a config's causes (epochs, rate per 256 images) become steps."""
+"""The learning rate of each step, from epochs and the rate per 256 images."""
 
 import math
 from collections.abc import Callable
@@ -12,10 +12,10 @@ Schedule = Callable[[jax.Array], jax.Array]
 
 
 def training_steps(config, steps_per_epoch: float) -> int:
-  """How many updates a training has.
+  """The number of updates of a training.
 
   Args:
-    config: the whole config; `epochs` or `steps` says it.
+    config: the whole config; `epochs` or `steps` gives it.
     steps_per_epoch: training images / batch size.
 
   Raises:
@@ -36,8 +36,9 @@ def training_steps(config, steps_per_epoch: float) -> int:
 def make_schedule(config, steps_per_epoch: float, total_steps: int) -> Schedule:
   """The learning rate at each step, counted from 0.
 
-  It rises linearly to the peak in the warm-up, then follows the named decay, whose epochs count
-  from step 0 (as TF EfficientNet's do), those of `cosine` by default from the end of the warm-up.
+  It rises linearly to the peak in the warm-up, and then follows the named decay. The epochs of a
+  decay count from step 0, as in TF EfficientNet; those of `cosine` by default from the end of the
+  warm-up.
 
   Args:
     config: the whole config; `schedule` and `batch_size` are read.
@@ -55,7 +56,7 @@ def make_schedule(config, steps_per_epoch: float, total_steps: int) -> Schedule:
       f'{epochs:g} epochs of the training.'
     )
   peak, start = peak_learning_rate(config), section.warmup_from
-  # Time is counted in steps, or in whole epochs.
+  # The unit of time is a step, or a whole epoch.
   epoch, total = (1, epochs) if section.per_epoch else (steps_per_epoch, total_steps)
   warmup = int(section.warmup_epochs * epoch)
   fraction = lookup(SCHEDULES, section.name, 'schedule.name')(section, epoch, warmup, total)
@@ -69,7 +70,7 @@ def make_schedule(config, steps_per_epoch: float, total_steps: int) -> Schedule:
 
 
 def peak_learning_rate(config) -> float:
-  """`schedule.lr` is per 256 images; the optimizer's is lr * batch_size / 256."""
+  """The optimizer's learning rate: `schedule.lr` is per 256 images."""
   return config.schedule.lr * config.batch_size / 256
 
 
@@ -78,7 +79,7 @@ def _exponential(section, epoch, warmup, total):
 
   def fraction(time):
     decays = jnp.asarray(time, jnp.float32) / interval
-    if section.staircase:  # rounding must not put off a decay that falls on this very time
+    if section.staircase:  # rounding must not delay a decay that falls exactly on this time
       decays = jnp.floor(decays * (1 + 2**-22))
     return section.decay_rate**decays
 
@@ -100,7 +101,7 @@ def _step(section, epoch, warmup, total):
   return lambda time: section.decay_rate ** sum(jnp.float32(time >= start) for start in starts)
 
 
-# name -> the function that gives the fraction of the peak at a time; all in its unit.
+# Name -> a function that gives the fraction of the peak at a time.
 SCHEDULES = {
   'exponential': _exponential,
   'cosine': _cosine,

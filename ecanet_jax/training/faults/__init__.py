@@ -1,1 +1,1 @@
-"""What can go wrong in a training: preemption, hangs, steps that are not finite."""
+"""Faults of a training: preemption, hangs, steps that are not finite."""

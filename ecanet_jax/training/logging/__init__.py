@@ -1,1 +1,1 @@
-"""What a training writes down: metrics files, TensorBoard events, curves."""
+"""The logs of a training: metrics.jsonl, TensorBoard events, curves."""
