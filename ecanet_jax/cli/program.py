@@ -114,6 +114,9 @@ def _explain(error: Exception, arguments: Sequence[str]) -> str:
       return f'unknown config key {key!r}.{near} ecanet_jax/config/schema.py has them all.'
   text = ' '.join(str(error.args[0] if error.args else error).split())
   text = text.removeprefix('flag --config=None: ')
+  for old in schema.MOVED_KEYS:  # assigned by the config file
+    if isinstance(error, AttributeError) and f'"{old.rpartition(".")[2]}"' in text:
+      return schema.moved(old)
   return text if isinstance(error, _MISTAKES) and text else f'{type(error).__name__}: {text}'
 
 

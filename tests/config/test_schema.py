@@ -63,12 +63,25 @@ def test_two_configs_share_nothing():
   assert other.steps is None and other.model.preset is None
 
 
-def test_a_key_that_has_moved(monkeypatch):
-  monkeypatch.setitem(schema.MOVED_KEYS, 'run.steps', 'log_steps')
+RECIPE = """
+from ecanet_jax import config as schema
+def get_config():
+  config = schema.get_config()
+  config.data.every = 3
+  return config
+"""
+
+
+@pytest.mark.parametrize('place', ['command line', 'recipe'])
+def test_a_key_that_has_moved(monkeypatch, tmp_path, place):
+  monkeypatch.setitem(schema.MOVED_KEYS, 'data.every', 'log_steps')
+  recipe = tmp_path / 'recipe.py'
+  recipe.write_text(RECIPE)
+  arguments = ('configs/smoke.py', ['--config.data.every=3'])
   with pytest.raises(UserError) as error:
-    load_config('configs/smoke.py', ['--config.run.steps=3'])
+    load_config(*(arguments if place == 'command line' else (str(recipe),)))
   assert str(error.value) == (
-    "config key 'run.steps' is 'log_steps' now (from one line of the log to the next): write "
+    "config key 'data.every' is 'log_steps' now (from one line of the log to the next): write "
     '--config.log_steps=VALUE.'
   )
 
