@@ -169,21 +169,13 @@ def devices() -> Iterator[Finding]:
 
 def kernels() -> Iterator[Finding]:
   """The C++ kernels for CPUs."""
-  from ecanet_jax.ops import cpu
+  from ecanet_jax.ops import cpu_status
 
-  if os.environ.get(cpu.SWITCH) == '0':
-    yield WARNING, f'CPU kernels are off ({cpu.SWITCH}=0); a CPU trains slower', ''
-    return
-  try:
-    command = cpu.compiler()
-  except RuntimeError as error:
-    yield WARNING, f'CPU kernels: {error}; a CPU trains slower', 'apt-get install g++'
-    return
-  if not shutil.which(command[0]):
-    yield WARNING, f'CPU kernels: no compiler {command[0]!r} ($CXX)', 'unset CXX, or install it.'
-    return
-  ready = 'compiled' if cpu.ready('float32') else 'compiled at the first start, half a minute'
-  yield OK, f'CPU kernels: {command[0]}, {ready}', ''
+  usable, text = cpu_status()
+  if usable:
+    yield OK, f'CPU kernels: {text}', ''
+  else:
+    yield WARNING, f'CPU kernels: {text}; a CPU trains slower', 'apt-get install g++'
 
 
 def caches() -> Iterator[Finding]:

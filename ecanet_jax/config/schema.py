@@ -178,9 +178,7 @@ def get_config() -> config_dict.ConfigDict:
 
   # How it is computed: results differ by rounding alone. auto = the measured choice of the backend.
   config.ops = config_dict.ConfigDict()
-  config.ops.convolution = 'auto'  # auto | winograd, native (need a C++ compiler) | window | plain
-  config.ops.depthwise = 'auto'  # auto | native | shift | lax
-  config.ops.batch_norm = 'auto'  # auto | native | plain
+  config.ops.backend = 'auto'  # auto | xla | cpu (kernels of our own for one CPU device)
   config.ops.fold_batch_norm = True  # evaluation: BatchNorm inside the convolutions' weights
   config.ops.remat = 'none'  # less memory: none | elementwise (convolutions are kept) | blocks
 

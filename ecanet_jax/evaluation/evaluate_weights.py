@@ -74,7 +74,7 @@ def evaluate_weights(
   columns = choose_split(config, given)
   info, task = data.describe(config), Measures(config, columns)
   log.info('%s: preprocessing %s: %s', path, said, preprocessing.describe(config.data))
-  model = make_model(config, info.num_classes)
+  model = make_model(config, info.num_classes, mesh)
   batches, steps = data.eval_batches(
     config, host=jax.process_index(), num_hosts=jax.process_count(), crops=seen.crops
   )

@@ -21,7 +21,7 @@ from ecanet_jax.nn.attention.comparators import RowConv
 
 Quantities = Mapping[str, float]
 
-_CONVOLUTIONS = (layers.Conv, layers.PointwiseConv, layers.DepthwiseConv, RowConv)
+_CONVOLUTIONS = (layers.Conv, RowConv)
 
 # Multiply-adds of convolutions, attention's layers and products, and the classifier.
 _MULTIPLY_ADDS = {'conv': 1, 'se_layers': 1, 'attention': 1, 'classifier': 1}
@@ -139,7 +139,6 @@ class Count:
 
 def count(model: ConvNet, image_size: int) -> Count:
   """Counts a network at `image_size` x `image_size` pixels."""
-  model = model.clone(conv_op='plain', depthwise='lax', norm_op='plain')  # fewer to trace
   adds = {block.name for block in model.blocks() if block.adds}
   quantities = collections.defaultdict(collections.Counter)
   reweighted = {}
@@ -173,11 +172,9 @@ def count(model: ConvNet, image_size: int) -> Count:
       seen['attention'] += _einsum_products(module.equation, *args)
     elif isinstance(module, layers.BatchNorm):
       seen['batch_norm'] += 0 if in_attention else y.size
+      _count_activation(seen, args[2], y.size, in_attention)
     elif isinstance(module, layers.Activation):
-      seen['swish'] += y.size if module.kind == 'swish' else 0
-      if not in_attention:
-        seen['activation'] += y.size
-        seen['last_activation'] = y.size
+      _count_activation(seen, module.kind, y.size, in_attention)
     elif isinstance(module, pooling.Pool):
       seen[f'{module.kind}_pool'] += module.kernel_size**2 * y.size
     elif isinstance(module, pooling.GlobalPool):
@@ -208,6 +205,13 @@ def count(model: ConvNet, image_size: int) -> Count:
 
 def _parameters(module: nn.Module) -> Mapping:
   return module.variables.get('params', {})
+
+
+def _count_activation(seen, kind: str, size: int, in_attention: bool) -> None:
+  seen['swish'] += size if kind == 'swish' else 0
+  if kind and not in_attention:
+    seen['activation'] += size
+    seen['last_activation'] = size
 
 
 def _where(module: nn.Module, in_attention: bool) -> str:

@@ -67,5 +67,5 @@ def fold_batch_norm(
 @functools.cache
 def _paths(model: ConvNet) -> frozenset[tuple[str, ...]]:
   """Of all arrays of a network; computes nothing."""
-  init = lambda: model.plain().init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=False)
+  init = lambda: model.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=False)
   return frozenset(traverse_util.flatten_dict(dict(jax.eval_shape(init))))

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from absl import logging
 from jax import export
 
-from ecanet_jax.ops import cpu
+from ecanet_jax.ops.cpu import kernels as cpu
 
 PACKAGE = pathlib.Path(__file__).parents[1]
 INSTALLED = tuple({

@@ -60,7 +60,7 @@ class Trainer:
     sharding.check_parts(config, self.mesh)
     self.info = data.describe(config)
     agree('data', lambda: contents(self.info))
-    self.model = make_model(config, self.info.num_classes)
+    self.model = make_model(config, self.info.num_classes, self.mesh)
     weights = class_weights(config, self.info.num_classes)
     self.task = Classification(config, weights)
     self.steps_per_epoch = self.info.train.num_examples / config.batch_size
@@ -130,7 +130,7 @@ class Trainer:
 
     Also whether that was saved when it was to be evaluated, but was not.
     """
-    facts = self.model.plain(), self.tx, self.config, self.task.example()
+    facts = self.model, self.tx, self.config, self.task.example()
     step = checkpoints.latest()
     if step is None:
       return init_state(*facts, self.mesh, loaded), False

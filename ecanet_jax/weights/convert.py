@@ -51,7 +51,7 @@ def model_shapes(model: nn.Module) -> Variables:
   """The model's variables as `jax.ShapeDtypeStruct`s; computes nothing."""
 
   def init():
-    return model.plain().init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=False)
+    return model.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=False)
 
   try:
     return dict(jax.eval_shape(init))

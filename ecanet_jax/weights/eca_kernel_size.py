@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 import flax.linen as nn
 import numpy as np
 
-from ecanet_jax.models.convnet import Block
-from ecanet_jax.nn.attention.kernel_size import K_POLICY, kernel_size
-from ecanet_jax.nn.attention.slot import Attention
+from ecanet_jax.nn.attention import Attention, place
+from ecanet_jax.nn.attention.kernel_size import K_POLICY
+from ecanet_jax.nn.block import Block
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights import dialects
 
@@ -119,15 +119,16 @@ def _own(model: nn.Module, attention: Attention) -> dict[str, int]:
   """k by block as the network would have them with this attention; {} without ECA."""
   if attention.kind not in KINDS:
     return {}
-  slots = {block.name: model.slot(block) for block in model.blocks()}
-  return {name: kernel_size(attention, slot) for name, slot in slots.items() if slot.position}
+  stages = model.stages_count()
+  slots = [place(attention, block, model.standard, stages) for block in model.blocks()]
+  return {slot.block.name: slot.k for slot in slots if slot.position}
 
 
 def _fitting(model: nn.Module, sizes: Mapping[str, int]) -> str:
   """The options of a network with these kernels, '' if none gives them."""
   stages = {block.stage: sizes[block.name] for block in model.blocks() if block.name in sizes}
   least = min(sizes.values())
-  k = tuple(stages.get(stage, least) for stage in range(model.stages_count()))
+  k = tuple(stages.get(stage + 1, least) for stage in range(model.stages_count()))
   if len(set(k)) == 1:
     k = k[:1]
   options = {f'--config.model.attention.k="{k}"': {'k': k}}
@@ -147,5 +148,5 @@ def _by_stage(model: nn.Module, sizes: Mapping[str, int]) -> str:
   stages = [set() for _ in range(model.stages_count())]
   for block in model.blocks():
     if block.name in sizes:
-      stages[block.stage].add(sizes[block.name])
+      stages[block.stage - 1].add(sizes[block.name])
   return ', '.join('/'.join(map(str, sorted(stage))) or '-' for stage in stages)

@@ -13,7 +13,7 @@ from ecanet_jax.models.record import Network
 # classes, which both sides have as an argument.
 FREE_FIELDS = frozenset(
   ('num_classes', 'dropout', 'drop_path', 'bn_groups', 'bn_decay', 'frozen_stages', 'frozen_bn',
-   'zero_init_last', 'conv_op', 'depthwise', 'norm_op', 'remat', 'dtype', 'parent', 'name')
+   'zero_init_last', 'backend', 'remat', 'dtype', 'parent', 'name')
 )
 
 

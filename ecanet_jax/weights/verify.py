@@ -11,7 +11,6 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from ecanet_jax.ops import cpu
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights.convert import from_torch, model_shapes, to_torch
 from ecanet_jax.weights.timm_reference import TwinMissing, find_record, twin_logits
@@ -147,8 +146,6 @@ def our_logits(
 @functools.lru_cache(maxsize=2)
 def _compiled_logits(model: nn.Module, shape: tuple[int, ...], quick: bool) -> Callable:
   """The program of `our_logits` for images of such a shape; takes variables and images."""
-  if not cpu.ready('float32'):  # to compile them takes longer than all the rest
-    model = model.clone(conv_op='plain', depthwise='shift', norm_op='plain')
   images = jax.ShapeDtypeStruct(shape, np.float32)
   options = {'xla_backend_optimization_level': 0} if quick else None
   with _on_cpu(), jax.default_matmul_precision('highest'):

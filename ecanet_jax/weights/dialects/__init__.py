@@ -98,7 +98,7 @@ def modules(model: nn.Module, dialect: str) -> Iterator[Module]:
     yield Module(ours, theirs, table.kinds.get(ours, ''))
   number = stage = -1
   for number, block in enumerate(model.blocks()):
-    stage = block.stage
+    stage = block.stage - 1
     prefix = table.prefix(block, number)
     for ours, theirs in table.variants.get(of.variant(block), {}).items():
       yield Module(f'{block.name}/{ours}', prefix + theirs, table.kinds.get(ours, ''))

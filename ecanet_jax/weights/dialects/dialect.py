@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import flax.linen as nn
 
-from ecanet_jax.models.convnet import Block
+from ecanet_jax.nn.block import Block
 from ecanet_jax.weights import layout
 
 KINDS = {'classifier': 'dense', 'attention': 'eca'}
@@ -47,8 +47,8 @@ class Dialect:
     if callable(self.block):
       return self.block(block, number)
     return self.block.format(
-      name=block.name, stage=block.stage, index=block.index, number=number,
-      stage1=block.stage + 1, index1=block.index + 1, number1=number + 1,
+      name=block.name, stage=block.stage - 1, index=block.index, number=number,
+      stage1=block.stage, index1=block.index + 1, number1=number + 1,
     )
 
   def key(self, module: str, array: str) -> str:

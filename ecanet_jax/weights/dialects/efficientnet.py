@@ -5,7 +5,7 @@ timm's are MobileNetV2's too.
 
 import flax.linen as nn
 
-from ecanet_jax.models.convnet import Block
+from ecanet_jax.nn.block import Block
 from ecanet_jax.nn.layers import PRESET
 from ecanet_jax.weights import layout
 from ecanet_jax.weights.dialects.dialect import Dialect, Family
@@ -155,7 +155,7 @@ _TF1 = Dialect(
 
 
 def _keras_prefix(block: Block, number: int) -> str:
-  return f'block{block.stage + 1}{chr(ord("a") + block.index)}_'
+  return f'block{block.stage}{chr(ord("a") + block.index)}_'
 
 
 # keras-team/keras, applications/efficientnet.py: stages are numbered from 1, their blocks lettered.

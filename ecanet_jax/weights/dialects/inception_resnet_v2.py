@@ -28,7 +28,7 @@ def _prefix(block: InceptionResNetBlock, number: int) -> str:
     return f'{block.name}.'
   if not block.activated:
     return 'block8.'
-  return ('repeat', 'repeat_1', 'repeat_2')[block.stage] + f'.{block.index - 1}.'
+  return ('repeat', 'repeat_1', 'repeat_2')[block.stage - 1] + f'.{block.index - 1}.'
 
 
 _UP = {'up': 'conv2d'}
