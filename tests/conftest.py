@@ -14,6 +14,7 @@ import absl.logging
 import jax
 import pytest
 
+from ecanet_jax.ops.cpu import kernels
 from tests.support import programs, torchvision_shim  # noqa: F401  before anything imports timm
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
@@ -45,3 +46,14 @@ def run(compilation_cache):
 def start(compilation_cache):
   """`tests.support.programs.start`, with a shared compilation cache."""
   return programs.start
+
+
+@pytest.fixture
+def load_kernels():
+  """Loads the CPU kernels of a type, or skips the test."""
+
+  def load(dtype: str) -> None:
+    if not kernels.load(dtype):
+      pytest.skip('needs a C++ compiler: g++ or clang++')
+
+  return load

@@ -28,7 +28,8 @@ from ecanet_jax.ops.activation import ACTIVATIONS
 from ecanet_jax.runtime.errors import UserError, lookup
 
 __all__ = [
-  'ATTENTION', 'WHERE', 'Attention', 'AttentionModule', 'Slot', 'check', 'eca_kernel_size', 'place',
+  'ATTENTION', 'WHERE', 'Attention', 'AttentionModule', 'Slot', 'check', 'eca_kernel_size',
+  'kernel_size', 'place',
 ]
 
 ATTENTION: dict[str, type[AttentionModule] | None] = {

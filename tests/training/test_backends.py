@@ -1,4 +1,4 @@
-"""60 steps with the CPU kernels are 60 steps without them.
+"""60 steps with the CPU backend are 60 steps with XLA.
 
 In float64, as a rounding in float32 grows to more than 100 % of a loss in so many steps (see
 test_hundred_steps.py); on one device, the only ones that have the kernels. Losses are float32, in
@@ -11,47 +11,43 @@ import jax
 import numpy as np
 import pytest
 
-from ecanet_jax.ops import cpu
 from tests.support import programs
 
 STEPS = 60
-PLAIN = {'conv_op': 'plain', 'depthwise': 'shift', 'norm_op': 'plain'}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize('recipe', ['b0', 'resnet18'])
-def test_the_training_is_the_same(recipe, tmp_path, monkeypatch):
+def test_the_training_is_the_same(recipe, tmp_path, load_kernels):
+  load_kernels('float64')
   results = []
-  for switch in ('1', '0'):
-    monkeypatch.setenv(cpu.SWITCH, switch)
-    arguments = '-m', 'tests.training.test_fast_ops', recipe, str(tmp_path / switch)
+  for backend in ('cpu', 'xla'):
+    arguments = '-m', 'tests.training.test_backends', recipe, backend, str(tmp_path / backend)
     done = programs.finish(programs.start(*arguments), 1700)
     assert not done.returncode, done.stderr
-    with np.load(tmp_path / f'{switch}.npz') as file:
-      results.append((file['losses'], file['parameters'], int(file['kernels'])))
-  (fast, ours, kernels), (plain, theirs, none) = results
+    with np.load(tmp_path / f'{backend}.npz') as file:
+      results.append((file['losses'], file['parameters']))
+  (fast, ours), (plain, theirs) = results
   deviation = np.abs(fast / plain - 1).max()
   difference = np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
   print(f'{recipe}: loss {plain[0]:.4f} -> {plain[-1]:.4f}, largest deviation {deviation:.1e}; '
         f'{theirs.size:,} parameters differ by {difference:.1e}')
-  assert kernels and not none
   assert len(fast) == STEPS and plain[-1] < plain[0]
   assert deviation < 1e-4
   assert 0 < difference < 1e-4
 
 
-def main(recipe: str, file: str) -> None:
+def main(recipe: str, backend: str, file: str) -> None:
   from tests.support import torchvision_shim  # noqa: F401  before timm
   from tests.training import test_hundred_steps as twin
 
-  kernels = cpu.load('float64')
   config, _ = getattr(twin, recipe)()
   config.model.num_classes = 10
   data = list(twin.batches(config.batch_size, config.data.image_size))[:STEPS]
-  _, losses, parameters = twin.our_losses(config, data, **({} if kernels else PLAIN))
+  _, losses, parameters = twin.our_losses(config, data, backend=backend)
   flat = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(parameters)])
-  np.savez(file, losses=losses, parameters=flat, kernels=kernels)
+  np.savez(file, losses=losses, parameters=flat)
 
 
 if __name__ == '__main__':

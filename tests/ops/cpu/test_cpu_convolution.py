@@ -1,4 +1,4 @@
-"""Convolution of all channels: values and gradients are those of XLA's and its autodiff."""
+"""Convolution: values and gradients of the CPU kernels are those of XLA and autodiff."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ecanet_jax.nn.pooling import explicit_padding
-from ecanet_jax.ops import convolution as ops
+from ecanet_jax.ops import convolution as plain
+from ecanet_jax.ops.cpu import convolution as cpu
 
 
 def results(function, arrays):
@@ -33,25 +34,9 @@ def arrays(dtype, batch, size, k, channels, features):
   return [jnp.asarray(random.standard_normal(shape), dtype) for shape in shapes]
 
 
-@pytest.mark.parametrize(('k', 'stride', 'size', 'padding'), [
-  (3, 2, (8, 8), ((0, 1), (0, 1))),
-  (3, 2, (9, 7), ((1, 1), (1, 1))),
-  (3, 1, (5, 6), ((1, 1), (1, 1))),
-  (2, 3, (7, 8), ((0, 0), (2, 1))),
-])
-def test_windows_in_float64(k, stride, size, padding):
-  with jax.enable_x64(True):
-    data = arrays(np.float64, 2, size, k, 3, 5)
-    window, plain = (
-      results(lambda *a, f=f: f(*a, stride, padding), data)
-      for f in (ops.window_conv, ops.plain_conv)
-    )
-    compare(window, plain, 1e-12)
-
-
 # Odd and even sizes, images that are smaller than a tile, larger than a task and than a band of the
 # kernel's gradient, all numbers of vectors in a panel, and channels that fill no vector.
-NATIVE = [
+GEOMETRIES = [
   # k, stride, rule, batch, size, channels, features
   pytest.param(*(1, 1, 'valid', 1, (1, 1), 3, 5), marks=pytest.mark.slow),
   (1, 1, 'valid', 2, (9, 7), 13, 24),
@@ -71,21 +56,21 @@ NATIVE = [
 
 
 @pytest.mark.parametrize('dtype', ['float64', pytest.param('float32', marks=pytest.mark.slow)])
-@pytest.mark.parametrize(('k', 'stride', 'rule', 'batch', 'size', 'channels', 'features'), NATIVE)
+@pytest.mark.parametrize(
+  ('k', 'stride', 'rule', 'batch', 'size', 'channels', 'features'), GEOMETRIES
+)
 def test_kernels_equal_the_reference(
   k, stride, rule, batch, size, channels, features, dtype, load_kernels
 ):
   load_kernels(dtype)
   with jax.enable_x64(dtype == 'float64'):
     padding = explicit_padding(rule, size, k, stride)
-    assert ops._native_applies(jnp.zeros((batch, *size, channels)),
-                               jnp.zeros((k, k, channels, features)), stride, padding, 1)
+    assert cpu._applies(jnp.zeros((batch, *size, channels)),
+                        jnp.zeros((k, k, channels, features)), stride, padding, 1)
     data = arrays(dtype, batch, size, k, channels, features)
-    native, plain = (
-      results(lambda *a, f=f: f(*a, stride, padding), data)
-      for f in (ops.native_conv, ops.plain_conv)
-    )
-    compare(native, plain, 1e-12 if dtype == 'float64' else 3e-6)
+    mine = results(lambda *a: cpu._conv(*a, stride, padding, False), data)
+    theirs = results(lambda *a: plain.conv(*a, stride, padding), data)
+    compare(mine, theirs, 1e-12 if dtype == 'float64' else 3e-6)
 
 
 # Odd and even sizes, tiles that hang over on any side, more and fewer tiles than a task, more
@@ -103,19 +88,19 @@ def test_winograd_equals_the_reference(
   load_kernels(dtype)
   with jax.enable_x64(dtype == 'float64'):
     data = arrays(dtype, batch, size, 3, channels, features)
-    winograd = results(lambda *a: ops.native_conv(*a, 1, padding, True), data)
-    plain = results(lambda *a: ops.plain_conv(*a, 1, padding), data)
-    compare(winograd, plain, 1e-12 if dtype == 'float64' else 1e-5)
+    winograd = results(lambda *a: cpu._conv(*a, 1, padding, True), data)
+    theirs = results(lambda *a: plain.conv(*a, 1, padding), data)
+    compare(winograd, theirs, 1e-12 if dtype == 'float64' else 1e-5)
 
 
 def test_winograd_is_taken_where_it_was_measured_to_be_faster():
   def choice(batch, size, k=3, stride=1, channels=64):
     x, kernel = jnp.zeros((batch, size, size, channels)), jnp.zeros((k, k, channels, 64))
-    return ops._choose(x, kernel, stride, ((1, 1), (1, 1)), '', fits=True)
+    return cpu._winograd_pays(x, kernel, stride, ((1, 1), (1, 1)))
 
-  assert choice(16, 56) == choice(16, 7) == choice(1, 28) == 'winograd'
+  assert choice(16, 56) and choice(16, 7) and choice(1, 28)
   fewer = choice(1, 14), choice(16, 56, k=5), choice(16, 56, stride=2), choice(16, 56, channels=24)
-  assert {*fewer, choice(64, 3)} == {'native'}  # 9 of a tile's 16 pixels
+  assert not any((*fewer, choice(64, 3)))  # 9 of a tile's 16 pixels
 
 
 @pytest.mark.parametrize('activation', ['', 'relu', 'relu6', 'swish'])
@@ -125,14 +110,13 @@ def test_bias_and_activation(activation, features, winograd, load_kernels):
   with jax.enable_x64(True):
     x, kernel = arrays('float64', 2, (6, 5), 3, 16 if winograd else 4, features)
     bias = jnp.linspace(-1.0, 4.0, features)
-    mine = results(lambda *a: ops._native_biased(*a, 1, ((1, 1), (1, 1)), activation, winograd),
-                   (x, kernel, bias))
-    plain = results(
-      lambda x, kernel, bias: ops.add_bias(
-        ops.plain_conv(x, kernel, 1, ((1, 1), (1, 1))), bias, activation
-      ), (x, kernel, bias),
+    padding = ((1, 1), (1, 1))
+    mine = results(lambda *a: cpu._biased(*a, 1, padding, activation, winograd), (x, kernel, bias))
+    theirs = results(
+      lambda x, kernel, bias: plain.conv(x, kernel, 1, padding, 1, bias, activation),
+      (x, kernel, bias),
     )
-    compare(mine, plain, 1e-12)
+    compare(mine, theirs, 1e-12)
 
 
 def test_a_product_has_the_kernel_gradient_of_the_reference(load_kernels):
@@ -140,31 +124,20 @@ def test_a_product_has_the_kernel_gradient_of_the_reference(load_kernels):
   with jax.enable_x64(True):
     data = arrays('float64', 2, (9, 8), 1, 11, 19)
     for stride in (1, 2):
-      mine = results(lambda *a, s=stride: ops.product_conv(*a, s), data)
-      plain = results(lambda *a, s=stride: ops.plain_conv(*a, s, ops.NO_PADDING), data)
-      compare(mine, plain, 1e-12)
+      mine = results(lambda *a, s=stride: cpu._product(*a, s), data)
+      theirs = results(lambda *a, s=stride: plain.conv(*a, s, cpu.NO_PADDING), data)
+      compare(mine, theirs, 1e-12)
 
 
-@pytest.mark.parametrize('implementation', ['auto', 'window', 'plain'])
+@pytest.mark.parametrize('activation', ['', 'relu', 'hard_swish'])
 @pytest.mark.parametrize(('k', 'stride', 'padding', 'groups'), [
   (1, 2, ((0, 0), (0, 0)), 1), (1, 1, ((1, 1), (1, 1)), 1), (3, 1, ((1, 1), (1, 1)), 2),
-  (3, 3, ((1, 1), (1, 1)), 1),
+  (3, 3, ((1, 1), (1, 1)), 1), (3, 1, ((1, 1), (1, 1)), 1),
 ])
-def test_every_choice_computes_the_same(implementation, k, stride, padding, groups):
+def test_every_choice_computes_the_same(k, stride, padding, groups, activation):
   x, kernel = arrays('float32', 2, (7, 6), k, 4, 8)
   kernel = kernel[:, :, : 4 // groups]
-  y = ops.conv(x, kernel, stride, padding, groups, jnp.ones(8), 'relu', implementation)
-  reference = jax.lax.conv_general_dilated(
-    x, kernel, (stride, stride), padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-    feature_group_count=groups,
+  mine, theirs = (
+    ops.conv(x, kernel, stride, padding, groups, jnp.ones(8), activation) for ops in (cpu, plain)
   )
-  np.testing.assert_allclose(y, jax.nn.relu(reference + 1), rtol=1e-5, atol=1e-5)
-
-
-def test_a_choice_that_is_not_known_or_does_not_apply_is_refused():
-  x, kernel = arrays('float32', 1, (4, 4), 3, 2, 2)
-  with pytest.raises(ValueError, match=r"unknown convolution implementation 'fast'. Known: auto"):
-    ops.conv(x, kernel, 1, ((1, 1), (1, 1)), implementation='fast')
-  with pytest.raises(ValueError, match=r"'native' is for one CPU device and float32 or float64"):
-    ops.conv(x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16), 1, ((1, 1), (1, 1)),
-             implementation='native')
+  np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5)

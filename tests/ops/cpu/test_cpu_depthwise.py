@@ -1,20 +1,13 @@
-"""The depthwise convolution against XLA's grouped one, and its gradients against autodiff."""
+"""Depthwise convolution: the CPU kernels against XLA's grouped convolution and autodiff."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from ecanet_jax.nn.pooling import explicit_padding
-from ecanet_jax.ops import depthwise
-from ecanet_jax.ops.batch_norm import add_bias
-from ecanet_jax.ops.depthwise import (
-  depthwise_conv,
-  lax_depthwise,
-  native_depthwise,
-  shift_depthwise,
-)
+from ecanet_jax.ops import convolution as plain
+from ecanet_jax.ops.cpu import depthwise as cpu
 
 ASYMMETRIC = ((0, 3), (2, 1))
 
@@ -66,21 +59,9 @@ GEOMETRIES = [
 ]
 
 
-@pytest.mark.parametrize('k, stride, size, padding', GEOMETRIES)
-def test_value_and_gradients_in_float64(k, stride, size, padding):
-  with jax.enable_x64(True):
-    data = arrays(2, size, k, stride, padding)
-    assert data[0].dtype == jnp.float64
-    mine, reference = (
-      value_and_gradients(f, *data, stride, padding, quick=True)
-      for f in (shift_depthwise, lax_depthwise)
-    )
-    same(mine, reference, 1e-12)
-
-
 @pytest.fixture(params=['float64', pytest.param('float32', marks=pytest.mark.slow)])
 def kernels(request, load_kernels):
-  """The type whose kernels of ops/native are compiled here."""
+  """The type whose kernels are compiled here."""
   load_kernels(request.param)
   return request.param
 
@@ -96,86 +77,51 @@ def kernels(request, load_kernels):
   ] if case[1] < 3
 ])
 @pytest.mark.parametrize('batch', [3, pytest.param(1, marks=pytest.mark.slow)])
-def test_native_value_and_gradients(k, stride, size, padding, batch, kernels):
+def test_value_and_gradients(k, stride, size, padding, batch, kernels):
   with jax.enable_x64(kernels == 'float64'):
     data = arrays(batch, size, k, stride, padding, kernels, channels=29)
     mine, reference = (
       value_and_gradients(f, *data, stride, padding, quick=True)
-      for f in (native_depthwise, lax_depthwise)
+      for f in (cpu._depthwise, plain.depthwise_conv)
     )
     same(mine, reference, 1e-12 if kernels == 'float64' else 2e-5)
-    again = value_and_gradients(native_depthwise, *data, stride, padding, quick=True)
+    again = value_and_gradients(cpu._depthwise, *data, stride, padding, quick=True)
     assert all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in zip(mine, again))
 
 
 # So many that they are shared out, too, and small images, of which a task has parts.
 @pytest.mark.parametrize('stride, size', [(1, (1, 1)), (1, (2, 3)), (2, (3, 4))])
-def test_native_with_many_channels(stride, size, load_kernels):
+def test_with_many_channels(stride, size, load_kernels):
   load_kernels('float64')
   padding = explicit_padding('symmetric', size, 5, stride)
   with jax.enable_x64(True):
     data = arrays(19, size, 5, stride, padding, channels=700)
     mine, reference = (
       value_and_gradients(f, *data, stride, padding, quick=True)
-      for f in (native_depthwise, shift_depthwise)
+      for f in (cpu._depthwise, plain.depthwise_conv)
     )
     same(mine, reference, 1e-12)
 
 
-@pytest.mark.parametrize('activation', ['', 'relu', 'relu6', 'swish'])
+@pytest.mark.parametrize('activation', ['', 'relu', 'relu6', 'swish', 'hard_swish'])
 def test_bias_and_activation_by_the_kernels(activation, load_kernels):
   load_kernels('float64')
   padding = ((1, 1), (1, 1))
   with jax.enable_x64(True):
     x, kernel, cotangent = arrays(2, (9, 6), 3, 1, padding, channels=29)
     bias = jnp.linspace(-2.0, 3.0, 29)
-    mine, plain = (
-      jax.vjp(function, x, kernel, bias) for function in (
-        lambda x, kernel, bias: depthwise._native_biased(x, kernel, bias, 1, padding, activation),
-        lambda x, kernel, bias: add_bias(
-          lax_depthwise(x, kernel, 1, padding), bias, activation),
-      )
+    mine, theirs = (
+      jax.vjp(lambda *a, f=f: f(a[0], a[1], 1, padding, a[2], activation), x, kernel, bias)
+      for f in (cpu.depthwise_conv, plain.depthwise_conv)
     )
-    for a, b in zip((mine[0], *mine[1](cotangent)), (plain[0], *plain[1](cotangent))):
+    for a, b in zip((mine[0], *mine[1](cotangent)), (theirs[0], *theirs[1](cotangent))):
       np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize('stride', [1, 2])
-def test_bfloat16_is_near_float32(stride):
+@pytest.mark.parametrize('stride', [1, 3])
+def test_other_types_and_strides_take_the_plain_form(stride):
   padding = ((1, 1), (1, 1))
-  data = arrays(4, (12, 12), 3, stride, padding, jnp.bfloat16)
-  mine = value_and_gradients(shift_depthwise, *data, stride, padding)
-  exact = value_and_gradients(
-    lax_depthwise, *(a.astype(jnp.float32) for a in data), stride, padding
-  )
-  same(mine, [a.astype(jnp.bfloat16) for a in exact], 2e-2)
-  # The sum over images and pixels is in float32: only the result is rounded.
-  rounding = jnp.abs(mine[2].astype(jnp.float32) - exact[2]) / jnp.abs(exact[2]).max()
-  assert rounding.max() < 2**-8
-
-
-@pytest.mark.parametrize('stride', [1, 2])
-def test_batch_sharded_over_devices_gives_the_same(stride):
-  devices = jax.devices()
-  if len(devices) < 2:
-    pytest.skip('needs XLA_FLAGS=--xla_force_host_platform_device_count=8')
-  padding = ((2, 2), (2, 2))
-  data = arrays(2 * len(devices), (6, 7), 5, stride, padding, np.float32)
-  alone = value_and_gradients(shift_depthwise, *data, stride, padding)
-  mesh = jax.make_mesh((len(devices),), ('data',), axis_types=(AxisType.Auto,))
-  by_image, everywhere = (NamedSharding(mesh, PartitionSpec(*a)) for a in (('data',), ()))
-  placed = [jax.device_put(a, s) for a, s in zip(data, (by_image, everywhere, by_image))]
-  spread = value_and_gradients(shift_depthwise, *placed, stride, padding)
-  same(spread, alone, 1e-5)
-
-
-def test_a_name_chooses_the_implementation():
-  padding = ((1, 1), (1, 1))
-  x, kernel, _ = arrays(1, (5, 5), 3, 1, padding, np.float32)
-  for name in ('auto', 'shift', 'lax'):
-    y = depthwise_conv(x, kernel, 1, padding, name)
-    np.testing.assert_allclose(y, lax_depthwise(x, kernel, 1, padding), rtol=1e-5, atol=1e-5)
-  with pytest.raises(ValueError, match=r"'shfit'.*Known: auto, native, shift, lax"):
-    depthwise_conv(x, kernel, 1, padding, 'shfit')
-  with pytest.raises(ValueError, match=r"'native' is for one CPU device, .* here 8 cpu devices"):
-    depthwise_conv(x, kernel, 1, padding, 'native')  # the tests have eight
+  x, kernel, _ = arrays(2, (7, 8), 3, stride, padding, np.float32)
+  x, kernel = (a.astype(jnp.bfloat16) if stride == 1 else a for a in (x, kernel))
+  mine, theirs = (f.depthwise_conv(x, kernel, stride, padding) for f in (cpu, plain))
+  np.testing.assert_array_equal(mine, theirs)
