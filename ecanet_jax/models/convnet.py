@@ -248,12 +248,11 @@ def check_images(images) -> jax.Array:
   images = jnp.asarray(images)
   shape = images.shape
   if len(shape) != 4 or shape[-1] != 3 or 0 in shape[1:3]:
-    advice = {3: 'images[None] adds the batch axis', 2: 'images[None, ..., None] adds two axes'}
-    raise UserError(
-      f'images of shape {shape} are not [B, H, W, 3]'
-      + (f': {advice[len(shape)]}.' if len(shape) in advice and shape[-1:] == (3,) else
-         ': images, height and width in pixels, and RGB.')
+    one_image = len(shape) == 3 and shape[-1] == 3
+    advice = 'images[None] adds the batch axis' if one_image else (
+      'the batch, height and width in pixels, and RGB'
     )
+    raise UserError(f'images of shape {shape} are not [B, H, W, 3]: {advice}.')
   if not jnp.issubdtype(images.dtype, jnp.floating):
     raise UserError(
       f'images of type {images.dtype.name} must be floating point and normalised: '
