@@ -6,13 +6,10 @@ form in `ops` computes, which is its reference and its stand-in for types withou
 """
 
 from ecanet_jax.ops.backend import Backend
-from ecanet_jax.ops.cpu.attention import attend, batch_norm_attend
-from ecanet_jax.ops.cpu.batch_norm import batch_norm, scale_shift
-from ecanet_jax.ops.cpu.convolution import conv
-from ecanet_jax.ops.cpu.depthwise import depthwise_conv
-from ecanet_jax.ops.cpu.pooling import max_pool
+from ecanet_jax.ops.cpu import attention, batch_norm, convolution, depthwise, pooling
 
 BACKEND = Backend(
-  'cpu', conv=conv, depthwise_conv=depthwise_conv, batch_norm=batch_norm, scale_shift=scale_shift,
-  attend=attend, batch_norm_attend=batch_norm_attend, max_pool=max_pool,
+  'cpu', conv=convolution.conv, depthwise_conv=depthwise.depthwise_conv,
+  batch_norm=batch_norm.batch_norm, scale_shift=batch_norm.scale_shift, attend=attention.attend,
+  batch_norm_attend=attention.batch_norm_attend, max_pool=pooling.max_pool,
 )
