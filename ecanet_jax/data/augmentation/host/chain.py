@@ -22,11 +22,12 @@ LAYER = 6
 JITTER = (color.brightness, color.contrast, color.saturation, color.hue)
 
 
-def make_chain(config) -> Callable | None:
+def make_chain(config, image_size: int) -> Callable | None:
   """Returns the function (image uint8 [H, W, 3], seed int64 [2]) -> uint8 [H, W, 3].
 
   Args:
-    config: the whole configuration; augment, data.mean and data.image_size are used.
+    config: the whole configuration; augment and data.mean are used.
+    image_size: pixels of the images, H = W.
 
   Returns:
     None when everything is off.
@@ -53,10 +54,10 @@ def make_chain(config) -> Callable | None:
       image = color.lighting(image, augment.lighting * _normal(values[9:12]))
     return image
 
-  size = config.data.image_size
-  key = (augment.to_json(), tuple(config.data.mean), size)
+  key = (augment.to_json(), tuple(config.data.mean), image_size)
   if key not in _traced:
-    signature = [tf.TensorSpec([size, size, 3], tf.uint8), tf.TensorSpec([2], tf.int64)]
+    image = tf.TensorSpec([image_size, image_size, 3], tf.uint8)
+    signature = [image, tf.TensorSpec([2], tf.int64)]
     function = tf.function(chain, input_signature=signature, autograph=False)
     _traced[key] = function.get_concrete_function()
   return _traced[key]
