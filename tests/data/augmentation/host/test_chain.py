@@ -8,7 +8,6 @@ import tensorflow as tf
 import torch
 import torchvision.transforms.functional as functional
 from PIL import Image
-from tests.data.augmentation.test_operations import pillow, same
 from torchvision.transforms import ColorJitter
 
 from ecanet_jax import data
@@ -16,6 +15,7 @@ from ecanet_jax.config import schema
 from ecanet_jax.data import shuffling
 from ecanet_jax.data.augmentation.host import chain, color, crop
 from ecanet_jax.data.augmentation.host.policies import POLICIES
+from tests.support.augmentation import pillow, same
 from tests.support.pictures import pictures
 
 

@@ -8,7 +8,11 @@ import pytest
 import tensorflow as tf
 import timm.data.auto_augment as timm_augment
 import torchvision.transforms.autoaugment as torchvision_augment
-from tests.data.augmentation.test_operations import (
+
+from ecanet_jax.config import schema
+from ecanet_jax.data.augmentation.host import chain
+from ecanet_jax.data.augmentation.host.policies import CIFAR10, IMAGENET_V0, POLICIES
+from tests.support.augmentation import (
   INCREASING,
   TIMM,
   TORCHVISION,
@@ -16,10 +20,6 @@ from tests.data.augmentation.test_operations import (
   same,
   timm_name,
 )
-
-from ecanet_jax.config import schema
-from ecanet_jax.data.augmentation.host import chain
-from ecanet_jax.data.augmentation.host.policies import CIFAR10, IMAGENET_V0, POLICIES
 from tests.support.pictures import pictures
 
 
