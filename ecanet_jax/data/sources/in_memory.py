@@ -1,10 +1,10 @@
-"""Small sets that are held in memory as uint8 arrays and need no TensorFlow.
+"""Small data sets in memory, as uint8 arrays; they need no TensorFlow.
 
 - digits: scikit-learn's handwritten digits, 1,797 real scans of 8 x 8 pixels (UCI, Alpaydin and
   Kaynak 1998), 1,437 for training and 360 for evaluation: the first and the last of the fixed
   permutation `RandomState(0).permutation(1797)`.
-- synthetic: 512 + 200 generated images of 10 classes, each class a smooth colour pattern of its
-  own under noise; for tests and benchmarks.
+- synthetic: 512 + 200 generated images of 10 classes; each class is a smooth colour pattern with
+  noise. For tests and benchmarks.
 - fashion_mnist: 60,000 + 10,000 pictures of clothes of 28 x 28 pixels (Xiao et al. 2017,
   1708.07747) from the four idx.gz files in data.data_dir; '' = where Debian's package
   dataset-fashion-mnist puts them.
@@ -83,7 +83,7 @@ def fashion_mnist(directory: str = '') -> Parts:
   """Returns Fashion-MNIST: (train, test), each {'image': uint8 [n, 28, 28, 1], 'label'}.
 
   Args:
-    directory: of the four files; '' = `FASHION_MNIST`.
+    directory: folder of the four files; '' = `FASHION_MNIST`.
 
   Raises:
     UserError: a file is missing or is not what its name says.
@@ -132,12 +132,15 @@ def load(
   """Returns {'image': uint8 [n, size, size, 3], 'label': int32 [n]}, read-only arrays.
 
   Args:
-    name: of `SETS`.
+    name: a key of `SETS`.
     split: train, validation or test, or a part such as 'train[:2000]'.
-    image_size: pixels.
+    image_size: pixels, height = width.
     interpolation: bicubic or bilinear.
-    directory: of the files, for sets that have any.
-    key: of the config, for the message.
+    directory: folder of the set's files, if it has files.
+    key: the config key of the split, for messages.
+
+  Raises:
+    UserError: an unknown set, split or interpolation, or too many images for the memory.
   """
   lookup(SETS, name, 'set in memory (data.name)')
   train, test = _read(name, directory)
@@ -158,7 +161,6 @@ def load(
       f'{MAX_BYTES / 2**30:.0f} GiB is the most in memory; take a part, or data.source=tfds'
     )
   part = slice(chosen.start, chosen.stop)
-  whole = train if base == 'train' else test
   arrays = {
     'image': _resize(whole['image'][part], image_size, interpolation),
     'label': whole['label'][part].copy(),
