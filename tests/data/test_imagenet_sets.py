@@ -97,18 +97,20 @@ def test_several_labels_or_none(tmp_path, file_format, capsys):
   config = schema.get_config()
   config.data.name, config.data.data_dir = 'made_real', str(tmp_path)
   config.data.train_split, config.data.image_size, config.batch_size = 'validation', 16, 4
-  assert data.open(config).info.multi_label
+  dataset = data.open(config)
+  assert dataset.info.multi_label
   labels = []
   for host in range(3):
-    batches, _ = data.open(config).eval(host=host, num_hosts=3, batch_size=12)
+    batches, _ = dataset.eval(host=host, num_hosts=3, batch_size=12)
     for batch in batches:
       assert batch['label'].shape == (4, 6) and batch['label'].dtype == bool
       assert not batch['label'][~batch['mask']].any()
       labels += batch['label'][batch['mask']].tolist()
   found = sorted(tuple(np.flatnonzero(row).tolist()) for row in labels)
   assert found == sorted(map(tuple, MadeReal.LABELS))
-  with pytest.raises(UserError, match='made_real has several labels per image; it is for eval'):
-    data.open(config).train(0, 1)
+  for train in (lambda: dataset.train(0, 1), dataset.resident, dataset.label_counts):
+    with pytest.raises(UserError, match='made_real has several labels per image; it is for eval'):
+      train()
 
 
 @pytest.mark.parametrize('shape', [(40, 60), (61, 41), (32, 32)])
