@@ -3,7 +3,7 @@
 `python -m benchmarks --input`. Generated JPEG photographs of 500 x 375 pixels lie in a
 temporary image folder. Three processes read them in turn with the same number of workers:
 
-- ours: `data.train_batches`: decode, random resized crop, flip, uint8 batches;
+- ours: `Dataset.train`: decode, random resized crop, flip, uint8 batches;
 - timm: `timm.data.create_loader`: the same augmentation in worker processes, float32 batches;
 - decoding: `tf.io.decode_jpeg` of whole files in tf.data's threads, and nothing else.
 
@@ -191,7 +191,7 @@ def ours(setting: dict[str, Any]) -> Iterator:
   config.data.source, config.data.data_dir = 'folder', setting['data_dir']
   config.data.eval_split, config.data.image_size = 'val', setting['image_size']
   config.data.decode_threads = setting['threads']
-  return data.train_batches(config, 0)
+  return data.open(config).train(0)
 
 
 def timm(setting: dict[str, Any]) -> Iterator:

@@ -29,7 +29,7 @@ def main(workdir: pathlib.Path) -> int:
   model = create_from_config(recipe['model'])
   exported = timm.create_model(f'local-dir:{workdir / "export"}', pretrained=True).eval()
   ours, theirs, labels = [], [], []
-  batches, steps = data.eval_batches(config)
+  batches, steps = data.open(config).eval()
   for _ in range(steps):
     batch = next(batches)
     images = (batch['image'] / 255.0 - config.data.mean) / np.array(config.data.std)

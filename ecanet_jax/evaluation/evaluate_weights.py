@@ -72,11 +72,12 @@ def evaluate_weights(
   with config.unlocked():
     config.model = source.model
   columns = choose_split(config, given)
-  info, task = data.describe(config), Measures(config, columns)
+  dataset, task = data.open(config), Measures(config, columns)
+  info = dataset.info
   log.info('%s: preprocessing %s: %s', path, said, preprocessing.describe(config.data))
   model = make_model(config, info.num_classes, mesh)
-  batches, steps = data.eval_batches(
-    config, host=jax.process_index(), num_hosts=jax.process_count(), crops=seen.crops
+  batches, steps = dataset.eval(
+    host=jax.process_index(), num_hosts=jax.process_count(), crops=seen.crops
   )
   metrics = evaluate(
     make_eval_step(evaluated(model, config), task, mesh, seen),

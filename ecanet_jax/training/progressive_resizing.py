@@ -48,11 +48,9 @@ def stretches(config, steps_per_epoch: float, total_steps: int) -> list[Stretch]
   return [stretch for stretch in found if stretch.first < stretch.end]
 
 
-def sized(config, parts: list[Stretch], step: int):
-  """A copy of the config with the size that the training images of a step have."""
-  copy = config.copy_and_resolve_references()
-  copy.data.image_size = next(part.size for part in parts if part.first <= step < part.end)
-  return copy
+def size_at(parts: list[Stretch], step: int) -> int:
+  """Returns the size of the training images of a step, in pixels."""
+  return next(part.size for part in parts if part.first <= step < part.end)
 
 
 def check_sizes(model, image_size: int, sizes: set[int]) -> None:

@@ -32,7 +32,7 @@ from ecanet_jax.training.logging.train_log import Journal
 from ecanet_jax.training.logging.writers import read_metrics
 from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.pretrained_init import initial_weights
-from ecanet_jax.training.progressive_resizing import check_sizes, sized, stretches
+from ecanet_jax.training.progressive_resizing import check_sizes, size_at, stretches
 from ecanet_jax.training.schedule import make_schedule, peak_learning_rate, training_steps
 from ecanet_jax.training.state import init_state, state_shapes
 from ecanet_jax.training.step import make_train_step
@@ -58,10 +58,11 @@ class Trainer:
     sharding.check_batch('batch_size', config.batch_size, self.mesh)
     settings.check(config)
     sharding.check_parts(config, self.mesh)
-    self.info = data.describe(config)
+    self.dataset = data.open(config)
+    self.info = self.dataset.info
     agree('data', lambda: contents(self.info))
     self.model = make_model(config, self.info.num_classes, self.mesh)
-    weights = class_weights(config, self.info.num_classes)
+    weights = class_weights(config, self.dataset)
     self.task = Classification(config, weights)
     self.steps_per_epoch = self.info.train.num_examples / config.batch_size
     self.total_steps = training_steps(config, self.steps_per_epoch)
@@ -96,7 +97,7 @@ class Trainer:
 
   def _run(self) -> dict[str, Any]:
     call = self.supervisor.call
-    call('start', data.check, self.config)
+    call('start', self.dataset.check)
     fresh = not is_checkpoint(self.workdir)
     loaded = initial_weights(self.config, self.model) if fresh and self.config.init.weights else {}
     try:
@@ -165,7 +166,7 @@ class Trainer:
     progress = journal.progress
     if jax.process_index() == 0:
       (self.workdir / 'config.json').write_text(json.dumps(plain(config), indent=2) + '\n')
-    stream = step_stream(config, self.stretches, step, make_step)
+    stream = step_stream(self.dataset, self.stretches, step, make_step)
     first, early, saves, top1, compiled = step, '', evaluates, None, None
     supervisor = self.supervisor
     try:
@@ -232,8 +233,10 @@ class Trainer:
   def _dump(self, error: nonfinite.NonFiniteError, state) -> str:
     """Writes what is to be known of the bad steps; where it is and what can be done, in words."""
     if jax.process_index() == 0:
-      config = sized(self.config, self.stretches, error.step - 1)
-      folder = nonfinite.dump(self.workdir, config, error.step, error.values, state.variables)
+      size = size_at(self.stretches, error.step - 1)
+      folder = nonfinite.dump(
+        self.workdir, self.dataset, size, error.step, error.values, state.variables
+      )
     else:
       folder = self.workdir
     return (
@@ -262,9 +265,7 @@ class Trainer:
     return Interrupted(f'{self.supervisor.requested}: {what}; {AGAIN}')
 
   def _evaluate(self, eval_step, variables) -> dict[str, float]:
-    batches, steps = data.eval_batches(
-      self.config, host=jax.process_index(), num_hosts=jax.process_count()
-    )
+    batches, steps = self.dataset.eval(host=jax.process_index(), num_hosts=jax.process_count())
     metrics = evaluate(
       eval_step, place(self.model, variables, self.config, self.mesh),
       self.supervisor.watched(batches), steps, self.info.eval.num_examples, self.task, self.mesh,

@@ -29,7 +29,7 @@ def expected(trained):
 def evaluated(trained, batch_size, devices):
   config, model, task, variables = trained
   mesh = sharding.make_mesh(devices)
-  batches, steps = data.eval_batches(config, batch_size=batch_size)
+  batches, steps = data.open(config).eval(batch_size=batch_size)
   step = make_eval_step(model, task, mesh)
   placed = jax.device_put(variables, sharding.replicated(mesh))
   return evaluate(step, placed, batches, steps, 200, task, mesh)
@@ -46,7 +46,7 @@ def test_same_counts_for_every_batch_and_device_split(trained, expected, batch_s
 
 def test_counts_against_numpy(trained):
   config, model, task, variables = trained
-  batches, _ = data.eval_batches(config, batch_size=200)
+  batches, _ = data.open(config).eval(batch_size=200)
   batch = next(batches)
   apply = jax.jit(lambda batch: model.apply(variables, task.inputs(batch), train=False))
   logits = np.asarray(apply(batch))
@@ -59,7 +59,7 @@ def test_counts_against_numpy(trained):
 def test_a_missing_image_is_an_error(trained):
   config, model, task, variables = trained
   mesh = sharding.make_mesh(1)
-  batches, steps = data.eval_batches(config, batch_size=100)
+  batches, steps = data.open(config).eval(batch_size=100)
   with pytest.raises(UserError, match='saw 100 images and the split has 200'):
     evaluate(make_eval_step(model, task, mesh), variables, batches, steps - 1, 200, task, mesh)
 

@@ -1,6 +1,5 @@
 """Accumulation: parts of a batch in turn give the step of the whole batch."""
 
-import functools
 import itertools
 import re
 
@@ -12,7 +11,6 @@ import pytest
 
 from configs import smoke
 from ecanet_jax import data
-from ecanet_jax.data.sources.on_device import Resident
 from ecanet_jax.models.from_config import make_model
 from ecanet_jax.nn.layers import PRESET, Layers
 from ecanet_jax.runtime import sharding
@@ -55,9 +53,10 @@ def trained(accumulate, groups, devices=1, resident=False, count=4, model=None, 
   schedule = make_schedule(config, 8, 64)
   tx = make_optimizer(config, schedule)
   state = init_state(model, tx, config, task.example(), mesh)
-  source = Resident(config) if resident else None
+  dataset = data.open(config)
+  source = dataset.resident() if resident else None
   step = make_train_step(model, task, tx, schedule, config, mesh, source)
-  stream = source.train_batches(0, count) if resident else data.train_batches(config, 0, count)
+  stream = (source or dataset).train(0, count)
   metrics = []
   for batch in stream:
     placed = sharding.put_batch(batch, mesh, config.accumulate)
@@ -133,11 +132,11 @@ def test_parts_do_not_depend_on_the_hosts(kind, resident):
   """Each host's share of each part, side by side, is the part."""
   config = configured(4, 4, resident)
   config.data.name = kind
-  source = Resident(config) if resident else None
+  dataset = data.open(config)
+  source = dataset.resident() if resident else dataset
 
   def parts(host, num_hosts):
-    stream = source.train_batches if resident else functools.partial(data.train_batches, config)
-    batches = itertools.islice(stream(7, 3, host=host, num_hosts=num_hosts), 3)
+    batches = itertools.islice(source.train(7, 3, host=host, num_hosts=num_hosts), 3)
     return [{k: v.reshape(4, -1, *v.shape[1:]) for k, v in batch.items()} for batch in batches]
 
   whole, hosts = parts(0, 1), [parts(host, 2) for host in range(2)]

@@ -123,7 +123,7 @@ def test_training_steps_have_the_same_bits(folder, devices):
     step = make_train_step(
       model, task, tx, lambda step: jnp.float32(1e-3), config, mesh, facts=facts
     )
-    for batch in data.train_batches(config, 0, 3):
+    for batch in data.open(config).train(0, 3):
       state, metrics = step(state, sharding.put_batch(batch, mesh))
     ends.append(jax.device_get((state, metrics)))
   assert len(list(folder.iterdir())) == 1

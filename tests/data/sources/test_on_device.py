@@ -15,7 +15,7 @@ from ecanet_jax import data
 from ecanet_jax.config import schema
 from ecanet_jax.data.augmentation import resampled_crop
 from ecanet_jax.data.sources import in_memory, on_device
-from ecanet_jax.data.sources.on_device import Resident, select
+from ecanet_jax.data.sources.on_device import select
 from ecanet_jax.runtime import sharding
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.tasks.classification import Classification
@@ -43,11 +43,12 @@ def test_batches_are_those_of_the_set_in_memory(crop, flip, devices):
   config = configured('synthetic', batch_size=96)
   config.data.crop, config.data.flip = crop, flip
   mesh = sharding.make_mesh(devices)
-  source = Resident(config)
+  dataset = data.open(config)
+  source = dataset.resident()
   arrays = sharding.put_everywhere(source.arrays, mesh)
   gather = jax.jit(select, out_shardings=sharding.by_image(mesh))
   start = 3  # the third crosses the end of an epoch
-  for chosen, expected in zip(source.train_batches(start, 4), data.train_batches(config, start)):
+  for chosen, expected in zip(source.train(start, 4), dataset.train(start)):
     batch = gather(arrays, sharding.put_batch(chosen, mesh))
     assert batch['image'].shape == (96, 16, 16, 3)
     for name in expected:
@@ -59,8 +60,8 @@ def test_no_device_needs_the_rows_of_another(crop):
   config = configured('digits', batch_size=16)
   config.data.crop = crop
   mesh = sharding.make_mesh(8)
-  source = Resident(config)
-  (chosen,) = source.train_batches(0, 1)
+  source = data.open(config).resident()
+  (chosen,) = source.train(0, 1)
   gather = jax.jit(select, out_shardings=sharding.by_image(mesh))
   arrays = sharding.put_everywhere(source.arrays, mesh)
   text = gather.lower(arrays, sharding.put_batch(chosen, mesh)).compile().as_text()
@@ -74,28 +75,27 @@ def test_no_device_needs_the_rows_of_another(crop):
 def test_images_of_a_set_in_memory_are_held_as_small_as_they_are(crop, image_size, side):
   config = configured('digits')
   config.data.crop, config.data.image_size = crop, image_size
-  source = Resident(config)
+  source = data.open(config).resident()
   own = in_memory.load('digits', 'train', side, config.data.interpolation)
   for name, array in source.arrays.items():
     np.testing.assert_array_equal(array, own[name])
-  (chosen,) = source.train_batches(0, 1)
+  (chosen,) = source.train(0, 1)
   assert chosen['rows'].shape == (4, image_size, 4 if crop == 'inception' else 1)
-  assert next(data.eval_batches(config)[0])['image'].shape == (4, image_size, image_size, 3)
+  assert next(data.open(config).eval()[0])['image'].shape == (4, image_size, image_size, 3)
 
 
 def test_images_that_are_no_squares_are_held_at_image_size(monkeypatch):
   part = {'image': np.zeros((3, 8, 9, 1), np.uint8), 'label': np.zeros((3,), np.int32)}
   monkeypatch.setitem(in_memory.SETS, 'wide', lambda directory: (part, part))
   config = configured('wide')
-  assert in_memory.stored_size(config.data) == 16
-  assert Resident(config).arrays['image'].shape == (3, 16, 16, 3)
+  assert data.open(config).resident().arrays['image'].shape == (3, 16, 16, 3)
 
 
 def test_what_is_random_is_a_function_of_the_step():
-  source = Resident(configured('digits', batch_size=8))
-  whole = take(source.train_batches(0, None), 6)
-  tail = take(source.train_batches(4, 2), 9)
-  hosts = [take(source.train_batches(4, 2, host=host, num_hosts=2), 9) for host in range(2)]
+  source = data.open(configured('digits', batch_size=8)).resident()
+  whole = take(source.train(0, None), 6)
+  tail = take(source.train(4, 2), 9)
+  hosts = [take(source.train(4, 2, host=host, num_hosts=2), 9) for host in range(2)]
   assert len(tail) == 2
   for step, batch in enumerate(tail):
     for name in batch:
@@ -108,14 +108,14 @@ def test_every_source_can_be_resident(folder):
   config = configured('')
   config.data.source, config.data.data_dir, config.data.eval_split = 'folder', str(folder), 'val'
   config.data.crop_fraction = 0.5
-  arrays = Resident(config).arrays
+  arrays = data.open(config).resident().arrays
   config.data.eval_split, config.data.crop_fraction = config.data.train_split, 1.0
   count = len(arrays['label'])
-  expected = next(data.eval_batches(config, batch_size=count)[0])
-  assert count == data.describe(config).train.num_examples == 11
+  expected = next(data.open(config).eval(batch_size=count)[0])
+  assert count == data.open(config).info.train.num_examples == 11
   for name, array in arrays.items():
     np.testing.assert_array_equal(array, expected[name])
-  (chosen,) = Resident(config).train_batches(5, 1)
+  (chosen,) = data.open(config).resident().train(5, 1)
   taps = resampled_crop.Taps(*(chosen[name] for name in resampled_crop.Taps._fields))
   cropped = jax.jit(select)(arrays, chosen)['image']
   for index, image, *one in zip(chosen['index'], cropped, *taps):
@@ -126,17 +126,18 @@ def test_every_source_can_be_resident(folder):
 def test_a_set_that_does_not_fit(monkeypatch):
   config = configured('digits')
   monkeypatch.setattr(on_device, 'MAX_BYTES', 2**20)
-  Resident(config)  # 8 px
+  data.open(config).resident()  # 8 px
   config.data.crop = 'shift'
   with pytest.raises(UserError, match=r'data\.resident: 1,437 images of 16 px are 0\.0 GiB'):
-    Resident(config)
+    data.open(config).resident()
 
 
 def test_an_unknown_crop(folder):
   config = configured('')
-  config.data.source, config.data.data_dir, config.data.crop = 'folder', str(folder), 'shfit'
+  config.data.source, config.data.data_dir, config.data.eval_split = 'folder', str(folder), 'val'
+  config.data.crop = 'shfit'
   with pytest.raises(UserError, match=r"unknown crop .* 'shfit'\. Did you mean 'shift'"):
-    Resident(config)
+    data.open(config).resident()
 
 
 class Linear(nn.Module):
@@ -152,9 +153,10 @@ def steps(config, devices, count):
   mesh, task, model = sharding.make_mesh(devices), Classification(config), Linear()
   tx, schedule = optax.sgd(0.01), lambda step: jax.numpy.float32(0.01)
   state = init_state(model, tx, config, task.example(), mesh)
-  source = Resident(config) if config.data.resident else None
+  dataset = data.open(config)
+  source = dataset.resident() if config.data.resident else None
   step = make_train_step(model, task, tx, schedule, config, mesh, source)
-  batches = source.train_batches(0, count) if source else data.train_batches(config, 0, count)
+  batches = (source or dataset).train(0, count)
   losses = []
   for batch in batches:
     placed = sharding.put_batch(batch, mesh)

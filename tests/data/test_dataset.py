@@ -1,6 +1,5 @@
-"""Training and evaluation streams of every source: exact, complete, the same on any hosts."""
+"""Training and evaluation batches of every source: exact, complete, the same on any hosts."""
 
-import itertools
 import re
 import socket
 import subprocess
@@ -12,7 +11,6 @@ import pytest
 
 import ecanet_jax.data
 from ecanet_jax import data
-from ecanet_jax.data import shuffling
 from ecanet_jax.data.sources import in_memory
 from ecanet_jax.runtime.errors import UserError
 
@@ -20,7 +18,7 @@ KINDS = ('tfrecord', 'digits_tfrecord', 'array_record', 'folder', 'digits', 'syn
 
 
 def take(config, start, count, **hosts):
-  return list(itertools.islice(data.train_batches(config, start, **hosts), count))
+  return list(data.open(config).train(start, count, **hosts))
 
 
 def assert_same(left, right):
@@ -59,7 +57,7 @@ def test_stream_from_a_step_is_the_tail_of_the_stream(configure, kind, no_networ
 )
 def test_batches_do_not_depend_on_the_number_of_hosts(configure, kind, num_hosts):
   config = configure(kind, batch_size=8)
-  assert data.describe(config).index_addressable
+  assert data.open(config).info.index_addressable
   hosts = [take(config, 1, 4, host=host, num_hosts=num_hosts) for host in range(num_hosts)]
   joined = [
     {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -71,7 +69,7 @@ def test_batches_do_not_depend_on_the_number_of_hosts(configure, kind, num_hosts
 def test_hosts_of_tfrecord_read_different_images(configure):
   config = configure('digits_tfrecord', batch_size=64, image_size=8)
   config.data.crop, config.data.flip, config.data.crop_fraction = 'center', False, 1.0
-  assert not data.describe(config).index_addressable
+  assert not data.open(config).info.index_addressable
   steps = 1437 // 2 // 32
   seen = []
   for host in range(2):
@@ -92,13 +90,14 @@ def test_hosts_of_tfrecord_read_different_images(configure):
 )
 def test_evaluation_counts_every_image_once(configure, kind, num_hosts, rows, no_network):
   config = configure(kind)
-  info = data.describe(config)
+  dataset = data.open(config)
+  info = dataset.info
   if info.eval.num_examples > 100:
     rows *= 16
   everything, steps_seen = [], set()
   for host in range(num_hosts):
-    batches, steps = data.eval_batches(
-      config, host=host, num_hosts=num_hosts, batch_size=rows * num_hosts
+    batches, steps = dataset.eval(
+      host=host, num_hosts=num_hosts, batch_size=rows * num_hosts
     )
     batches = list(batches)
     assert len(batches) == steps
@@ -109,51 +108,47 @@ def test_evaluation_counts_every_image_once(configure, kind, num_hosts, rows, no
       everything += list(zip(batch['image'][batch['mask']], batch['label'][batch['mask']]))
   assert len(steps_seen) == 1
   assert len(everything) == info.eval.num_examples
-  reference, _ = data.eval_batches(config, batch_size=info.eval.num_examples)
+  reference, _ = dataset.eval(batch_size=info.eval.num_examples)
   reference = next(iter(reference))
   assert reference['mask'].all()
   expected = sorted((i.tobytes(), int(k)) for i, k in zip(reference['image'], reference['label']))
   assert sorted((image.tobytes(), int(label)) for image, label in everything) == expected
 
 
-def test_an_epoch_has_every_image_once():
-  keys, indices = shuffling.positions(11, seed=3, start=0, count=33)
-  for epoch in range(3):
-    assert sorted(indices[11 * epoch : 11 * epoch + 11]) == list(range(11))
-  assert len(set(keys)) == 3
-  np.testing.assert_array_equal(shuffling.positions(11, 3, 9, 5)[1], indices[9:14])
-  assert not np.array_equal(shuffling.permutation(1000, 0, 0), shuffling.permutation(1000, 1, 0))
-  # Frozen: an order that changes would break the resumption of every run.
-  assert shuffling.permutation(8, 0, 0).tolist() == [1, 4, 2, 3, 0, 6, 7, 5]
-  assert shuffling.epoch_key(0, 0) == 7896617691693857887
-
-
-def test_uniform_is_uniform_and_stateless():
-  keys = np.full(5000, shuffling.epoch_key(0, 0))
-  draws = shuffling.uniform(keys, np.arange(5000), 3)
-  assert draws.min() >= 0 and draws.max() < 1
-  np.testing.assert_allclose(draws.mean(0), 0.5, atol=0.02)
-  assert np.abs(np.corrcoef(draws.T) - np.eye(3)).max() < 0.05
-  np.testing.assert_array_equal(draws[7:9], shuffling.uniform(keys[7:9], np.arange(7, 9), 3))
-
-
-def test_describe(configure):
-  info = data.describe(configure('tfrecord'))
+def test_info(configure):
+  info = data.open(configure('tfrecord')).info
   assert (info.train.num_examples, info.eval.num_examples, info.num_classes) == (15, 7, 1000)
   assert info.label_names[0] == 'n01440764'
-  info = data.describe(configure('folder'))
+  info = data.open(configure('folder')).info
   assert (info.train.num_examples, info.eval.num_examples) == (11, 5)
   assert info.label_names == ('cat', 'dog')
-  info = data.describe(configure('digits'))
+  info = data.open(configure('digits')).info
   assert (info.train.num_examples, info.eval.num_examples, info.num_classes) == (1437, 360, 10)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_data_set_is_read_many_times(configure, kind):
+  """One opened data set gives what a fresh one gives, in any order of calls and at any size."""
+  dataset, fresh = data.open(configure(kind)), data.open(configure(kind))
+  first = list(dataset.train(0, 3))
+  evaluation = list(dataset.eval()[0])
+  larger = list(dataset.train(1, 2, image_size=24))
+  assert_same(list(dataset.train(0, 3)), first)
+  assert_same(list(dataset.eval(batch_size=4)[0]), evaluation)
+  assert_same(list(fresh.eval()[0]), evaluation)
+  assert_same(list(data.open(configure(kind, image_size=24)).train(1, 2)), larger)
+  for batch, expected in zip(larger, first[1:]):  # the order does not depend on the size
+    assert batch['image'].shape == (4, 24, 24, 3)
+    np.testing.assert_array_equal(batch['label'], expected['label'])
 
 
 def test_sub_splits_of_tfds(configure):
   config = configure('tfrecord')
   config.data.train_split, config.data.eval_split = 'train[:60%]', 'train[60%:]'
-  info = data.describe(config)
+  dataset = data.open(config)
+  info = dataset.info
   assert (info.train.num_examples, info.eval.num_examples) == (9, 6)
-  batches, _ = data.eval_batches(config)
+  batches, _ = dataset.eval()
   assert sum(batch['mask'].sum() for batch in batches) == 6
 
 
@@ -166,21 +161,12 @@ from ecanet_jax import data
 config = schema.get_config()
 config.batch_size, config.data.source, config.data.image_size = 8, 'memory', 16
 for config.data.name in ('digits', 'synthetic'):
-  data.describe(config)
-  next(data.train_batches(config, 3))
-  list(data.eval_batches(config)[0])
+  dataset = data.open(config)
+  next(dataset.train(3))
+  list(dataset.eval()[0])
 """
   root = Path(ecanet_jax.data.__file__).parents[2]
   subprocess.run([sys.executable, '-c', program], check=True, cwd=root)
-
-
-def test_synthetic_can_be_learnt(configure):
-  batches, _ = data.eval_batches(configure('synthetic'), batch_size=200)
-  train = in_memory.load('synthetic', 'train', 16, 'bicubic')
-  means = [train['image'][train['label'] == label].mean(0) for label in range(10)]
-  batch = next(iter(batches))
-  distance = [((batch['image'] - mean) ** 2).sum((1, 2, 3)) for mean in means]
-  assert np.mean(np.argmin(distance, 0) == batch['label']) > 0.95
 
 
 def test_only_stateless_random_operations():
@@ -208,46 +194,35 @@ def test_wrong_settings(configure, key, value, message):
   config = configure('digits')
   config.data[key] = value
   with pytest.raises(UserError, match=message):
-    data.describe(config)
+    data.open(config)
 
 
 @pytest.mark.parametrize('kind', ['digits', 'tfrecord', 'array_record', 'folder'])
 def test_batch_size_that_hosts_cannot_share(configure, kind):
   with pytest.raises(UserError, match=r'batch_size=4 must be a positive multiple of .* 3'):
-    data.train_batches(configure(kind), 0, host=0, num_hosts=3)
+    data.open(configure(kind)).train(0, host=0, num_hosts=3)
 
 
 def test_host_and_step_out_of_range(configure):
   with pytest.raises(UserError, match='host 2 is not one of 2 hosts'):
-    data.train_batches(configure('digits'), 0, host=2, num_hosts=2)
-  with pytest.raises(UserError, match='start_step=-1'):
-    data.train_batches(configure('digits'), -1)
+    data.open(configure('digits')).train(0, host=2, num_hosts=2)
+  with pytest.raises(UserError, match='start=-1'):
+    data.open(configure('digits')).train(-1)
 
 
 def test_tfrecord_batch_larger_than_the_split(configure):
   with pytest.raises(UserError, match='batch_size=16 is larger than the 15 images'):
-    next(data.train_batches(configure('tfrecord', batch_size=16), 0))
+    next(data.open(configure('tfrecord', batch_size=16)).train(0))
 
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_label_counts_are_those_of_the_images(configure, kind):
   config, whole = configure(kind), configure(kind)
   whole.data.eval_split = whole.data.train_split
-  info = data.describe(config)
+  dataset = data.open(config)
+  info = dataset.info
   seen = np.zeros(info.num_classes, int)
-  for batch in data.eval_batches(whole, batch_size=64)[0]:
+  for batch in data.open(whole).eval(batch_size=64)[0]:
     np.add.at(seen, batch['label'][batch['mask']], 1)
   assert seen.sum() == info.train.num_examples
-  np.testing.assert_array_equal(data.label_counts(config), seen)
-
-
-@pytest.mark.parametrize('label', [-1, 10])
-def test_a_label_that_is_no_class(configure, monkeypatch, label):
-  config = configure('digits')
-  train = in_memory.load('digits', 'train', 8, config.data.interpolation)  # as they are held
-  monkeypatch.setitem(train, 'label', np.full_like(train['label'], label))
-  text = f'has an image with label {label}; labels must be from 0 to 9. Take another data.train'
-  with pytest.raises(UserError, match=text):
-    next(data.train_batches(config, 0))
-  with pytest.raises(UserError, match=text):
-    data.label_counts(config)
+  np.testing.assert_array_equal(dataset.label_counts(), seen)
