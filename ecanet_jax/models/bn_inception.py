@@ -155,7 +155,7 @@ class BNInception(ConvNet):
 
 
 _PAPER = 'Ioffe and Szegedy, Batch Normalization, ICML 2015, Fig. 5'
-_SLIDES = 'slides, Squeeze-and-Excitation Networks and Efficient Networks, ImageNet results'
+_SLIDES = 'slides, Squeeze-and-Excitation Networks and Efficient Networks, results'
 
 
 def _printed(column: str, multiply_adds: str, top1: str, top5: str) -> Published:

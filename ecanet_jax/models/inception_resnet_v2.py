@@ -272,7 +272,7 @@ def _kernels(branches: tuple[Branch, ...]) -> Iterator[int]:
 
 
 _PAPER = 'Szegedy et al., Inception-v4, AAAI 2017; TF-slim, nets/inception_resnet_v2.py'
-_SLIDES = 'slides, Squeeze-and-Excitation Networks and Efficient Networks, ImageNet results'
+_SLIDES = 'slides, Squeeze-and-Excitation Networks and Efficient Networks, results'
 _SCALING = 'EfficientNet, ICML 2019, Table 2'
 _WHY = (
   "not reproduced: TF-slim's network has 13.16 GFLOPs at 299 px, and 13B in the slides' own table "

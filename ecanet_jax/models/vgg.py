@@ -144,7 +144,7 @@ class VGG(ConvNet):
 
 
 _PAPER = 'Simonyan and Zisserman, VGG, ICLR 2015, Table 1, D'
-_SLIDES = 'slides, Squeeze-and-Excitation Networks and Efficient Networks, ImageNet results'
+_SLIDES = 'slides, Squeeze-and-Excitation Networks and Efficient Networks, results'
 _BN = _PAPER + '; BatchNorm after each convolution'
 
 
