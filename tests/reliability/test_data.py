@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.data.conftest import run_prepare
 from tests.data.test_corrupt_images import write
-from tests.training.test_trainer import losses
+from tests.support.runs import losses
 
 pytestmark = pytest.mark.slow
 

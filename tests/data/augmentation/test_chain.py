@@ -15,7 +15,7 @@ from ecanet_jax.config import schema
 from ecanet_jax.data import shuffling
 from ecanet_jax.data.augmentation.host import chain, color, crop
 from ecanet_jax.data.augmentation.host.policies import POLICIES
-from tests.data.augmentation.test_operations import pillow, same
+from tests.support.augmentation import pillow, same
 from tests.support.pictures import pictures
 
 

@@ -14,6 +14,7 @@ from torchvision.transforms import InterpolationMode
 from ecanet_jax.data.augmentation.host import chain, color
 from ecanet_jax.data.augmentation.host.operations import OPERATIONS, Fill, cutout
 from ecanet_jax.data.augmentation.host.policies import POLICIES
+from tests.support.augmentation import INCREASING, TIMM, TORCHVISION, pillow, same, timm_name
 from tests.support.pictures import pictures
 
 FILL = (124, 116, 104)
@@ -26,28 +27,7 @@ PILLOW = {
   'bicubic': Image.Resampling.BICUBIC,
 }
 GEOMETRIC = ('shear_x', 'shear_y', 'translate_x', 'translate_y', 'rotate')
-TIMM = {
-  'shear_x': 'ShearX', 'shear_y': 'ShearY', 'translate_x': 'TranslateXRel',
-  'translate_y': 'TranslateYRel', 'rotate': 'Rotate', 'brightness': 'Brightness', 'color': 'Color',
-  'contrast': 'Contrast', 'sharpness': 'Sharpness', 'posterize': 'Posterize',
-  'solarize': 'Solarize', 'solarize_add': 'SolarizeAdd', 'autocontrast': 'AutoContrast',
-  'equalize': 'Equalize', 'invert': 'Invert',
-}
-INCREASING = ('brightness', 'color', 'contrast', 'sharpness', 'posterize', 'solarize')
-TORCHVISION = {name: theirs.removesuffix('Rel') for name, theirs in TIMM.items()} | {
-  'identity': 'Identity'
-}
-del TORCHVISION['solarize_add']
 ENHANCE = ('brightness', 'color', 'contrast', 'sharpness')
-
-
-def timm_name(name: str, convention: str) -> str:
-  increasing = convention == 'timm_increasing' and name in INCREASING
-  return TIMM[name] + ('Increasing' if increasing else '')
-
-
-def pillow(image, grey: bool):
-  return Image.fromarray(image[..., 0] if grey else image)
 
 
 def on_a_border(name, amount, shape, interpolation):
@@ -74,14 +54,6 @@ def on_a_border(name, amount, shape, interpolation):
       border = np.where(place < size / 2, 0, size)
     unsure |= np.abs(place - border) < 1e-9
   return unsure
-
-
-def same(ours, theirs, allowed: int, what, unsure=False):
-  theirs = np.asarray(theirs).astype(int)
-  theirs = theirs if theirs.ndim == 3 else theirs[..., None]
-  difference = np.abs(np.asarray(ours).astype(int) - theirs)
-  difference[np.broadcast_to(unsure, difference.shape[:2])] = 0
-  assert difference.max() <= allowed, (what, difference.max(), (difference > allowed).mean())
 
 
 def ours(name, convention, image, level, negative, interpolation='nearest', fill=FILL):

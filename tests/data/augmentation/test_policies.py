@@ -12,7 +12,7 @@ import torchvision.transforms.autoaugment as torchvision_augment
 from ecanet_jax.config import schema
 from ecanet_jax.data.augmentation.host import chain
 from ecanet_jax.data.augmentation.host.policies import CIFAR10, IMAGENET_V0, POLICIES
-from tests.data.augmentation.test_operations import (
+from tests.support.augmentation import (
   INCREASING,
   TIMM,
   TORCHVISION,
