@@ -42,8 +42,8 @@ def test_the_training_is_the_same(recipe, tmp_path, monkeypatch):
 
 
 def main(recipe: str, file: str) -> None:
+  from tests.support import float64_training as twin
   from tests.support import torchvision_shim  # noqa: F401  before timm
-  from tests.training import test_hundred_steps as twin
 
   kernels = cpu.load('float64')
   config, _ = getattr(twin, recipe)()
