@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
   Raises:
     UserError: an unknown name, a number out of range, or nothing could be measured.
   """
-  modes, sides, batches = _checked(args)
+  modes, sides, batches = check(args)
   if args.input:
     setting = {
       'batch_size': batches[0], 'image_size': args.image_size, 'threads': args.threads
@@ -130,7 +130,7 @@ def _show(report: dict[str, Any], args: argparse.Namespace, sides: list[str]) ->
   print(*table.conditions(report), sep='\n', flush=True)
 
 
-def _checked(args: argparse.Namespace) -> tuple[list[str], list[str], list[int]]:
+def check(args: argparse.Namespace) -> tuple[list[str], list[str], list[int]]:
   """Modes, sides and batch sizes of the flags; raises UserError before anything starts."""
   modes, sides = _listed(args.mode, MODES, 'mode'), _listed(args.side, SIDES, 'side')
   lookup(dict.fromkeys(DTYPES), args.dtype, 'dtype')
