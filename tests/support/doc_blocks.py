@@ -1,6 +1,7 @@
 """The code blocks of README.md and docs/, and which test each command of a block belongs to.
 
-A block's first comment may say what its commands need: `# needs ...` or `# on the first of ...`.
+A block's first comment may say what its commands need: `# needs ...`, `# ImageNet: ...` or
+`# on the first of ...`.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ from tests.support.programs import ROOT
 
 PAGES = (ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')))
 SHELL, PYTHON, SHOWN = ('bash',), ('python',), ('text', 'json')
-NEED = re.compile(r'# (needs|on the first of) ')
+NEED = re.compile(r'# (needs |on the first of |ImageNet: )')
 # Of every command that needs nothing from outside exactly one pattern matches.
 PATTERNS = {
   # Run as it is written, in every test run.
