@@ -169,15 +169,21 @@ def devices() -> Iterator[Finding]:
 
 def kernels() -> Iterator[Finding]:
   """The C++ kernels for CPUs."""
-  from ecanet_jax.ops.kernel_check import check_kernels
+  from ecanet_jax.ops import cpu
 
-  found = check_kernels()
-  if found.problem:
-    advice = 'unset CXX, or install it.' if os.environ.get('CXX') else 'apt-get install g++'
-    yield WARNING, f'CPU kernels: {found.problem}; training on a CPU is slower', advice
+  if os.environ.get(cpu.SWITCH) == '0':
+    yield WARNING, f'CPU kernels are off ({cpu.SWITCH}=0); a CPU trains slower', ''
     return
-  ready = 'compiled' if found.compiled else 'compiled at the first start, half a minute'
-  yield OK, f'CPU kernels: {found.compiler}, {ready}', ''
+  try:
+    command = cpu.compiler()
+  except RuntimeError as error:
+    yield WARNING, f'CPU kernels: {error}; a CPU trains slower', 'apt-get install g++'
+    return
+  if not shutil.which(command[0]):
+    yield WARNING, f'CPU kernels: no compiler {command[0]!r} ($CXX)', 'unset CXX, or install it.'
+    return
+  ready = 'compiled' if cpu.ready('float32') else 'compiled at the first start, half a minute'
+  yield OK, f'CPU kernels: {command[0]}, {ready}', ''
 
 
 def caches() -> Iterator[Finding]:
