@@ -1,4 +1,4 @@
-"""timm's side of the bench: the same network in PyTorch, eager or compiled, channels_last."""
+"""timm's side of the benchmark: the same network in PyTorch, eager or compiled, channels_last."""
 
 import importlib.util
 import sys
@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.ours import CLASSES, LEARNING_RATE, MOMENTUM
 from ecanet_jax.models import network
-from ecanet_jax.runtime import machine as bench_host
+from ecanet_jax.runtime import machine
 from ecanet_jax.runtime.memory import keep_freed_memory
 
 
@@ -106,11 +106,11 @@ class Timm:
         saved[storage.data_ptr()] = storage.nbytes()
       return tensor
 
-    bench_host.reset_peak()
+    machine.reset_peak()
     if self._cuda:
       torch.cuda.reset_peak_memory_stats()
     self.run(2)
-    peak = torch.cuda.max_memory_allocated() if self._cuda else bench_host.peak_memory()
+    peak = torch.cuda.max_memory_allocated() if self._cuda else machine.peak_memory()
     if self._train:
       with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         self._step()

@@ -14,7 +14,6 @@ from tests.support import programs
   ("from ecanet_jax.cli import main; main(['summary', 'eca_efficientnet_b0'])", 'tensorflow'),
   ('import benchmarks.worker, ecanet_jax.training.step, ecanet_jax.ops.cpu',
    'tensorflow'),
-  ('import benchmarks.worker, ecanet_jax.training.step', 'ml_collections'),
   ('import ecanet_jax.training.trainer', 'tensorflow'),
   ('import ecanet_jax.weights.export', 'torch'),
 ])

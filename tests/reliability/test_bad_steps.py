@@ -21,7 +21,7 @@ from ecanet_jax.training.schedule import make_schedule
 from ecanet_jax.training.state import init_state
 from ecanet_jax.training.step import make_train_step
 from tests.support import saved
-from tests.training.test_trainer import arrays
+from tests.support.runs import arrays
 
 KINDS = ('image', 'loss', 'gradient', 'statistics')
 

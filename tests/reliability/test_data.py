@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.support.image_folders import write_jpeg_folder
 from tests.support.prepare import run_prepare
-from tests.training.test_trainer import losses
+from tests.support.runs import losses
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ from ecanet_jax.evaluation.evaluate import evaluate, make_eval_step
 from ecanet_jax.models import create_from_config
 from ecanet_jax.runtime import sharding
 from ecanet_jax.tasks.classification import Classification
-from tests.reliability.test_signals import finish, pair
-from tests.training.test_trainer import losses
+from tests.support.runs import losses
+from tests.support.trainings import finish, pair
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 

@@ -3,7 +3,6 @@
 import itertools
 import re
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 from configs import smoke
 from ecanet_jax import data
 from ecanet_jax.models.from_config import make_model
-from ecanet_jax.nn.layers import PRESET, Layers
 from ecanet_jax.runtime import sharding
 from ecanet_jax.tasks.classification import Classification
 from ecanet_jax.training.accumulation import mean_of_parts
@@ -20,20 +18,7 @@ from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.schedule import make_schedule
 from ecanet_jax.training.state import init_state
 from ecanet_jax.training.step import make_train_step
-
-
-class Small(nn.Module):
-  """Two convolutions with BatchNorm: quick to compile."""
-
-  bn_groups: int = 1
-  dtype: jnp.dtype = jnp.float32
-
-  @nn.compact
-  def __call__(self, x, train):
-    layer = Layers(PRESET['torch'], bn_groups=self.bn_groups, dtype=self.dtype)
-    x = layer.conv_bn(x, 'stem', train, 8, 3, 2)
-    x = layer.conv_bn(x, 'head', train, 16)
-    return nn.Dense(10, name='classifier')(x.mean((1, 2)).astype(jnp.float32))
+from tests.support.small_convnet import SmallConvNet
 
 
 def configured(accumulate, groups, resident=False):
@@ -49,7 +34,7 @@ def trained(accumulate, groups, devices=1, resident=False, count=4, model=None, 
   config.update(sections)
   mesh = sharding.make_mesh(devices)
   sharding.check_parts(config, mesh)
-  model, task = model or Small(groups), Classification(config)
+  model, task = model or SmallConvNet(groups), Classification(config)
   schedule = make_schedule(config, 8, 64)
   tx = make_optimizer(config, schedule)
   state = init_state(model, tx, config, task.example(), mesh)
@@ -117,7 +102,7 @@ def test_every_part_has_its_own_key_and_the_mean_is_theirs():
 
 @pytest.mark.slow
 def test_bfloat16():
-  model = Small(4, jnp.bfloat16)
+  model = SmallConvNet(4, jnp.bfloat16)
   state, metrics, _ = trained(4, 4, model=model)
   expected, their_metrics, _ = trained(1, 4, model=model)
   assert {leaf.dtype for leaf in jax.tree.leaves(state.variables)} == {np.dtype('float32')}

@@ -39,8 +39,8 @@ def test_the_training_is_the_same(recipe, tmp_path, load_kernels):
 
 
 def main(recipe: str, backend: str, file: str) -> None:
+  from tests.support import float64_training as twin
   from tests.support import torchvision_shim  # noqa: F401  before timm
-  from tests.training import test_hundred_steps as twin
 
   config, _ = getattr(twin, recipe)()
   config.model.num_classes = 10

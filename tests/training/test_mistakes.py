@@ -81,7 +81,7 @@ def test_early_stop_without_evaluations(tmp_path):
 
 
 @pytest.mark.parametrize(('arguments', 'text'), [
-  (['--config.lr=1'], "unknown config key 'lr'. Did you mean 'schedule.lr'? configs/base.py"),
+  (['--config.lr=1'], "unknown config key 'lr'. Did you mean 'schedule.lr'? ecanet_jax/c"),
   (['--config.batch_size=2.5'], 'flag --config.batch_size=2.5: invalid literal for int()'),
   (['--config=configs/smoky.py'], "no config file 'configs/smoky.py'. Did you mean 'configs/smo"),
   (['--config=configs/resnet_rsb.py:a4'], "unknown procedure of configs/resnet_rsb.py 'a4'."),

@@ -138,7 +138,7 @@ COMMAND = (
 @pytest.mark.slow
 def test_training_that_mixes_is_stateless(run, tmp_path):
   """Stopped and continued, resident, and on 8 devices: the same losses."""
-  from tests.training.test_trainer import arrays, losses
+  from tests.support.runs import arrays, losses
 
   whole, parts = tmp_path / 'whole', tmp_path / 'parts'
   constant = ('--config.schedule.name=constant',)

@@ -1,4 +1,4 @@
-"""The parent's end of a side's process: started, asked, stopped while another one computes."""
+"""The parent's end of a side's process: starts it, asks it, stops it between its turns."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmarks.worker import is_out_of_memory
-from ecanet_jax.runtime import machine as bench_host
+from ecanet_jax.runtime import machine
 
 START_SECONDS = 1800  # to import, build and compile; a process that takes longer is ended
 TURN_SECONDS = 600  # to answer one turn
@@ -36,14 +36,14 @@ def progress(text: str) -> None:
     print(f'\r\033[K{text}', end='', file=sys.stderr, flush=True)
 
 
-class Process:
-  """One worker, which is stopped (SIGSTOP) whenever it owes no answer.
+class SideProcess:
+  """One worker, which is stopped (SIGSTOP) between its turns.
 
-  A stopped process cannot take time from the side whose turn it is: thread pools of OpenMP and XLA
-  go on spinning for a while after the work is done.
+  Thread pools of OpenMP and XLA spin for a while after their work is done. A stopped process
+  cannot take CPU time from the side that is being measured.
 
   Attributes:
-    ready: what the worker said once it had compiled: device, start_seconds, versions.
+    ready: what the worker said after it had compiled: device, start_seconds, versions.
   """
 
   def __init__(self, label: str, process: subprocess.Popen, log: pathlib.Path):
@@ -99,7 +99,7 @@ class Process:
     raise SideError(f'no answer in {seconds} s ({doing}).')
 
   def _ended(self, doing: str) -> SideError:
-    """The error for a process that ended without a word; the kernel kills when memory is short."""
+    """The error for a process that ended without an answer; Linux kills when memory is short."""
     lines = self._log.read_text(errors='replace').strip().splitlines()
     last = lines[-1] if lines else ''
     status = self._process.wait()
@@ -114,10 +114,10 @@ class Process:
 
   def cpu_seconds(self) -> float | None:
     """CPU time that it has used so far."""
-    return bench_host.cpu_seconds(self._process.pid)
+    return machine.cpu_seconds(self._process.pid)
 
   def end(self) -> None:
-    """Asks the process to end, ends it if it does not, and closes its pipes."""
+    """Asks the process to end, kills it after 5 seconds, and closes its pipes."""
     self._signal('SIGCONT')
     with contextlib.suppress(OSError):
       self._process.stdin.close()
@@ -133,7 +133,7 @@ class Process:
 @contextlib.contextmanager
 def start(
   side: str, label: str, setting: dict[str, Any], variables: Mapping[str, str] = NO_VARIABLES
-) -> Iterator[Process]:
+) -> Iterator[SideProcess]:
   """Starts a side, waits until it is ready; ends it in any case.
 
   Args:
@@ -160,7 +160,7 @@ def start(
         [sys.executable, '-m', 'benchmarks.worker', side, json.dumps(setting)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
       )
-    worker = Process(label, process, log)
+    worker = SideProcess(label, process, log)
     try:
       worker.wait_until_ready()
       yield worker
