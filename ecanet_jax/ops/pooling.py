@@ -31,5 +31,18 @@ def mean_pool(x: jax.Array, kernel: int, stride: int, padding: Padding) -> jax.A
   return lax.reduce_window(x, 0.0, lax.add, *windows) / pixels.astype(x.dtype)
 
 
+def largest(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+  """The largest value along axes, which are kept; the gradient goes to the first that has it.
+
+  The gradient of `jnp.max` compares x with its maximum. XLA may compute x twice, rounded in two
+  ways; then no value is the largest, and the gradient is 0 / 0.
+  """
+  for axis in axes:
+    index = jnp.argmax(lax.stop_gradient(x), axis, keepdims=True)
+    chosen = lax.broadcasted_iota(index.dtype, x.shape, axis % x.ndim) == index
+    x = jnp.where(chosen, x, 0).sum(axis, keepdims=True)
+  return x
+
+
 def _windows(kernel: int, stride: int, padding: Padding):
   return (1, kernel, kernel, 1), (1, stride, stride, 1), ((0, 0), *padding, (0, 0))

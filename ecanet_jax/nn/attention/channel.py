@@ -15,11 +15,12 @@ from ecanet_jax.nn.initializers import fan_in_uniform, fan_out_normal
 from ecanet_jax.nn.layers import Activation, Layers
 from ecanet_jax.ops import get_backend
 from ecanet_jax.ops.attention import reweight, squeeze
+from ecanet_jax.ops.pooling import largest
 from ecanet_jax.runtime.errors import UserError
 
 
 def _max(x: jax.Array) -> jax.Array:
-  return x.astype(jnp.float32).max((1, 2), keepdims=True)
+  return largest(x.astype(jnp.float32), (1, 2))
 
 
 # [B, H, W, C] -> [B, 1, 1, C]; 'both' [B, 2, 1, C]; 'none' leaves every pixel.

@@ -8,6 +8,7 @@ import numpy as np
 from ecanet_jax.nn.attention.channel import SE, AttentionModule, ChannelAttention
 from ecanet_jax.nn.initializers import fan_in_normal, fan_out_normal
 from ecanet_jax.nn.layers import Product
+from ecanet_jax.ops.pooling import largest
 from ecanet_jax.runtime.errors import UserError
 
 
@@ -24,7 +25,8 @@ class CBAM(ChannelAttention):
   def __call__(self, x, train: bool):
     x = super().__call__(x, train)
     over_channels = x.astype(jnp.float32)
-    maps = jnp.stack([over_channels.max(-1), over_channels.mean(-1)], -1)  # [B, H, W, 2]
+    mean = over_channels.mean(-1, keepdims=True)
+    maps = jnp.concatenate([largest(over_channels, (-1,)), mean], -1)  # [B, H, W, 2]
     logits = self.layers.conv(maps, 'spatial', 1, 7, padding='symmetric', dtype=jnp.float32)
     weights = jax.nn.sigmoid(self.layers.norm(logits, 'spatial_bn', train).astype(jnp.float32))
     self.sow('intermediates', 'spatial_weights', weights)
