@@ -6,6 +6,7 @@ folder, a name of the hub (hf-hub:OWNER/NAME) - becomes weights that eval.py and
 """
 
 import argparse
+import logging
 import os
 import pathlib
 from typing import Any
@@ -67,9 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
   """Converts and returns 0, or raises UserError before anything is written."""
   from ecanet_jax.checkpoints.files import is_checkpoint
+  from ecanet_jax.cli.program import start_log
   from ecanet_jax.runtime.compilation import keep_compiled_programs
   from ecanet_jax.weights.files.formats import WRAPPERS
 
+  start_log()
+  logging.getLogger('ecanet_jax').setLevel(logging.WARNING)
   lookup(WRAPPERS, args.kind, '--kind')
   if not args.tolerance > 0:
     raise UserError(f'--tolerance={args.tolerance} must be above 0.')

@@ -7,12 +7,12 @@ files/tensorflow.py).
 
 import collections
 import dataclasses
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import numpy as np
-from absl import logging
 from flax import traverse_util
 
 from ecanet_jax.nn.parameter_shapes import flat_shapes, parameter_shapes
@@ -20,6 +20,8 @@ from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.runtime.key_difference import check_keys
 from ecanet_jax.weights import dialects, layout
 from ecanet_jax.weights.mismatch_hint import hint
+
+log = logging.getLogger('ecanet_jax')
 
 Variables = dict[str, Any]
 
@@ -166,7 +168,7 @@ def strip_prefixes(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
     prefix = next((p for p in PREFIXES if all(key.startswith(p) for key in state)), None)
     if prefix is None:
       break
-    logging.warning('Removed the prefix %r from all %d keys of the state dict.', prefix, len(state))
+    log.warning('Removed the prefix %r from all %d keys of the state dict.', prefix, len(state))
     state = {key.removeprefix(prefix): array for key, array in state.items()}
   return state
 

@@ -1,6 +1,7 @@
 """Reads weights of any form: a training, converted weights, a timm folder, or a single file."""
 
 import dataclasses
+import logging
 import os
 import pathlib
 from collections.abc import Mapping
@@ -8,7 +9,6 @@ from typing import Any
 
 import flax.linen as nn
 import numpy as np
-from absl import logging
 
 from ecanet_jax.checkpoints.files import is_checkpoint, load_weights
 from ecanet_jax.data.preprocessing import KEYS, default_preprocessing, find_preprocessing
@@ -23,6 +23,8 @@ from ecanet_jax.weights.eca_kernel_size import widen_kernels
 from ecanet_jax.weights.files import formats
 from ecanet_jax.weights.files.tensorflow import READERS
 from ecanet_jax.weights.hub import client, hub_folder
+
+log = logging.getLogger('ecanet_jax')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,7 +217,7 @@ def load_pretrained(
     )
   found, wanted = loaded.create().num_classes, overrides.pop('num_classes', None)
   if wanted and wanted != found:
-    logging.warning(
+    log.warning(
       '%s: its classifier of %d classes is replaced by a new one of %d, which has to be trained.',
       directory, found, wanted,
     )

@@ -7,6 +7,7 @@ No code from a file is ever run: PyTorch files are read with `weights_only=True`
 import contextlib
 import io
 import json
+import logging
 import os
 import re
 import tokenize
@@ -17,11 +18,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import safetensors
 import safetensors.numpy
-from absl import logging
 
 from ecanet_jax.checkpoints.zip_limits import check_archive
 from ecanet_jax.runtime.errors import UserError, lookup, one_line
 from ecanet_jax.weights.files import checksum
+
+log = logging.getLogger('ecanet_jax')
 
 TORCH_SUFFIXES = ('.pth', '.pt', '.bin', '.tar')
 TORCH_MINIMUM = (2, 10)  # older ones can run code despite weights_only=True (GHSA-63cw-57p8-fm3p)
@@ -193,7 +195,7 @@ def _read_torch(path: str, wrappers: tuple[str, ...]) -> dict[str, np.ndarray]:
   if isinstance(content, Mapping):
     for wrapper in wrappers:
       if isinstance(content.get(wrapper), Mapping):
-        logging.warning('%s: read %r, one of %s.', path, wrapper, sorted(map(str, content)))
+        log.warning('%s: read %r, one of %s.', path, wrapper, sorted(map(str, content)))
         content = content[wrapper]
         break
   if not isinstance(content, Mapping) or not content:

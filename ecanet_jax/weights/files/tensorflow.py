@@ -6,6 +6,7 @@ code, but only its arrays are opened.
 """
 
 import io
+import logging
 import os
 import re
 import zipfile
@@ -13,10 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from absl import logging
 
 from ecanet_jax.checkpoints.zip_limits import check_archive
 from ecanet_jax.runtime.errors import UserError, lookup, one_line
+
+log = logging.getLogger('ecanet_jax')
 
 AVERAGED = '/ExponentialMovingAverage'
 TF2_ENDING = '/.ATTRIBUTES/VARIABLE_VALUE'
@@ -89,7 +91,7 @@ def _drop_optimizer(prefix: str, found: Mapping[str, np.ndarray]) -> dict[str, n
     if name not in TRAINING and name.rpartition('/')[2] not in (*TRAINING, *SLOTS)
   }
   if len(kept) < len(found):
-    logging.warning(
+    log.warning(
       '%s: dropped %d of %d variables, those of the optimizer and the step.',
       prefix, len(found) - len(kept), len(found),
     )
@@ -110,7 +112,7 @@ def _select(
       '--kind=ema.'
     )
   if average and raw:
-    logging.warning(
+    log.warning(
       '%s: %d of %d variables have no average; their raw values are read.',
       prefix, len(raw), len(names),
     )
@@ -122,7 +124,7 @@ def _without_scope(prefix: str, found: Mapping[str, np.ndarray]) -> dict[str, np
   if len(scopes) != 1 or not all('/' in name for name in found):
     return dict(found)
   scope = f'{scopes.pop()}/'
-  logging.warning('%s: removed the scope %r from all %d names.', prefix, scope, len(found))
+  log.warning('%s: removed the scope %r from all %d names.', prefix, scope, len(found))
   return {name.removeprefix(scope): array for name, array in found.items()}
 
 
@@ -158,7 +160,7 @@ def read_keras(source: Any) -> dict[str, np.ndarray]:
     if not (name.startswith('normalization') and name.rpartition('/')[2] in IMAGES)
   }
   if len(kept) < len(found):
-    logging.warning(
+    log.warning(
       '%s: dropped %d arrays of the normalization of the images, which is part of the '
       'preprocessing here.',
       where, len(found) - len(kept),
