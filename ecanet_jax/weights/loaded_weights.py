@@ -10,7 +10,6 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from ecanet_jax.checkpoints.files import is_checkpoint, load_weights
 from ecanet_jax.data.preprocessing import KEYS, default_preprocessing, find_preprocessing
 from ecanet_jax.models import create_model, network
 from ecanet_jax.models.registry import create_from_config
@@ -92,6 +91,8 @@ def read_weights(
   Raises:
     UserError: there is nothing to read, a file is damaged, or it is of another network.
   """
+  from ecanet_jax.checkpoints.files import is_checkpoint  # Orbax takes a second to import
+
   request = _Request(model, dialect, kind, step, preprocessing, widen)
   path = pathlib.Path(client.fetch_folder(str(path)) if client.is_hub_name(path) else path)
   _check(path, request)
@@ -115,6 +116,8 @@ def _check(path: pathlib.Path, request: _Request) -> None:
 
 
 def _read_checkpoint(path: pathlib.Path, request: _Request) -> LoadedWeights:
+  from ecanet_jax.checkpoints.files import load_weights
+
   _check_no_preprocessing(path, request)
   config, variables = load_weights(path, ema=request.kind == 'ema', step=request.step)
   data = {key: config['data'][key] for key in KEYS if key in config['data']}
