@@ -15,8 +15,10 @@ import jax
 import pytest
 
 from ecanet_jax.ops.cpu import kernels
-from tests.support import programs, torchvision_shim  # noqa: F401  before anything imports timm
+from ecanet_jax.weights.torchvision_shim import import_torchvision
+from tests.support import programs
 
+import_torchvision()  # before a test imports timm
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 

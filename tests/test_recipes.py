@@ -16,6 +16,7 @@ from configs import eca_resnet, resnet_rsb, tf_efficientnet
 from ecanet_jax.data.augmentation import settings
 from ecanet_jax.models import create_from_config, network
 from ecanet_jax.models.convnet import BlockModule
+from ecanet_jax.nn.parameter_shapes import trace_variables
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.tasks.classification import Classification
 from ecanet_jax.training.optimizer import decayed, make_optimizer
@@ -45,9 +46,7 @@ def inside(section):
     return call(*arguments, **keywords)
 
   with nn.intercept_methods(note):
-    shapes = jax.eval_shape(
-      lambda: model.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=False)
-    )
+    shapes = trace_variables(model)
   return shapes['params'], list(paths.values())
 
 

@@ -24,8 +24,9 @@ def write(step: pathlib.Path) -> None:
   for path in sorted(step.rglob('*')):
     name = path.relative_to(step).as_posix()
     if path.is_file() and name not in (*LATER, NAME):
-      files[name] = _sum(path, sync=True)
-  content = {'format': 1, 'files': files, 'sha256': digest(files)}
+      _sync(path)
+      files[name] = [path.stat().st_size, file_sha256(path)]
+  content = {'format': 1, 'files': files, 'sha256': json_sha256(files)}
   temporary = step / f'{NAME}.partial'
   with temporary.open('w') as file:
     json.dump(content, file, indent=1)
@@ -33,7 +34,7 @@ def write(step: pathlib.Path) -> None:
     os.fsync(file.fileno())
   os.replace(temporary, step / NAME)
   for directory in (step, *(path for path in step.rglob('*') if path.is_dir())):
-    _sync_directory(directory)
+    _sync(directory)
 
 
 def exists(step: pathlib.Path) -> bool:
@@ -52,10 +53,20 @@ def fault(step: pathlib.Path) -> str:
     return f'{error.filename or step}: {error.strerror or error}'
 
 
-def digest(value: Any) -> str:
-  """SHA-256 of a value's canonical JSON."""
-  text = json.dumps(value, sort_keys=True, separators=(',', ':'))
-  return hashlib.sha256(text.encode()).hexdigest()
+def file_sha256(path: str | os.PathLike) -> str:
+  """The SHA-256 of a file's bytes, in hexadecimal digits."""
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def bytes_sha256(content: bytes) -> str:
+  """The SHA-256 of bytes, in hexadecimal digits."""
+  return hashlib.sha256(content).hexdigest()
+
+
+def json_sha256(value: Any) -> str:
+  """The SHA-256 of a value's canonical JSON: sorted keys, no spaces."""
+  return bytes_sha256(json.dumps(value, sort_keys=True, separators=(',', ':')).encode())
 
 
 def _fault(step: pathlib.Path) -> str:
@@ -66,7 +77,7 @@ def _fault(step: pathlib.Path) -> str:
   try:
     content = json.loads((step / NAME).read_bytes())
     files = content['files']
-    sound = content['format'] == 1 and content['sha256'] == digest(files)
+    sound = content['format'] == 1 and content['sha256'] == json_sha256(files)
     records = [(str(name), int(size), str(known)) for name, (size, known) in files.items()]
   except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
     sound = False
@@ -80,7 +91,7 @@ def _fault(step: pathlib.Path) -> str:
       return f'{name} is missing'
     if (found := path.stat().st_size) != size:
       return f'{name} has {found} bytes instead of {size}'
-    if _sum(path)[1] != known:
+    if file_sha256(path) != known:
       return f'{name} has another SHA-256 than was written'
   return _unreadable(step / LATER[0])
 
@@ -94,16 +105,8 @@ def _unreadable(path: pathlib.Path) -> str:
   return '' if whole else f'{path.name} is not a JSON object'
 
 
-def _sum(path: pathlib.Path, sync: bool = False) -> list:
-  """[bytes, sha256] of a file, which is on disk on return if `sync`."""
-  with path.open('rb') as file:
-    known = hashlib.file_digest(file, 'sha256').hexdigest()
-    if sync:
-      os.fsync(file.fileno())
-    return [file.tell(), known]
-
-
-def _sync_directory(path: pathlib.Path) -> None:
+def _sync(path: pathlib.Path) -> None:
+  """Returns when a file or a directory is on disk."""
   descriptor = os.open(path, os.O_RDONLY)
   try:
     os.fsync(descriptor)

@@ -26,7 +26,7 @@ def plain(config) -> dict[str, Any]:
 
 def config_hash(config: dict[str, Any]) -> str:
   """Twelve hexadecimal digits that name a plain config."""
-  return integrity.digest(config)[:12]
+  return integrity.json_sha256(config)[:12]
 
 
 def flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:

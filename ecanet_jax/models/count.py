@@ -10,14 +10,12 @@ import math
 from collections.abc import Mapping
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
-from flax import traverse_util
 
 from ecanet_jax.models.convnet import ConvNet
 from ecanet_jax.nn import layers, pooling
 from ecanet_jax.nn.attention.channel import ECA, SE, ChannelAttention
 from ecanet_jax.nn.attention.comparators import RowConv
+from ecanet_jax.nn.parameter_shapes import flat_shapes, trace_variables
 
 Quantities = Mapping[str, float]
 
@@ -186,21 +184,14 @@ def count(model: ConvNet, image_size: int) -> Count:
       seen['add'] += y.size
     return y
 
-  image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
   with nn.intercept_methods(watch):
-    shapes = jax.eval_shape(
-      lambda key, x: model.init(key, x, train=False), jax.random.key(0), image
-    )
+    shapes = flat_shapes(trace_variables(model, image_size))
   for path, x in reweighted.items():
     seen = quantities[path[0]]
     seen['squeeze'] += x.size
     seen['squeezed'] += x.shape[-1]
     seen['scale'] += x.size
-  flat = traverse_util.flatten_dict(dict(shapes), sep='/')
-  return Count(
-    {path: leaf.shape for path, leaf in flat.items()},
-    {name: dict(seen) for name, seen in quantities.items()},
-  )
+  return Count(shapes, {name: dict(seen) for name, seen in quantities.items()})
 
 
 def _parameters(module: nn.Module) -> Mapping:

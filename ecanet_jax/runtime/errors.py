@@ -21,6 +21,11 @@ class Interrupted(Exception):
   """
 
 
+def one_line(error: BaseException, characters: int = 160) -> str:
+  """The text of an exception in one line, cut to so many characters; its type if it has no text."""
+  return ' '.join(str(error).split())[:characters] or type(error).__name__
+
+
 def closest(name: str, known, cutoff: float = 0.5) -> str:
   """Returns ' Did you mean NAME?' for the nearest of the known names, or '' when none is near."""
   matches = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)

@@ -212,5 +212,8 @@ def test_python(block, checkout):
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize('block', python_blocks(True))
 def test_python_after_the_training(block, trained):
-  shim = 'from tests.support import torchvision_shim\n' if 'import timm' in block.text else ''
+  shim = (
+    'from ecanet_jax.weights.torchvision_shim import import_torchvision\nimport_torchvision()\n'
+    if 'import timm' in block.text else ''
+  )
   run(['-c', shim + block.text], trained)

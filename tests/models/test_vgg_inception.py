@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from ecanet_jax import create_model
+from ecanet_jax.nn.parameter_shapes import variable_shapes
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights.convert import entries
 from tests.support.bn_inception import BN_INCEPTION
@@ -16,20 +17,14 @@ def image_shape(size):
   return jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
 
 
-def variable_shapes(model, size=96):
-  return jax.eval_shape(
-    lambda key, x: model.init(key, x, train=False), jax.random.key(0), image_shape(size)
-  )
-
-
 def parameters(model):
-  return sum(leaf.size for leaf in jax.tree.leaves(variable_shapes(model)['params']))
+  return sum(leaf.size for leaf in jax.tree.leaves(variable_shapes(model, 96)['params']))
 
 
 def multiply_adds(model, size):
   """Products of all convolutions and matrices in what JAX traces: knows nothing of our layers."""
   apply = lambda variables, x: model.apply(variables, x, train=False)
-  closed = jax.make_jaxpr(apply)(variable_shapes(model), image_shape(size))
+  closed = jax.make_jaxpr(apply)(variable_shapes(model, 96), image_shape(size))
 
   def walk(jaxpr):
     total = 0
@@ -99,7 +94,7 @@ def test_multiply_adds(name, size, expected):
 def test_stages(name, size, stages):
   model = create_model(name)
   apply = lambda variables, x: model.apply(variables, x, train=False, mutable=['intermediates'])
-  logits, state = jax.eval_shape(apply, variable_shapes(model), image_shape(size))
+  logits, state = jax.eval_shape(apply, variable_shapes(model, 96), image_shape(size))
   seen = [state['intermediates'][f'stage_{i + 1}'][0].shape for i in range(len(stages))]
   assert seen == [(1, pixels, pixels, channels) for pixels, channels in stages]
   assert logits.shape == (1, 1000)
@@ -121,7 +116,7 @@ def test_places_in_inception_resnet(position, blocks):
   )
   found = {
     name: tree['attention']['kernel'].shape[1]
-    for name, tree in variable_shapes(model)['params'].items() if 'attention' in tree
+    for name, tree in variable_shapes(model, 96)['params'].items() if 'attention' in tree
   }
   by_name = {block.name: block for block in model.blocks()}
   field = 'in_channels' if position == 'pre' else 'out_channels'
@@ -150,7 +145,7 @@ def test_bad_input(arguments, text):
 ])
 def test_smallest_images(name, size):
   model = create_model(name, num_classes=10)
-  variables = variable_shapes(model)
+  variables = variable_shapes(model, 96)
   apply = lambda variables, x: model.apply(variables, x, train=False)
   assert jax.eval_shape(apply, variables, image_shape(size)).shape == (1, 10)
   if size > 1:
@@ -165,7 +160,7 @@ def test_smallest_images(name, size):
 ])
 def test_training_has_gradients_and_statistics(name, overrides):
   model = create_model(name, num_classes=10, **overrides)
-  variables = variable_shapes(model)
+  variables = variable_shapes(model, 96)
 
   def loss(params, images):
     logits, changed = model.apply(

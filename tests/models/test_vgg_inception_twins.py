@@ -7,7 +7,6 @@ from ecanet_jax import create_model
 from ecanet_jax.models.inception_resnet_v2 import InceptionResNetV2
 from ecanet_jax.models.vgg import VGG
 from ecanet_jax.weights import from_torch, to_torch
-from tests.support import torchvision_shim  # noqa: F401
 from tests.support.bn_inception import BN_INCEPTION
 from tests.support.random_variables import random_variables
 

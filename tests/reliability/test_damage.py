@@ -125,7 +125,7 @@ def test_a_manifest_reads_nothing_outside(tmp_path, name):
   integrity.write(tmp_path)
   content = json.loads((tmp_path / 'manifest.json').read_text())
   content['files'][name] = [1, '0' * 64]
-  content['sha256'] = integrity.digest(content['files'])
+  content['sha256'] = integrity.json_sha256(content['files'])
   (tmp_path / 'manifest.json').write_text(json.dumps(content))
   assert integrity.fault(tmp_path) == (
     f'manifest.json names {name!r}, which is not in this directory'

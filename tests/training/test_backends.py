@@ -39,8 +39,10 @@ def test_the_training_is_the_same(recipe, tmp_path, load_kernels):
 
 
 def main(recipe: str, backend: str, file: str) -> None:
+  from ecanet_jax.weights.torchvision_shim import import_torchvision
+
+  import_torchvision()
   from tests.support import float64_training as twin
-  from tests.support import torchvision_shim  # noqa: F401  before timm
 
   config, _ = getattr(twin, recipe)()
   config.model.num_classes = 10

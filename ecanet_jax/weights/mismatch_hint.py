@@ -1,59 +1,24 @@
-"""The two-sided difference of two sets of named arrays, and what it probably means."""
+"""Guesses why a state dict does not fit a network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import flax.linen as nn
 
-from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights import dialects, eca_kernel_size
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-SHOWN = 3  # keys named per kind of difference
-
-
-def check(
-  expected: Shapes, given: Shapes, what: str, hint: Callable[[], str] = lambda: ''
-) -> None:
-  """Returns when both sides have the same names and shapes.
-
-  Args:
-    expected: the network's.
-    given: the file's or the caller's.
-    what: the beginning of the message, such as 'the state dict does not fit'.
-    hint: called on a difference; what it probably means, or ''.
-
-  Raises:
-    UserError: anything is missing, unexpected or of another shape, with counts and first names.
-  """
-  missing = [key for key in expected if key not in given]
-  unexpected = [key for key in given if key not in expected]
-  wrong = [
-    f'{key} {tuple(given[key])} instead of {tuple(shape)}'
-    for key, shape in expected.items()
-    if key in given and tuple(given[key]) != tuple(shape)
-  ]
-  if not (missing or unexpected or wrong):
-    return
-  parts = [
-    f'{len(keys)} {kind} ({_first(keys)})'
-    for kind, keys in (('missing', missing), ('unexpected', unexpected), ('wrong in shape', wrong))
-    if keys
-  ]
-  reason = hint()
-  raise UserError(
-    f'{what} the network, which has {len(expected)} arrays: {"; ".join(parts)}.'
-    + (f' {reason}' if reason else '')
-  )
-
 
 def hint(model: nn.Module, given: Shapes, dialect: str) -> str:
-  """Says in a sentence why a state dict probably does not fit, or '' when nothing is plain to see.
+  """Says in one sentence why a state dict probably does not fit; '' where no cause is obvious.
+
+  The causes are another dialect, another attention, another number of classes, and other ECA kernel
+  sizes.
 
   Args:
     model: the network.
-    given: keys and shapes of the state dict, without prefixes.
-    dialect: whose names were expected.
+    given: the state dict's shapes by key, without the prefixes of wrappers.
+    dialect: the dialect that was expected.
   """
   like = likely_dialect(model, given, dialect)
   if not like:
@@ -80,9 +45,12 @@ def hint(model: nn.Module, given: Shapes, dialect: str) -> str:
 
 
 def likely_dialect(model: nn.Module, given: Shapes, asked: str = '') -> str:
-  """The dialect that knows most of the keys, if it knows at least half of them, else ''.
+  """Returns the dialect that knows the most keys, or '' if none knows at least half of them.
 
-  Of several that know as many it is the one that was asked for.
+  Args:
+    model: the network.
+    given: the state dict's shapes by key.
+    asked: the dialect that wins a tie.
   """
   counts = {}
   for dialect, table in dialects.family(model).dialects.items():
@@ -99,8 +67,3 @@ def _attention_kinds(theirs: Mapping[str, str], modules: set[str]) -> set[str]:
     for ours, module in theirs.items()
     if module in modules and (tail := ours.partition('/')[2]) in tails
   }
-
-
-def _first(keys: list[str]) -> str:
-  more = f', and {len(keys) - SHOWN} more' if len(keys) > SHOWN else ''
-  return ', '.join(keys[:SHOWN]) + more
