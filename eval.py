@@ -1,10 +1,10 @@
 """Evaluates weights: python eval.py --config=configs/eca_b0.py --workdir=DIR
 
-The weights are a training's checkpoint (--workdir), or converted weights, a timm folder or a file
-(--weights_file; a file also needs --config.model.name=NAME). The data set and the batch size are
-the config's; the preprocessing of the images is what travels with the weights, but for keys that
-the command line sets (--config.data.mean=...) and with another --preset. Prints a line to read and
-the same as JSON; accuracy per class, confusion and calibration go to files.
+The weights are those of a training (--workdir), or converted weights, a timm folder or a file
+(--weights_file; a file also needs --config.model.name=NAME). The config gives the data set and the
+batch size. The weights give the preprocessing of the images; --preprocessing or keys such as
+--config.data.mean=... change it. The result is printed as a line to read and as JSON. The report
+has accuracy by class, confusion and calibration.
 """
 
 import sys
@@ -21,27 +21,35 @@ WORKDIR = flags.DEFINE_string('workdir', None, 'Directory of the training.')
 WEIGHTS_FILE = flags.DEFINE_string(
   'weights_file', None,
   'Instead of --workdir: a .safetensors, .npz or PyTorch file of the network '
-  '--config.model.name, a timm folder, or what `convert` wrote.',
+  '--config.model.name, a timm folder, or the output of `convert`.',
 )
-DIALECT = flags.DEFINE_string('dialect', 'timm', 'Whose names a --weights_file has.')
-PRESET = flags.DEFINE_string(
-  'preset', 'weights',
-  "Preprocessing: weights (what travels with them; of a file, its network's preset), config, or "
+CHECKPOINT = flags.DEFINE_string('checkpoint', 'last', 'Step of the training: last | best | N.')
+KIND = flags.DEFINE_enum(
+  'kind', 'ema', ['ema', 'raw'], 'The averaged weights, where there are any, or the raw ones.'
+)
+DIALECT = flags.DEFINE_string('dialect', 'timm', 'The code whose names a --weights_file has.')
+PREPROCESSING = flags.DEFINE_string(
+  'preprocessing', 'weights',
+  'weights (what is stored with them; for a file, the default of its network) | config | '
   'tf | lite | timm | torchvision | keras | inception.',
 )
 TTA = flags.DEFINE_string(
   'tta', 'none',
-  'Test-time augmentation: none | flip | five (crops) | ten; the mean of the logits.',
+  'Test-time augmentation: none | flip | five (crops) | ten; the logits are averaged.',
 )
 JSON = flags.DEFINE_string(
-  'json', '', 'File for all figures, pictures beside it; with --workdir WORKDIR/evaluation/....',
+  'json', '',
+  'Report as a JSON file, with pictures beside it. Default with --workdir: a file in '
+  'WORKDIR/evaluation.',
 )
-CHECKPOINT = flags.DEFINE_string('checkpoint', 'last', 'last | best | a step.')
-WEIGHTS = flags.DEFINE_enum('weights', 'ema', ['ema', 'raw'], 'Averaged, where there are any.')
 COORDINATOR = flags.DEFINE_string('coordinator', '', 'As for train.py.')
 NUM_PROCESSES = flags.DEFINE_integer('num_processes', 1, 'With --coordinator.')
 PROCESS_ID = flags.DEFINE_integer('process_id', 0, 'With --coordinator; from 0.')
 flags.mark_flags_as_required(['config'])
+
+for old, new in {'preset': 'preprocessing', 'weights': 'kind'}.items():
+  flags.DEFINE_string(old, None, f'Not a flag; write --{new}.')
+  flags.register_validator(old, lambda value: value is None, f'write --{new} instead.')
 
 
 def main() -> None:
@@ -56,7 +64,7 @@ def main() -> None:
   distributed.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
   evaluate_weights(
     CONFIG.value, WORKDIR.value or WEIGHTS_FILE.value, checkpoint=CHECKPOINT.value,
-    weights=WEIGHTS.value, dialect=DIALECT.value, preset=PRESET.value,
+    kind=KIND.value, dialect=DIALECT.value, preprocessing=PREPROCESSING.value,
     given=config_flags.get_override_values(flags.FLAGS['config']), tta=TTA.value,
     report=JSON.value or (WORKDIR.value and f'{WORKDIR.value}/evaluation'),
   )

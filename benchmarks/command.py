@@ -1,32 +1,28 @@
-"""`bench`: images per second of our networks beside timm's, measured in turn in one run.
+"""Flags and course of `python -m benchmarks`: images per second of our networks beside timm's.
 
-Machines are shared and noisy, so a figure by itself says little: each side computes in a process
-of its own, they take turns, and each round's ratio is of two neighbours in time.
+Machines are shared and noisy, so one figure says little. Each side computes in a process of its
+own, the sides take turns, and a ratio compares two turns that follow each other.
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import pathlib
 import platform
 from typing import Any
 
-from benchmarks import loaders as bench_input
-from benchmarks import picture as bench_picture
-from benchmarks import process as bench_process
-from benchmarks import table as bench_table
-from benchmarks.match import NAMES, Entry, play
+from benchmarks import loaders, picture, side_process, table
+from benchmarks.match import Entry, play
+from benchmarks.sides import NAMES, missing_packages
 from ecanet_jax.models import create_model, network
 from ecanet_jax.models.count import count
-from ecanet_jax.runtime import machine as bench_host
+from ecanet_jax.runtime import machine
 from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.version import __version__
 
 DTYPES = ('float32', 'bfloat16')
 MODES = ('inference', 'train')
 SIDES = ('ours', 'timm')
-INSTALL = 'pip install "ecanet-jax[torch]"'
 
 # The backbones of ECA-Net's Table 2 and B0: without attention, with SE, with ECA.
 FAMILIES = {
@@ -39,7 +35,7 @@ FAMILIES = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Adds this command's flags."""
+  """Adds the benchmark's flags to `parser`."""
   parser.add_argument('--model', help='network, or a comma list; efficientnet_b0')
   parser.add_argument('--batch_size', default='16', help='images, or a comma list')
   parser.add_argument('--image_size', type=int, default=224, help='pixels, height = width')
@@ -62,23 +58,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
   """Measures, prints the tables, writes the files, and returns the exit status.
 
-  The status is 1 if ours could not be measured somewhere, though something else was.
+  The status is 1 if one of our own measurements failed.
 
   Raises:
     UserError: an unknown name, a number out of range, or nothing could be measured.
   """
-  modes, sides, batches = _checked(args)
+  modes, sides, batches = check(args)
   if args.input:
-    return bench_input.run(argparse.Namespace(
-      **{**vars(args), 'batch_size': batches[0], 'no_timm': 'timm' not in sides}
-    ))
+    setting = {
+      'batch_size': batches[0], 'image_size': args.image_size, 'threads': args.threads
+    }
+    return loaders.run(sides, setting, args.rounds, args.json)
   lines, groups = _groups(args, sides)
   print(*lines, sep='\n', end='\n' if lines else '', flush=True)
   if not groups:
     raise UserError('nothing can be measured: see above.')
   setting = {'image_size': args.image_size, 'dtype': args.dtype, 'threads': args.threads}
   report = {
-    'host': bench_host.describe(), 'threads': args.threads, 'bandwidth': None,
+    'machine': machine.describe(), 'threads': args.threads, 'bandwidth': None,
     'versions': {'python': platform.python_version(), 'ecanet_jax': __version__},
     'notes': lines, 'matches': [],
   }
@@ -104,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
   if args.json:
     pathlib.Path(args.json).write_text(json.dumps(report, indent=2) + '\n')
   if args.png:
-    bench_picture.draw_bars(report, args.png)
+    picture.draw_bars(report, args.png)
   return int(ours_failed)
 
 
@@ -123,17 +120,17 @@ def _show(report: dict[str, Any], args: argparse.Namespace, sides: list[str]) ->
     report['sizes'] = {
       name: {'parameters': a, 'multiply_adds': b} for name, (a, b) in sizes.items()
     }
-    print(bench_table.attention(matches, sizes))
+    print(table.attention(matches, sizes))
   else:
-    print(bench_table.speeds(matches, sides))
-  tables = [bench_table.roofline(matches, report['bandwidth'])]
-  tables += [bench_table.memory(matches)] if args.memory else []
-  tables += [bench_table.profile(matches)] if args.profile else []
+    print(table.speeds(matches, sides))
+  tables = [table.roofline(matches, report['bandwidth'])]
+  tables += [table.memory(matches)] if args.memory else []
+  tables += [table.profile(matches)] if args.profile else []
   print(*(f'\n{text}' for text in tables if text), '', sep='\n')
-  print(*bench_table.conditions(report), sep='\n', flush=True)
+  print(*table.conditions(report), sep='\n', flush=True)
 
 
-def _checked(args: argparse.Namespace) -> tuple[list[str], list[str], list[int]]:
+def check(args: argparse.Namespace) -> tuple[list[str], list[str], list[int]]:
   """Modes, sides and batch sizes of the flags; raises UserError before anything starts."""
   modes, sides = _listed(args.mode, MODES, 'mode'), _listed(args.side, SIDES, 'side')
   lookup(dict.fromkeys(DTYPES), args.dtype, 'dtype')
@@ -156,7 +153,7 @@ def _checked(args: argparse.Namespace) -> tuple[list[str], list[str], list[int]]
       raise UserError(f'--{flag}={value} must be at least 1.')
   if args.threads and not hasattr(os, 'sched_setaffinity'):
     raise UserError(f'--threads={args.threads}: this system cannot bind a process to CPUs; use 0.')
-  if not 0 <= args.threads <= (available := len(bench_host.cpus())):
+  if not 0 <= args.threads <= (available := len(machine.cpus())):
     raise UserError(f'--threads={args.threads} must be 0 (all) to {available}, the CPUs there are.')
   for flag in ('json', 'png'):
     if path := getattr(args, flag):
@@ -178,15 +175,14 @@ def _listed(text: str, known: tuple[str, ...], what: str) -> list[str]:
 def _groups(
   args: argparse.Namespace, sides: list[str]
 ) -> tuple[list[str], list[tuple[str, list[Entry]]]]:
-  """What is missing, a line each; and who is measured in turn with whom, with a family's name."""
+  """Notes on what is missing, and the groups of entries that are measured in turn, by family."""
   names = list(dict.fromkeys((args.model or 'efficientnet_b0').split(',')))
   for name in names:
     network(name)
   lines, have = [], list(sides)
-  missing = [p for p in ('torch', 'timm') if importlib.util.find_spec(p) is None]
-  if missing and any(side != 'ours' for side in sides):
+  if any(side != 'ours' for side in sides) and (line := missing_packages()):
     have = [side for side in sides if side == 'ours']
-    lines.append(f'{" and ".join(missing)} not installed: no timm side. To compare: {INSTALL}')
+    lines.append(line)
 
   def exists(side: str, name: str) -> bool:
     if side == 'ours' or network(name).timm:
@@ -211,8 +207,8 @@ def _groups(
 def _bandwidth(setting: dict[str, Any]) -> float | None:
   """Bytes per second of large copies, in a process of its own; None if that failed."""
   try:
-    with bench_process.start('bandwidth', 'bandwidth', setting) as process:
+    with side_process.start('bandwidth', 'bandwidth', setting) as process:
       return process.ask('measure')['bytes_per_second']
-  except bench_process.SideError as error:
+  except side_process.SideError as error:
     print(f'bandwidth: not measured, {error}', flush=True)
     return None

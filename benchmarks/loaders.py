@@ -1,18 +1,17 @@
 """Images per second of our training input beside timm's loader and beside decoding alone.
 
-`python -m benchmarks --input`. Generated JPEG photographs of 500 x 375 pixels lie in a
-temporary image folder. Three processes read them in turn with the same number of workers:
+`python -m benchmarks --input`. A temporary image folder holds generated JPEG photographs of
+500 x 375 pixels. Three processes read them in turn with the same number of workers:
 
-- ours: `data.train_batches`: decode, random resized crop, flip, uint8 batches;
+- ours: `Dataset.train`: decode, random resized crop, flip, uint8 batches;
 - timm: `timm.data.create_loader`: the same augmentation in worker processes, float32 batches;
 - decoding: `tf.io.decode_jpeg` of whole files in tf.data's threads, and nothing else.
 
-A stream never ends; before a turn is timed, what was made while it waited is taken and thrown away.
+The streams never end. A side reads ahead while it waits, so each turn first discards some images
+that are not timed. `python -m benchmarks.loaders SIDE JSON` is one side's process.
 """
 
-import argparse
 import contextlib
-import importlib.util
 import io
 import itertools
 import json
@@ -23,11 +22,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from benchmarks.sides import missing_packages
+from ecanet_jax.runtime import machine
 from ecanet_jax.runtime.errors import UserError
 
 HEIGHT, WIDTH = 375, 500  # pixels; the usual size of ImageNet's photographs
@@ -38,45 +39,30 @@ TIMED, UNTIMED = 384, 192  # images of a turn
 GOALS = {'timm': 1.5, 'decoding': 0.85}  # ours / the other
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Adds the flags that `run` reads."""
-  parser.add_argument('--rounds', type=int, default=5, help='turns of each side')
-  parser.add_argument('--threads', type=int, default=0, help='workers of each side; 0 = all CPUs')
-  parser.add_argument('--batch_size', type=int, default=32)
-  parser.add_argument('--image_size', type=int, default=224, help='pixels, height = width')
-  parser.add_argument('--json', default='', help='file to write the figures to')
-  parser.add_argument('--no_timm', action='store_true', help='measure ours and decoding only')
-
-
-def run(args: argparse.Namespace) -> int:
+def run(sides: Sequence[str], setting: dict[str, Any], rounds: int, json_file: str = '') -> int:
   """Measures, prints a table with the ratios, and returns the exit status.
 
+  Args:
+    sides: with 'timm', its loader is measured too; ours and decoding alone always are.
+    setting: batch_size, image_size (pixels) and threads (workers of each side; 0 = every CPU).
+    rounds: turns of each side.
+    json_file: file to write the figures to; '' = none.
+
   Raises:
-    UserError: a number out of range, a folder that does not exist, a side that fails.
+    UserError: a side fails.
   """
-  cpus = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-  for name in ('rounds', 'batch_size', 'image_size'):
-    if getattr(args, name) < 1:
-      raise UserError(f'--{name}={getattr(args, name)} must be at least 1.')
-  if not 0 <= args.threads <= cpus:
-    raise UserError(f'--threads={args.threads} must be 0 (all) or 1 to {cpus}, all CPUs there are.')
-  if args.json and not pathlib.Path(args.json).absolute().parent.is_dir():
-    raise UserError(f'--json={args.json}: its folder does not exist.')
-  sides = ['ours', 'timm', 'decoding']
-  if args.no_timm or not all(map(importlib.util.find_spec, ('torch', 'timm'))):
+  sides = ['ours', *(['timm'] if 'timm' in sides else []), 'decoding']
+  if 'timm' in sides and (line := missing_packages()):
     sides.remove('timm')
-    if not args.no_timm:
-      print('torch and timm not installed: pip install "ecanet-jax[torch]" to compare.')
-  setting = {
-    'threads': args.threads or cpus, 'batch_size': args.batch_size, 'image_size': args.image_size
-  }
+    print(line)
+  setting = {**setting, 'threads': setting['threads'] or len(machine.cpus())}
   with tempfile.TemporaryDirectory(prefix='ecanet_jax_bench_') as folder:
     bytes_per_image = write_images(pathlib.Path(folder), IMAGES)
-    speeds = measure(sides, {**setting, 'data_dir': folder}, args.rounds)
+    speeds = measure(sides, {**setting, 'data_dir': folder}, rounds)
   result = {'setting': {**setting, 'bytes_per_image': bytes_per_image}, 'images_per_second': speeds}
   print(table(result))
-  if args.json:
-    pathlib.Path(args.json).write_text(json.dumps(result, indent=2) + '\n')
+  if json_file:
+    pathlib.Path(json_file).write_text(json.dumps(result, indent=2) + '\n')
   return 0
 
 
@@ -191,7 +177,7 @@ def ours(setting: dict[str, Any]) -> Iterator:
   config.data.source, config.data.data_dir = 'folder', setting['data_dir']
   config.data.eval_split, config.data.image_size = 'val', setting['image_size']
   config.data.decode_threads = setting['threads']
-  return data.train_batches(config, 0)
+  return data.open(config).train(0)
 
 
 def timm(setting: dict[str, Any]) -> Iterator:
@@ -232,7 +218,7 @@ def decoding(setting: dict[str, Any]) -> Iterator:
 SIDES = {'ours': ours, 'timm': timm, 'decoding': decoding}
 
 
-def _work(side: str, setting: dict[str, Any]) -> None:
+def answer_turns(side: str, setting: dict[str, Any]) -> None:
   """Answers every line of standard input with the images per second of one turn."""
   answers = os.fdopen(os.dup(1), 'w')
   os.dup2(2, 1)  # Whatever a library prints must not get into the answers.
@@ -255,18 +241,5 @@ def _work(side: str, setting: dict[str, Any]) -> None:
   os._exit(0)  # TensorFlow's threads, which still read ahead, are not waited for
 
 
-def main() -> int:
-  """This command by itself, or one side: `SIDE JSON`."""
-  if sys.argv[1:2] and sys.argv[1] in SIDES:
-    _work(sys.argv[1], json.loads(sys.argv[2]))
-  parser = argparse.ArgumentParser('python -m benchmarks.loaders')
-  add_arguments(parser)
-  try:
-    return run(parser.parse_args())
-  except UserError as error:
-    print(f'error: {error}', file=sys.stderr)
-    return 2
-
-
 if __name__ == '__main__':
-  sys.exit(main())
+  answer_turns(sys.argv[1], json.loads(sys.argv[2]))

@@ -1,4 +1,4 @@
-"""A match: networks and sides that compute the same batch in the same mode, measured in turn."""
+"""A match: several networks or sides compute the same batch in the same mode, in turn."""
 
 import contextlib
 import dataclasses
@@ -7,20 +7,20 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import process as bench_process
-from benchmarks.process import OutOfMemory, Process, SideError, progress
+from benchmarks import side_process
 from benchmarks.roofline import bytes_per_image
-from ecanet_jax.runtime import machine as bench_host
+from benchmarks.side_process import OutOfMemory, SideError, SideProcess, progress
+from benchmarks.sides import NAMES
+from ecanet_jax.runtime import machine
 
 AIM_SECONDS = 1.0  # a turn makes about as many calls as fit
 MOST_CALLS = 100
 TRIALS = 3
-NAMES = {'ours': 'ecanet_jax', 'timm': 'timm', 'compiled': 'timm compiled'}
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-  """Who takes part.
+  """One network of one side.
 
   Attributes:
     label: in tables; unique in its match.
@@ -43,21 +43,21 @@ def play(
     entries: at least one.
     setting: mode, batch_size, image_size, dtype and threads.
     rounds: turns of each.
-    memory: asks each for its memory when the rounds are over.
-    profile: asks ours for its time by class of operation, too.
+    memory: measure each entry's memory after the rounds.
+    profile: measure our time by class of operation after the rounds.
 
   Returns:
     {'setting', 'entries': {label: figures}, 'versions', 'notes', 'stolen'}. Figures are
-    images_per_second of every round, device, start_seconds, cpu_ms_per_image (of all threads, also
-    of such as spin), idle_cpu_seconds (used in the others' turns, all rounds together), for PyTorch
-    on a CPU `wait` (of its threads), and `memory`, `roofline`, `profile` where they apply. An entry
-    that could not be measured is missing there and has a note of one line. `stolen` is the share of
-    the CPU time that a hypervisor gave to others meanwhile.
+    images_per_second of every round, device, start_seconds, cpu_ms_per_image (all threads,
+    spinning ones included), idle_cpu_seconds (CPU time used during the others' turns, all rounds),
+    `wait` (PyTorch on a CPU: how its threads wait), and `memory`, `roofline` and `profile` where
+    they apply. An entry that could not be measured is missing, and a note says why. `stolen` is
+    the share of the CPU time that the hypervisor gave to other machines.
   """
   result = {'setting': {**setting, 'rounds': rounds}, 'entries': {}, 'versions': {}, 'notes': []}
   too_large = []
   with contextlib.ExitStack() as stack:
-    processes: dict[Entry, Process] = {}
+    processes: dict[Entry, SideProcess] = {}
     for entry in entries:
       own = {**setting, 'model': entry.model}
       try:
@@ -96,16 +96,16 @@ def play(
 
 def _start(
   stack: contextlib.ExitStack, entry: Entry, setting: dict[str, Any]
-) -> tuple[Process, dict[str, str]]:
-  """Starts an entry's process and returns it, and for PyTorch on a CPU how its threads wait.
+) -> tuple[SideProcess, dict[str, str]]:
+  """Starts an entry's process; returns it and, for PyTorch on a CPU, how its threads wait.
 
-  Threads of OpenMP that spin are faster on an idle machine and slower on a busy one: the peer gets
-  what is faster here and now, unless the user has chosen.
+  OpenMP threads that spin are faster on an idle machine and slower on a busy one. PyTorch gets
+  what is faster on this machine, unless the user's environment decides.
 
   Raises:
     OutOfMemory, SideError: it did not become ready.
   """
-  first = stack.enter_context(bench_process.start(entry.side, entry.label, setting))
+  first = stack.enter_context(side_process.start(entry.side, entry.label, setting))
   if (
     entry.side == 'ours' or first.ready['device'] != 'CPU'
     or any(os.environ.get(name) for name in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT'))
@@ -114,7 +114,7 @@ def _start(
   with contextlib.ExitStack() as trial:
     try:
       second = trial.enter_context(
-        bench_process.start(entry.side, entry.label, setting, {'OMP_WAIT_POLICY': 'passive'})
+        side_process.start(entry.side, entry.label, setting, {'OMP_WAIT_POLICY': 'passive'})
       )
       seconds = [
         [process.ask('turn', calls=1)['seconds'] for process in (first, second)]
@@ -131,7 +131,7 @@ def _start(
 
 
 def _rounds(processes, setting, rounds, result, too_large) -> None:
-  """Fills in images_per_second and idle_cpu_seconds; forgets an entry that fails on the way."""
+  """Fills in the speeds and CPU times; removes an entry that fails."""
 
   def turn(entry: Entry, calls: int) -> float | None:
     if entry.label not in result['entries']:
@@ -145,13 +145,13 @@ def _rounds(processes, setting, rounds, result, too_large) -> None:
     del result['entries'][entry.label]
     return None
 
-  # The first turn is not counted: it says how many calls make a turn.
+  # The first turn is not counted. It tells how many calls fill a turn.
   calls = {}
   for entry in processes:
     seconds = turn(entry, 1)
     calls[entry] = max(1, min(MOST_CALLS, round(AIM_SECONDS / seconds))) if seconds else 1
   idle, used, images = (dict.fromkeys(processes, 0.0) for _ in range(3))
-  begun = bench_host.stolen()
+  begun = machine.stolen()
   for i in range(rounds):
     progress(f'{setting["mode"]}, batch {setting["batch_size"]}: round {i + 1} of {rounds}')
     for entry in processes:
@@ -169,7 +169,7 @@ def _rounds(processes, setting, rounds, result, too_large) -> None:
       figures = result['entries'][entry.label]
       figures['idle_cpu_seconds'] = round(idle[entry], 2)
       figures['cpu_ms_per_image'] = round(1e3 * used[entry] / max(images[entry], 1), 2)
-  if begun and (ended := bench_host.stolen()) and ended[1] > begun[1]:
+  if begun and (ended := machine.stolen()) and ended[1] > begun[1]:
     result['stolen'] = (ended[0] - begun[0]) / (ended[1] - begun[1])
 
 
@@ -200,7 +200,7 @@ def largest_batch(entry: Entry, setting: dict[str, Any]) -> int:
     progress(f'{entry.label}: trying batch {2**middle}')
     own = {**setting, 'model': entry.model, 'batch_size': 2**middle}
     try:
-      with bench_process.start(entry.side, entry.label, own):
+      with side_process.start(entry.side, entry.label, own):
         fits = middle
     except SideError:
       fails = middle

@@ -1,4 +1,4 @@
-"""Our side of the bench: one network in one mode, compiled for one device."""
+"""Our side of the benchmark: one network in one mode, compiled for one device."""
 
 import dataclasses
 import tempfile
@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import profile as bench_profile
+from benchmarks.profile import operation_classes, read_seconds, seconds_by_class
 from ecanet_jax.models import create_model, network
 from ecanet_jax.models.fold import fold_batch_norm
-from ecanet_jax.runtime import machine as bench_host
+from ecanet_jax.runtime import machine
 from ecanet_jax.runtime.memory import keep_freed_memory
 
 CLASSES = 1000
@@ -90,7 +90,7 @@ class Ours:
 
   def _check_memory(self) -> None:
     """Raises MemoryError where the compiled program needs more than a CPU's machine has free."""
-    sizes, free = self._program.memory_analysis(), bench_host.available_memory()
+    sizes, free = self._program.memory_analysis(), machine.available_memory()
     if self._device.platform != 'cpu' or sizes is None or free is None:
       return
     need = sizes.argument_size_in_bytes + sizes.temp_size_in_bytes + sizes.output_size_in_bytes
@@ -108,25 +108,25 @@ class Ours:
 
   def memory(self) -> dict[str, Any]:
     """Bytes of the program's temporaries, and the peak of the device or of the process."""
-    bench_host.reset_peak()
+    machine.reset_peak()
     self.run(2)
     sizes, statistics = self._program.memory_analysis(), self._device.memory_stats()
     return {
       'what': "XLA's temporaries", 'temporaries': sizes.temp_size_in_bytes if sizes else None,
       'peak_of': 'process' if self._device.platform == 'cpu' else 'device',
-      'peak': (statistics or {}).get('peak_bytes_in_use') or bench_host.peak_memory(),
+      'peak': (statistics or {}).get('peak_bytes_in_use') or machine.peak_memory(),
     }
 
   def profile(self) -> dict[str, Any]:
-    """Seconds per call and class of operation; see `bench_profile.seconds_by_class`."""
+    """Seconds per call and class of operation; see `profile.seconds_by_class`."""
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = 0
     with tempfile.TemporaryDirectory(prefix='ecanet_jax_profile_') as folder:
       with jax.profiler.trace(folder, profiler_options=options):
         self.run(PROFILED_CALLS)
-      seconds = bench_profile.read_seconds(folder)
-    classes = bench_profile.classes(self._program.as_text())
+      seconds = read_seconds(folder)
+    classes = operation_classes(self._program.as_text())
     return {
-      'classes': bench_profile.seconds_by_class(seconds, classes, PROFILED_CALLS),
+      'classes': seconds_by_class(seconds, classes, PROFILED_CALLS),
       'calls': PROFILED_CALLS,
     }

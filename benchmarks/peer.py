@@ -1,40 +1,14 @@
-"""timm's side of the bench: the same network in PyTorch, eager or compiled, channels_last."""
+"""timm's side of the benchmark: the same network in PyTorch, eager or compiled, channels_last."""
 
-import importlib.util
-import sys
 from typing import Any
 
 import torch
 
 from benchmarks.ours import CLASSES, LEARNING_RATE, MOMENTUM
 from ecanet_jax.models import network
-from ecanet_jax.runtime import machine as bench_host
+from ecanet_jax.runtime import machine
 from ecanet_jax.runtime.memory import keep_freed_memory
-
-
-def _import_torchvision() -> None:
-  """Imports torchvision, which timm imports; its wheel does not import beside a CPU-only torch.
-
-  What fails is the registration of gradients of operators whose compiled half does not load;
-  declaring their schemas is enough for timm, which does not call them.
-  """
-  if importlib.util.find_spec('torchvision') is None:
-    return
-  try:
-    import torchvision  # noqa: F401
-  except RuntimeError:
-    for name in [name for name in sys.modules if name.split('.')[0] == 'torchvision']:
-      del sys.modules[name]
-    library = torch.library.Library('torchvision', 'FRAGMENT')
-    library.define('nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
-    library.define(
-      'qnms(Tensor dets, Tensor scores, float iou_threshold, float s, int z) -> Tensor'
-    )
-    library.define(
-      'roi_align(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, '
-      'SymInt pooled_width, int sampling_ratio, bool aligned) -> Tensor'
-    )
-    _import_torchvision.library = library  # the schemas live as long as this object
+from ecanet_jax.weights.torchvision_shim import import_torchvision
 
 
 class Timm:
@@ -48,7 +22,7 @@ class Timm:
     # What our side does: without it glibc gives every large tensor back to the kernel and faults
     # its pages in again, a sixth of this side's inference.
     keep_freed_memory()
-    _import_torchvision()
+    import_torchvision()
     import timm
 
     record = network(setting['model'])
@@ -106,11 +80,11 @@ class Timm:
         saved[storage.data_ptr()] = storage.nbytes()
       return tensor
 
-    bench_host.reset_peak()
+    machine.reset_peak()
     if self._cuda:
       torch.cuda.reset_peak_memory_stats()
     self.run(2)
-    peak = torch.cuda.max_memory_allocated() if self._cuda else bench_host.peak_memory()
+    peak = torch.cuda.max_memory_allocated() if self._cuda else machine.peak_memory()
     if self._train:
       with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         self._step()

@@ -1,4 +1,4 @@
-"""The bench's figures as bars."""
+"""The measured figures as bars."""
 
 import os
 import statistics
@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from benchmarks.match import NAMES
+from benchmarks.sides import NAMES
 from benchmarks.table import conditions
 
 
@@ -19,7 +19,7 @@ def draw_bars(report: dict[str, Any], path: str | os.PathLike) -> None:
   Bars are medians, lines go from the lowest to the highest round.
 
   Args:
-    report: what `bench` writes as JSON.
+    report: what `python -m benchmarks --json` writes.
     path: of the PNG.
   """
   matches = [match for match in report['matches'] if match['entries']]

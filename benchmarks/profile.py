@@ -1,7 +1,7 @@
 """Where the time of a compiled program goes, by class of operation.
 
-The profiler gives the time of every HLO operation by its name; the compiled program's text says
-what is in an operation: opcode, the computation that a fusion calls, and the path of the layer.
+The profiler gives the time of every HLO operation by name. The compiled program's text gives the
+operation's opcode, the computation that a fusion calls, and the path of the layer.
 """
 
 import collections
@@ -29,7 +29,7 @@ _NOTHING = frozenset((
 _CONTAINERS = frozenset(('while', 'call', 'conditional', 'async-start', 'async-done'))
 
 
-def classes(hlo: str) -> dict[str, str]:
+def operation_classes(hlo: str) -> dict[str, str]:
   """The class of every operation of a compiled program's text, by name.
 
   Operations that only contain others (loops, calls) have the class '': their parts are counted.

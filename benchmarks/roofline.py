@@ -1,8 +1,8 @@
-"""How near a measured speed is to the memory's: bytes per image by a model, and the bandwidth.
+"""How near a measured speed is to the memory bandwidth, by a model of the bytes per image.
 
 The model counts how often XLA moves each convolution's output through main memory when every
 fusion reads its inputs and writes its output once. Weights are not counted: a batch shares them.
-What stays in a cache counts too, so a share above 100 % is possible with small batches.
+What stays in a cache counts too, so small batches can reach a share above 100 %.
 """
 
 import concurrent.futures
@@ -14,7 +14,7 @@ import numpy as np
 
 from ecanet_jax.models import create_model
 from ecanet_jax.models.count import count
-from ecanet_jax.runtime import machine as bench_host
+from ecanet_jax.runtime import machine
 
 # Passes over a convolution's output y, a reweighted x, and a residual sum.
 # inference: y written; read and written by BatchNorm and activation; read by its consumer.
@@ -69,7 +69,7 @@ class Bandwidth:
 
 
 def _cpu_copy() -> float:
-  threads = len(bench_host.cpus())
+  threads = len(machine.cpus())
   sources = [np.ones(_CPU_BYTES, np.uint8) for _ in range(threads)]
   targets = [np.ones(_CPU_BYTES, np.uint8) for _ in range(threads)]
   with concurrent.futures.ThreadPoolExecutor(threads) as pool:

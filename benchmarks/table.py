@@ -1,10 +1,10 @@
-"""The bench's figures as text."""
+"""The measured figures as text tables."""
 
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.match import NAMES
+from benchmarks.sides import NAMES
 
 
 def spread(values: Sequence[float], digits: int) -> str:
@@ -24,7 +24,7 @@ def ratio(figures: dict[str, Any], others: dict[str, Any] | None) -> list[float]
 
 def conditions(report: dict[str, Any]) -> list[str]:
   """Lines with hardware, versions and date, as every output has them."""
-  host, threads = report['host'], report['threads'] or 'all'
+  about, threads = report['machine'], report['threads'] or 'all'
   devices = sorted({
     figures['device'] for match in report['matches'] for figures in match['entries'].values()
   })
@@ -36,8 +36,8 @@ def conditions(report: dict[str, Any]) -> list[str]:
   })
   waiting = f'; OMP_WAIT_POLICY of PyTorch: {", ".join(waits)}' if waits else ''
   return [
-    f'{report["host"]["date"]}; on {", ".join(devices)}; {host["cpu"]}, {threads} of '
-    f'{host["cpus"]} CPUs; {host["system"]}{copy}',
+    f'{about["date"]}; on {", ".join(devices)}; {about["cpu"]}, {threads} of '
+    f'{about["cpus"]} CPUs; {about["system"]}{copy}',
     ', '.join(f'{package} {version}' for package, version in report['versions'].items())
     + waiting,
   ]

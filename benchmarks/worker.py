@@ -1,8 +1,8 @@
 """One side of `python -m benchmarks`, in a process of its own.
 
-Started as `python -m benchmarks.worker SIDE JSON`. It builds and compiles one network in
-one mode, says so on its standard output in a JSON line, and then answers every line
-`{"do": NAME, ...}` on its standard input. It ends when its input does.
+Started as `python -m benchmarks.worker SIDE JSON`. It builds and compiles one network in one mode
+and reports that as a JSON line on standard output. Then it answers each line `{"do": NAME, ...}`
+of standard input with a JSON line. It ends when its input ends.
 """
 
 import importlib
@@ -14,9 +14,9 @@ import time
 import traceback
 from typing import Any
 
-from ecanet_jax.runtime import machine as bench_host
+from ecanet_jax.runtime import machine
 
-# Module and class: made from the setting, with `device`, `run(calls)` and what SIDES answer to.
+# Module and class. An instance has `device`, `run(calls)` and the methods that it is asked for.
 SIDES = {
   'ours': ('benchmarks.ours', 'Ours'),
   'timm': ('benchmarks.peer', 'Timm'),
@@ -27,7 +27,7 @@ PACKAGES = {
   'ours': ('jax', 'jaxlib', 'flax'), 'timm': ('torch', 'timm'), 'compiled': ('torch', 'timm'),
   'bandwidth': (),
 }
-# How allocators say that there is not enough: XLA, CUDA's and the CPU's of PyTorch, C++, cuDNN.
+# What allocators say when memory runs out: XLA, CUDA's and the CPU's of PyTorch, C++, cuDNN.
 _OUT_OF_MEMORY = (
   'RESOURCE_EXHAUSTED', 'out of memory', 'Out of memory', "can't allocate memory", 'bad_alloc',
   'not enough memory', 'Unable to allocate', 'CUDNN_STATUS_ALLOC_FAILED', 'Cannot allocate memory',
@@ -40,7 +40,7 @@ def is_out_of_memory(text: str) -> bool:
 
 
 def turn(program, calls: int) -> dict[str, float]:
-  """Seconds of so many calls, after one that fills the caches again and is not counted."""
+  """Seconds of `calls` calls, after one untimed call that fills the caches."""
   program.run(1)
   start = time.perf_counter()
   program.run(calls)
@@ -49,17 +49,17 @@ def turn(program, calls: int) -> dict[str, float]:
 
 def main(side: str, setting: dict[str, Any]) -> int:
   """Answers the parent until it closes our input; returns the exit status."""
-  # Whatever a library prints must not get into the answers.
+  # Libraries may print: standard output goes to standard error, the answers to a copy of it.
   answers = os.fdopen(os.dup(1), 'w')
   os.dup2(2, 1)
 
   def answer(**message):
     print(json.dumps(message), file=answers, flush=True)
 
-  bench_host.end_with_parent()
-  bench_host.limit_memory()
+  machine.end_with_parent()
+  machine.limit_memory()
   if setting['threads']:
-    os.sched_setaffinity(0, bench_host.cpus()[: setting['threads']])
+    os.sched_setaffinity(0, machine.cpus()[: setting['threads']])
   try:
     start = time.perf_counter()
     module, name = SIDES[side]

@@ -1,1 +1,1 @@
-"""Recipes: one short file per published training; base.py holds every key."""
+"""Recipes: one short file per published training; ecanet_jax/config/schema.py has every key."""

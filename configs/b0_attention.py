@@ -12,11 +12,11 @@ measured.
 Names: eca_efficientnet_b0, efficientnet_b0 (SE), b0_nose_all (none).
 """
 
-from ecanet_jax.config import schema
+import ecanet_jax.config
 
 
 def get_config():
-  config = schema.get_config()
+  config = ecanet_jax.config.get_config()
   config.model.name = 'eca_efficientnet_b0'
   config.epochs = 0.0
   config.steps = 65_000  # x 1024 images

@@ -14,11 +14,11 @@ Names: b0_seend_*, b0_nose_*, mec_*, b0_compact, b0_conv131, b0_stage2_*, effici
 efficientnet_b0 (`python -m ecanet_jax models` has their published figures).
 """
 
-from configs import tf_efficientnet
+import ecanet_jax.config
 
 
 def get_config():
-  config = tf_efficientnet.get_config('b0')
+  config = ecanet_jax.config.recipe('tf_efficientnet', 'b0')
   config.model.name = 'b0_seend_noskip'
   config.model.preset = 'tf'
   return config

@@ -7,11 +7,11 @@ with the published network. Expected top-1: at least 98 %; README has the measur
   python train.py --config=configs/digits.py --workdir=runs/digits
 """
 
-from ecanet_jax.config import schema
+import ecanet_jax.config
 
 
 def get_config():
-  config = schema.get_config()
+  config = ecanet_jax.config.get_config()
   config.epochs = 10.0
   config.batch_size = 64
   config.model.name = 'eca_efficientnet_b0'

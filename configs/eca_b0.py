@@ -9,11 +9,11 @@ Expected top-1: not measured. The blog reports 73.17 % after 52 epochs of its ow
   python train.py --config=configs/eca_b0.py --workdir=runs/eca_b0
 """
 
-from ecanet_jax.config import schema
+import ecanet_jax.config
 
 
 def get_config():
-  config = schema.get_config()
+  config = ecanet_jax.config.get_config()
   config.model.name = 'tf_eca_efficientnet_b0'
   config.model.bn_decay = 0.99
   config.batch_size = 1024

@@ -11,11 +11,11 @@ Names: eca_mobilenetv2_k13 (the released k), eca_mobilenetv2 (Eq. 9), se_mobilen
 mobilenetv2_100.
 """
 
-from configs import eca_resnet
+import ecanet_jax.config
 
 
 def get_config():
-  config = eca_resnet.get_config()
+  config = ecanet_jax.config.recipe('eca_resnet')
   config.model.name = 'eca_mobilenetv2_k13'
   config.model.dropout = 0.25
   config.epochs = 400.0

@@ -13,11 +13,11 @@ Names: eca_resnet18_k3577, eca_resnet34_k3357, eca_resnet50_k3557, eca_resnet101
 eca_resnet152_k3357; eca_resnet50 and so on with k by Eq. 9; se_resnet50, ...; resnet18, ...
 """
 
-from ecanet_jax.config import schema
+import ecanet_jax.config
 
 
 def get_config():
-  config = schema.get_config()
+  config = ecanet_jax.config.get_config()
   config.model.name = 'eca_resnet50_k3557'
   config.epochs = 100.0
   config.batch_size = 256

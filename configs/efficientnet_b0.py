@@ -6,10 +6,10 @@ TensorFlow EfficientNet's training as in eca_b0.py, with SE. Published top-1 wit
   python train.py --config=configs/efficientnet_b0.py --workdir=runs/b0
 """
 
-from configs import eca_b0
+import ecanet_jax.config
 
 
 def get_config():
-  config = eca_b0.get_config()
+  config = ecanet_jax.config.recipe('eca_b0')
   config.model.name = 'tf_efficientnet_b0'
   return config

@@ -12,14 +12,14 @@ the learning rate: from scratch 0.2 was the best of 0.1 and 0.2 (78.90 and 79.11
 --config.data.data_dir.
 """
 
-from ecanet_jax.config import schema
+import ecanet_jax.config
 from ecanet_jax.runtime.errors import UserError, lookup
 
 RATES = {'transfer': 0.08, 'scratch': 0.2}  # per 256 images
 
 
 def get_config(start='transfer'):
-  config = schema.get_config()
+  config = ecanet_jax.config.get_config()
   config.schedule.lr = lookup(RATES, start, 'start of fashion_mnist.py')
   if start == 'transfer':
     config.init.weights, config.init.dialect = lite0_weights(), 'lukemelas'

@@ -11,11 +11,11 @@ The schedule is that of configs/transfer.py, shortened to 30 epochs and with a w
 classifier; batch 64, so that it fits a small device. Expected top-1: not measured.
 """
 
-from ecanet_jax.config import schema
+import ecanet_jax.config
 
 
 def get_config():
-  config = schema.get_config()
+  config = ecanet_jax.config.get_config()
   config.epochs = 30.0
   config.batch_size = 64
   config.model.name = 'tf_efficientnet_b0'

@@ -10,7 +10,7 @@ Published top-1 of ResNet-50: A1 80.4, A2 79.8, A3 78.1 %. Expected top-1 here: 
   python train.py --config=configs/resnet_rsb.py:a2 --workdir=W --config.model.name=ecaresnet50t
 """
 
-from ecanet_jax.config import schema
+import ecanet_jax.config
 from ecanet_jax.runtime.errors import lookup
 
 # Epochs, learning rate at batch 2048, weight decay, label smoothing, drop-path, pixels in training,
@@ -26,7 +26,7 @@ def get_config(which: str = 'a2'):
   epochs, lr, decay, smoothing, drop_path, pixels, mixup, magnitude = lookup(
     PROCEDURE, which, 'procedure of configs/resnet_rsb.py'
   )
-  config = schema.get_config()
+  config = ecanet_jax.config.get_config()
   config.model.name = 'resnet50'
   config.model.drop_path = drop_path
   config.model.zero_init_last = True

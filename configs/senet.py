@@ -13,11 +13,11 @@ Names: se_resnet50_v1, se_resnet101_v1, se_resnet152_v1, without SE resnet50_v1 
 se_resnext50_32x4d, se_resnext101_32x4d, se_bn_inception, se_vgg16_bn, senet154.
 """
 
-from configs import eca_resnet
+import ecanet_jax.config
 
 
 def get_config():
-  config = eca_resnet.get_config()
+  config = ecanet_jax.config.recipe('eca_resnet')
   config.model.name = 'se_resnet50_v1'
   config.batch_size = 1024
   config.augment.rotation = 10.0

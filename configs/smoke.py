@@ -5,11 +5,11 @@ The classes can be told apart, so the loss falls; no result is published.
   python train.py --config=configs/smoke.py --workdir=runs/smoke
 """
 
-from ecanet_jax.config import schema
+import ecanet_jax.config
 
 
 def get_config():
-  config = schema.get_config()
+  config = ecanet_jax.config.get_config()
   config.epochs = 8.0
   config.batch_size = 64
   config.model.name = 'tiny_efficientnet'

@@ -4,7 +4,7 @@ Tan and Le, ICML 2019, section 5, and tensorflow/tpu, models/official/efficientn
 utils.py, efficientnet_builder.py): RMSProp (decay and momentum 0.9, mean square from 1, eps 1e-3 in
 the root), 0.016 per 256 images, x0.97 every 2.4 epochs from step 0, 5 epochs of warm-up, L2 1e-5 on
 all but BatchNorm, EMA 0.9999 of parameters and statistics, label smoothing 0.1, drop-path 0.2 and
-the network's dropout, AutoAugment v0, batch 4096. All of it is in base.py, too.
+the network's dropout, AutoAugment v0, batch 4096. ecanet_jax/config/schema.py has the same values.
 Published top-1 of B0 to B7 (Table 2): 76.3, 78.8, 79.8, 81.1, 82.6, 83.3, 84.0, 84.4 %.
 Expected top-1 here: not measured.
 
@@ -12,7 +12,7 @@ Expected top-1 here: not measured.
   python train.py --config=configs/tf_efficientnet.py:b0 --workdir=runs/b0 --config.batch_size=1024
 """
 
-from ecanet_jax.config import schema
+import ecanet_jax.config
 from ecanet_jax.runtime.errors import lookup
 
 PIXELS = {
@@ -21,7 +21,7 @@ PIXELS = {
 
 
 def get_config(which: str = 'b0'):
-  config = schema.get_config()
+  config = ecanet_jax.config.get_config()
   config.data.image_size = lookup(PIXELS, which, 'network of configs/tf_efficientnet.py')
   config.data.crop_fraction = config.data.image_size / (config.data.image_size + 32)
   config.model.name = f'tf_efficientnet_{which}'

@@ -9,11 +9,11 @@ Published top-1: 77.698 % (results/results-imagenet.csv). Expected top-1 here: n
   python train.py --config=configs/timm_b0.py --workdir=runs/timm_b0
 """
 
-from ecanet_jax.config import schema
+import ecanet_jax.config
 
 
 def get_config():
-  config = schema.get_config()
+  config = ecanet_jax.config.get_config()
   config.model.name = 'efficientnet_b0'
   config.epochs = 450.0
   config.batch_size = 768

@@ -23,7 +23,7 @@ Cars, B5 98.5 % on Flowers, B3 90.7 % on Aircraft, B4 94.8 % on Pets, B4 91.5 % 
 (EfficientNet, Table 5, left half). Expected here: not measured.
 """
 
-from ecanet_jax.config import schema
+import ecanet_jax.config
 from ecanet_jax.runtime.errors import lookup
 
 STEPS = 20_000
@@ -44,7 +44,7 @@ SETS = {
 
 def get_config(name='cifar10'):
   source, train_split, eval_split, classes, images = lookup(SETS, name, 'data set of transfer.py')
-  config = schema.get_config()
+  config = ecanet_jax.config.get_config()
   config.batch_size = 256
   config.epochs = STEPS * config.batch_size / images
   config.model.name = 'tf_efficientnet_b0'

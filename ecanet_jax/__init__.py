@@ -33,7 +33,9 @@ def create_model(name: str, *, pretrained: str | os.PathLike | None = None, **ov
 
 
 # On demand, so that a program answers a mistake on its command line before it imports JAX.
-_MODULE = {'list_models': 'ecanet_jax.models', 'load_pretrained': 'ecanet_jax.weights.source'}
+_MODULE = {
+  'list_models': 'ecanet_jax.models', 'load_pretrained': 'ecanet_jax.weights.loaded_weights',
+}
 
 
 def __getattr__(name: str):

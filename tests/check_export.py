@@ -17,10 +17,12 @@ from ecanet_jax import data
 from ecanet_jax.checkpoints.files import load_weights
 from ecanet_jax.models.registry import create_from_config
 from ecanet_jax.training.logging.writers import read_metrics
+from ecanet_jax.weights.torchvision_shim import import_torchvision
 from ecanet_jax.weights.verify import compare, our_logits
-from tests.support import torchvision_shim  # noqa: F401  before timm
 
-import timm  # isort: skip
+import_torchvision()
+
+import timm  # noqa: E402  after torchvision
 
 
 def main(workdir: pathlib.Path) -> int:
@@ -29,7 +31,7 @@ def main(workdir: pathlib.Path) -> int:
   model = create_from_config(recipe['model'])
   exported = timm.create_model(f'local-dir:{workdir / "export"}', pretrained=True).eval()
   ours, theirs, labels = [], [], []
-  batches, steps = data.eval_batches(config)
+  batches, steps = data.open(config).eval()
   for _ in range(steps):
     batch = next(batches)
     images = (batch['image'] / 255.0 - config.data.mean) / np.array(config.data.std)
@@ -37,11 +39,11 @@ def main(workdir: pathlib.Path) -> int:
     with torch.no_grad():
       logits = exported(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
     real = batch['mask'].astype(bool)
-    ours.append(our_logits(model, variables, images, quick=False)[real])
+    ours.append(our_logits(model, variables, images)[real])
     theirs.append(logits[real])
     labels.append(batch['label'][real])
   ours, theirs, labels = map(np.concatenate, (ours, theirs, labels))
-  result = compare(ours, theirs, 'PyTorch', config.data.image_size, twin=True)
+  result = compare(ours, theirs, 'PyTorch', config.data.image_size, in_pytorch=True)
   right = int((theirs.argmax(-1) == labels).sum())
   counted = [line for line in read_metrics(workdir) if 'eval/top1_count' in line][-1]
   same = int((ours.argmax(-1) == theirs.argmax(-1)).sum())

@@ -14,8 +14,11 @@ import absl.logging
 import jax
 import pytest
 
-from tests.support import programs, torchvision_shim  # noqa: F401  before anything imports timm
+from ecanet_jax.ops.cpu import kernels
+from ecanet_jax.weights.torchvision_shim import import_torchvision
+from tests.support import programs
 
+import_torchvision()  # before a test imports timm
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 
@@ -53,3 +56,14 @@ def heard(caplog, monkeypatch):
   monkeypatch.setattr(logging.getLogger('ecanet_jax'), 'propagate', True)
   caplog.set_level(logging.INFO, 'ecanet_jax')
   return caplog
+
+
+@pytest.fixture
+def load_kernels():
+  """Loads the CPU kernels of a type, or skips the test."""
+
+  def load(dtype: str) -> None:
+    if not kernels.load(dtype):
+      pytest.skip('needs a C++ compiler: g++ or clang++')
+
+  return load

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.runtime.key_difference import key_difference
 
 Tree = dict[str, Any]
 
@@ -22,28 +23,22 @@ def check_same(where, item: str, saved: Tree, wanted: Tree) -> None:
   Raises:
     UserError: they differ; the text names the first keys of each kind of difference.
   """
-  ours, theirs = _leaves(wanted), _leaves(saved)
-  missing = [key for key in ours if key not in theirs]
-  extra = [key for key in theirs if key not in ours]
-  other = [
-    f'{key} is {_kind(theirs[key])}, not {_kind(ours[key])}'
-    for key in ours if key in theirs and _kind(theirs[key]) != _kind(ours[key])
-  ]
-  if missing or extra or other:
-    found = {'missing': missing, 'unexpected': extra, 'different': other}
-    parts = [
-      f'{len(names)} {text}: {", ".join(names[:3])}' for text, names in found.items() if names
-    ]
+  difference = key_difference(_arrays(wanted), _arrays(saved), 'shape or type')
+  if difference:
     raise UserError(
-      f'{where} is a checkpoint of another network or optimizer ({item}): {"; ".join(parts)}. '
+      f'{where} is a checkpoint of another network or optimizer ({item}): {difference}. '
       'Train with its config, or give another --workdir.'
     )
 
 
-def _leaves(tree) -> dict[str, Any]:
+def _arrays(tree) -> dict[str, str]:
+  """The type and the shape of each array by its path: 'float32[3, 3, 3, 32]'."""
   tree = tree.tree if hasattr(tree, 'tree') else tree
   flat, _ = jax.tree_util.tree_flatten_with_path(tree)
-  return {'/'.join(_key_name(key) for key in path): leaf for path, leaf in flat}
+  return {
+    '/'.join(_key_name(key) for key in path): f'{np.dtype(leaf.dtype).name}{list(leaf.shape)}'
+    for path, leaf in flat
+  }
 
 
 def _key_name(key) -> str:
@@ -51,7 +46,3 @@ def _key_name(key) -> str:
     if hasattr(key, field):
       return str(getattr(key, field))
   return str(key)
-
-
-def _kind(leaf) -> str:
-  return f'{np.dtype(leaf.dtype).name}{list(leaf.shape)}'

@@ -21,7 +21,7 @@ import orbax.checkpoint as ocp
 from ecanet_jax.checkpoints import integrity
 from ecanet_jax.checkpoints.recovery import FOLDER, fault_of, newest_sound, steps_in
 from ecanet_jax.checkpoints.zip_limits import RATIO
-from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.runtime.errors import UserError, one_line
 
 Tree = dict[str, Any]
 SMALL = 2**28  # bytes that an item may always have, however well they are compressed
@@ -87,8 +87,7 @@ def load_evaluated(
 
 
 def save_weights(
-  directory: str | os.PathLike, config: dict[str, Any], variables: Tree,
-  verify: Callable[[], Any] = lambda: None,
+  directory: str | os.PathLike, config: dict[str, Any], variables: Tree
 ) -> None:
   """Writes weights as step 0 of a checkpoint that `load_weights` reads.
 
@@ -98,7 +97,6 @@ def save_weights(
     directory: where to; it must have no checkpoints.
     config: as nested dicts.
     variables: {'params', 'batch_stats'}.
-    verify: called before the rename; where it raises, nothing is left.
   """
   target = pathlib.Path(directory).absolute()
   target.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +110,6 @@ def save_weights(
       )
       manager.wait_until_finished()
     integrity.write(pathlib.Path(aside, FOLDER, '0'))
-    verify()
     target.mkdir(exist_ok=True)
     os.rename(pathlib.Path(aside, FOLDER), target / FOLDER)
 
@@ -198,8 +195,3 @@ def readable(where: pathlib.Path):
       f'{where} cannot be read ({one_line(error)}). '
       'Remove that directory to use an earlier step.'
     ) from error
-
-
-def one_line(error: Exception) -> str:
-  """An exception of a library in one line."""
-  return f'{type(error).__name__}: {" ".join(str(error).split())[:200]}'

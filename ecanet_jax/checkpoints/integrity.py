@@ -59,10 +59,14 @@ def file_sha256(path: str | os.PathLike) -> str:
     return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
+def bytes_sha256(content: bytes) -> str:
+  """The SHA-256 of bytes, in hexadecimal digits."""
+  return hashlib.sha256(content).hexdigest()
+
+
 def json_sha256(value: Any) -> str:
   """The SHA-256 of a value's canonical JSON: sorted keys, no spaces."""
-  text = json.dumps(value, sort_keys=True, separators=(',', ':'))
-  return hashlib.sha256(text.encode()).hexdigest()
+  return bytes_sha256(json.dumps(value, sort_keys=True, separators=(',', ':')).encode())
 
 
 def _fault(step: pathlib.Path) -> str:

@@ -13,8 +13,8 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from ecanet_jax.checkpoints import integrity, recovery
 from ecanet_jax.checkpoints.compare import check_same
-from ecanet_jax.checkpoints.files import ITEMS, ignore_closed_loops, one_line, rank, readable
-from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.checkpoints.files import ITEMS, ignore_closed_loops, rank, readable
+from ecanet_jax.runtime.errors import UserError, one_line
 from ecanet_jax.runtime.log import log
 
 Items = dict[str, Any]  # a tree of arrays for each of 'variables', 'optimizer' and perhaps 'ema'

@@ -33,6 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if arguments else 2
   name, *rest = arguments
   try:
+    if name == 'bench':
+      raise UserError(
+        "'bench' is not in the package: run python -m benchmarks in a checkout of the repository."
+      )
     text = lookup(COMMANDS, name, 'command')
     command = importlib.import_module(f'ecanet_jax.cli.{name}')
     parser = argparse.ArgumentParser(f'python -m ecanet_jax {name}', description=text)

@@ -1,12 +1,12 @@
-"""`convert`: weights to PyTorch and back; the logits are compared before anything is written.
+"""`convert`: weights to PyTorch and back. The logits are compared before anything is written.
 
-A training's workdir (or weights that this command wrote) becomes a timm hub folder, or one file if
-TARGET ends in .safetensors or .npz. Such a file, a PyTorch file, a timm folder or a name of the hub
-(hf-hub:OWNER/NAME) becomes weights that eval.py reads.
+SOURCE decides the direction. The workdir of a training (or weights that this command wrote) becomes
+a timm folder, or one file if TARGET ends in .safetensors or .npz. Everything else - a file, a timm
+folder, a name of the hub (hf-hub:OWNER/NAME) - becomes weights that eval.py and train.py read.
 """
 
 import argparse
-import concurrent.futures
+import logging
 import os
 import pathlib
 from typing import Any
@@ -14,57 +14,73 @@ from typing import Any
 from ecanet_jax.runtime.errors import UserError, lookup
 
 
+class _Renamed(argparse.Action):
+  """A flag that has another name; `const` is the name to write."""
+
+  def __call__(self, parser, namespace, values, option_string=None):
+    raise UserError(f'{option_string}={values}: write {self.const}={values} instead.')
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the command's arguments to `parser`."""
   parser.add_argument(
     'source', metavar='SOURCE',
-    help='workdir of a training, timm folder, hf-hub:OWNER/NAME, file (.safetensors, .npz, .pth; '
-    'with --dialect=keras .keras or .h5, with --dialect=tf1 the prefix of a checkpoint)',
+    help='workdir of a training, timm folder, hf-hub:OWNER/NAME, or file: .safetensors, .npz or '
+    '.pth; with --dialect=keras .keras or .h5; with --dialect=tf1 the prefix of a checkpoint',
   )
   parser.add_argument(
     'target', metavar='TARGET',
     help='directory to write, or a file that ends in .safetensors or .npz',
   )
-  parser.add_argument('--model', help='name of the network, for a SOURCE that does not tell')
-  parser.add_argument('--dialect', default='timm', help="whose names a file has: timm (default), "
-    "torchvision, lukemelas, ecanet, cadene, moskomule, and for import alone tf1 and keras, as far "
-    "as the network's family has them")
+  parser.add_argument('--model', help='name of the network, for a SOURCE that does not name it')
   parser.add_argument(
-    '--weights', default='ema', help='ema: the averaged weights where there are any; raw: never'
+    '--dialect', default='timm',
+    help='the code whose names a file has: timm (default), torchvision, lukemelas, ecanet, cadene, '
+    'moskomule, and for import only tf1 and keras; each family of networks has some of them',
   )
   parser.add_argument(
-    '--preset', default='',
-    help='preprocessing of a file, which has none: tf, lite, timm, torchvision, keras, inception '
-    "(default: the network's)",
+    '--kind', default='ema',
+    help='ema (default): the averaged weights, where there are any; raw: the weights as trained',
   )
   parser.add_argument(
-    '--num_classes', type=int, help='keep all but the classifier, which is initialised afresh'
+    '--preprocessing', default='',
+    help='of the images, for a file, which stores none: tf, lite, timm, torchvision, keras, '
+    "inception (default: the network's)",
+  )
+  parser.add_argument(
+    '--num_classes', type=int, help='replace the classifier by a new one for so many classes'
   )
   parser.add_argument(
     '--widen', action='store_true',
-    help="put zeros beside ECA kernels that are smaller than the network's; it computes the same",
+    help="pad ECA kernels that are smaller than the network's with zeros; the logits do not change",
   )
   parser.add_argument(
     '--push', metavar='OWNER/NAME', default='',
-    help='upload the written folder to the Hugging Face hub too',
+    help='also upload the written folder to the Hugging Face hub',
   )
   parser.add_argument(
     '--tolerance', type=float, default=1e-4, help='largest relative difference of the logits'
   )
+  for old, new in {'--preset': '--preprocessing', '--weights': '--kind'}.items():
+    parser.add_argument(old, action=_Renamed, const=new, help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
-  """Converts; returns 0 or raises UserError before anything is written."""
+  """Converts and returns 0, or raises UserError before anything is written."""
   from ecanet_jax.checkpoints.files import is_checkpoint
   from ecanet_jax.runtime.compile_cache import keep_compiled_programs
+  from ecanet_jax.runtime.log import start_log
   from ecanet_jax.weights.files.formats import WRAPPERS
 
-  lookup(WRAPPERS, args.weights, '--weights')
+  start_log()
+  logging.getLogger('ecanet_jax').setLevel(logging.WARNING)
+  lookup(WRAPPERS, args.kind, '--kind')
   if not args.tolerance > 0:
     raise UserError(f'--tolerance={args.tolerance} must be above 0.')
   if args.num_classes is not None and args.num_classes < 1:
     raise UserError(f'--num_classes={args.num_classes} must be at least 1.')
   if os.path.realpath(args.source) == os.path.realpath(args.target):
-    raise UserError(f'TARGET {args.target} is SOURCE; give another.')
+    raise UserError(f'TARGET {args.target} is SOURCE; give another TARGET.')
   keep_compiled_programs()
   exports = is_checkpoint(args.source)
   if args.push:
@@ -79,14 +95,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace):
+  """Writes a checkpoint as a timm folder or a file."""
   from ecanet_jax.checkpoints.files import load_evaluated
   from ecanet_jax.evaluation.summary import origin
   from ecanet_jax.weights.export import export
 
-  for flag in ('model', 'preset', 'widen'):
+  for flag in ('model', 'preprocessing', 'widen'):
     if given := getattr(args, flag):
-      raise UserError(f'--{flag}={given}: the checkpoint says which; leave --{flag} out.')
-  config, variables, metrics = load_evaluated(args.source, ema=args.weights == 'ema')
+      raise UserError(f'--{flag}={given}: the checkpoint has its own; leave --{flag} out.')
+  config, variables, metrics = load_evaluated(args.source, ema=args.kind == 'ema')
   data_name, evaluation = origin(config, metrics)
   if args.num_classes:
     config, variables = _replace_classifier(config, variables, args.num_classes)
@@ -98,27 +115,27 @@ def _export(args: argparse.Namespace):
 
 
 def _import(args: argparse.Namespace):
+  """Writes a file or a folder as a checkpoint of step 0."""
   from ecanet_jax.checkpoints.files import save_weights
   from ecanet_jax.data.preprocessing import describe
-  from ecanet_jax.weights.source import read_source
+  from ecanet_jax.weights.loaded_weights import read_weights
   from ecanet_jax.weights.verify import verify
 
   _check_target(args.target)
-  source = read_source(
+  loaded = read_weights(
     args.source, model={'name': args.model} if args.model else None, dialect=args.dialect,
-    weights=args.weights, preset=args.preset, widen=args.widen,
+    kind=args.kind, preprocessing=args.preprocessing, widen=args.widen,
   )
-  config, variables = _config(source.model, source.data), source.variables
+  result = verify(
+    loaded.create(), loaded.variables, loaded.state_dict, loaded.dialect,
+    image_size=loaded.data['image_size'], tolerance=args.tolerance,
+  )
+  config, variables = _recipe(loaded.model, loaded.data), loaded.variables
   if args.num_classes:
     config, variables = _replace_classifier(config, variables, args.num_classes)
-  with concurrent.futures.ThreadPoolExecutor(1) as pool:
-    result = pool.submit(
-      verify, source.create(), source.variables, source.state_dict, source.dialect,
-      image_size=source.data['image_size'], tolerance=args.tolerance, read=source.variables,
-    )
-    save_weights(args.target, config, variables, verify=result.result)
-  print(f'{args.source}: preprocessing {source.preprocessing}: {describe(source.data)}')
-  return result.result()
+  save_weights(args.target, config, variables)
+  print(f'{args.source}: preprocessing {loaded.data_source}: {describe(loaded.data)}')
+  return result
 
 
 def _check_push(args: argparse.Namespace, exports: bool) -> None:
@@ -126,25 +143,30 @@ def _check_push(args: argparse.Namespace, exports: bool) -> None:
   from ecanet_jax.weights.hub.client import check_repository
 
   if not exports or is_file_name(args.target):
-    raise UserError(f'--push={args.push}: only a folder that is made of a checkpoint is pushed.')
+    raise UserError(
+      f'--push={args.push} uploads only a timm folder; give the workdir of a training as SOURCE '
+      'and a directory as TARGET.'
+    )
   check_repository(args.push)
 
 
-def _replace_classifier(config: dict[str, Any], variables: dict[str, Any], num_classes: int):
+def _replace_classifier(
+  config: dict[str, Any], variables: dict[str, Any], num_classes: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
   from ecanet_jax.models.registry import create_from_config
   from ecanet_jax.weights.classifier import replace_classifier
 
-  former = create_from_config(config['model']).num_classes
+  classes = create_from_config(config['model']).num_classes
   section, variables = replace_classifier(config['model'], variables, num_classes)
   print(
-    f'the classifier of {former} classes is left out; one of {num_classes} classes is initialised '
-    'afresh and has to be trained'
+    f'the classifier of {classes} classes is replaced by a new one of {num_classes}, which has to '
+    'be trained'
   )
   return {**config, 'model': section}, variables
 
 
-def _config(section: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-  """A whole recipe around an imported network, as a training would have saved it."""
+def _recipe(section: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+  """Returns a whole recipe for an imported network, as a training would save it."""
   from ecanet_jax.config.schema import get_config
 
   config = get_config().to_dict()
@@ -161,6 +183,8 @@ def _check_target(target: str) -> None:
 
   path = pathlib.Path(target)
   if is_file_name(target):
-    raise UserError(f'{target}: SOURCE is in PyTorch form already; TARGET must be a directory.')
+    raise UserError(
+      f'{target}: SOURCE already has the form of PyTorch; give a directory as TARGET.'
+    )
   if path.exists() and (not path.is_dir() or any(path.iterdir())):
     raise UserError(f'{target} is not empty; give an empty or a new directory.')

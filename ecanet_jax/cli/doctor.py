@@ -1,7 +1,7 @@
-"""python -m ecanet_jax doctor: is everything here that a training needs, and what to do if not.
+"""python -m ecanet_jax doctor: checks what a training needs, and says how to get what is missing.
 
-One line for each thing that was looked at: ok, warning (works, but slower or with less) or broken.
-Devices are tried in a process of their own, because one that another program has can hang.
+One line for each check: ok, warning (works, but slower or with less) or broken. Devices are tried
+in a process of their own, because a device that another program holds can hang.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 from ecanet_jax.version import __version__
 
-Finding = tuple[str, str, str]  # ok | warning | broken; what was found; what to do
+Finding = tuple[str, str, str]  # ok | warning | broken; what was found; advice, '' = none
 OK, WARNING, BROKEN = 'ok', 'warning', 'broken'
 PYTHON = ((3, 11), (3, 13))
 SECONDS = 180  # for the devices to answer
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-  """Prints what was found; returns 1 if something is broken."""
+  """Prints a line for each check; returns 1 if something is broken."""
   print(f'ecanet_jax {__version__}, Python {platform.python_version()}, {platform.platform()}')
   worst = 0
   checks = (
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     for level, what, advice in check:
       worst = max(worst, (OK, WARNING, BROKEN).index(level))
       print(f'{level:<8} {what}' + (f'\n         -> {advice}' if advice else ''), flush=True)
-  print(('everything is there', 'a training works; see the warnings', 'broken: see above')[worst])
+  print(('everything is ready', 'a training works; see the warnings', 'broken: see above')[worst])
   return int(worst == 2)
 
 
@@ -65,7 +65,7 @@ def python() -> Iterator[Finding]:
 
 
 def packages() -> Iterator[Finding]:
-  """What requirements.txt asks for."""
+  """The packages of requirements.txt, and the extras."""
   from packaging.requirements import Requirement
 
   found = []
@@ -89,7 +89,7 @@ def packages() -> Iterator[Finding]:
 
 
 def requirements() -> list[str]:
-  """The lines of requirements.txt, from a checkout or from what was installed."""
+  """The requirements, from requirements.txt in a checkout or from the installed package."""
   file = pathlib.Path(__file__).parents[2] / 'requirements.txt'
   if file.exists():
     lines = (line.partition('#')[0].strip() for line in file.read_text().splitlines())
@@ -98,7 +98,7 @@ def requirements() -> list[str]:
 
 
 def together() -> Iterator[Finding]:
-  """Packages that do not go together, each with what happens then."""
+  """Packages that conflict with each other, and the consequence."""
   if version('torch') and _numbers('torch') < (2, 10):
     yield (
       WARNING, f'torch {version("torch")} can run code from a weights file (GHSA-63cw-57p8-fm3p)',
@@ -124,7 +124,7 @@ def together() -> Iterator[Finding]:
   for name in ('flax.linen', 'orbax.checkpoint', 'importlib_resources'):
     try:
       importlib.import_module(name)
-    except Exception as error:  # whatever a package raises that does not fit the others
+    except Exception as error:  # an incompatible package can raise anything
       text = ' '.join(str(error).split())[:200]
       yield (
         BROKEN, f'{name} cannot be imported: {type(error).__name__}: {text}',
@@ -133,7 +133,7 @@ def together() -> Iterator[Finding]:
 
 
 def devices() -> Iterator[Finding]:
-  """What JAX computes on, and whether it computes."""
+  """The devices that JAX finds, and whether they compute."""
   try:
     done = subprocess.run(
       [sys.executable, '-c', TRY_DEVICES], capture_output=True, text=True, timeout=SECONDS,
@@ -142,7 +142,7 @@ def devices() -> Iterator[Finding]:
   except subprocess.TimeoutExpired:
     yield (
       BROKEN, f'the devices did not answer in {SECONDS} s',
-      'another program may have them: end it, or restart the machine.',
+      'another program may hold them: end it, or restart the machine.',
     )
     return
   if done.returncode:
@@ -151,7 +151,7 @@ def devices() -> Iterator[Finding]:
     return
   backend, kinds, wrong = json.loads(done.stdout.splitlines()[-1])
   if wrong:
-    yield BROKEN, f'computes wrongly: {", ".join(wrong)}', 'take another machine.'
+    yield BROKEN, f'wrong results from {", ".join(wrong)}', 'use another machine.'
   counted = ', '.join(f'{kinds.count(kind)} x {kind}' for kind in dict.fromkeys(kinds))
   yield OK, f'devices: {counted} ({backend})', ''
   dev = pathlib.Path('/dev')
@@ -169,21 +169,13 @@ def devices() -> Iterator[Finding]:
 
 def kernels() -> Iterator[Finding]:
   """The C++ kernels for CPUs."""
-  from ecanet_jax.ops import cpu
+  from ecanet_jax.ops import cpu_status
 
-  if os.environ.get(cpu.SWITCH) == '0':
-    yield WARNING, f'CPU kernels are off ({cpu.SWITCH}=0); a CPU trains slower', ''
-    return
-  try:
-    command = cpu.compiler()
-  except RuntimeError as error:
-    yield WARNING, f'CPU kernels: {error}; a CPU trains slower', 'apt-get install g++'
-    return
-  if not shutil.which(command[0]):
-    yield WARNING, f'CPU kernels: no compiler {command[0]!r} ($CXX)', 'unset CXX, or install it.'
-    return
-  ready = 'compiled' if cpu.ready('float32') else 'compiled at the first start, half a minute'
-  yield OK, f'CPU kernels: {command[0]}, {ready}', ''
+  usable, text = cpu_status()
+  if usable:
+    yield OK, f'CPU kernels: {text}', ''
+  else:
+    yield WARNING, f'CPU kernels: {text}; a CPU trains slower', 'apt-get install g++'
 
 
 def caches() -> Iterator[Finding]:
@@ -206,11 +198,11 @@ def caches() -> Iterator[Finding]:
 
 
 def disk(workdir: str) -> Iterator[Finding]:
-  """Room and permission where trainings and temporary files go."""
+  """Free space and write permission for trainings and temporary files."""
   for what, name in (('trainings', workdir), ('temporary files', tempfile.gettempdir())):
     directory = pathlib.Path(name).expanduser().absolute()
     if '://' in name:
-      yield OK, f'{what}: {name} (not looked at)', ''
+      yield OK, f'{what}: {name} (not checked)', ''
       continue
     while not directory.exists():
       directory = directory.parent
@@ -226,13 +218,13 @@ def disk(workdir: str) -> Iterator[Finding]:
 
 
 def data(data_dir: str) -> Iterator[Finding]:
-  """Data sets that are prepared, or the folders of an image folder."""
+  """Prepared data sets, or the classes of an image folder."""
   default = os.environ.get('TFDS_DATA_DIR', '~/tensorflow_datasets')
   root = pathlib.Path(data_dir or default).expanduser()
   if not root.is_dir():
     level = BROKEN if data_dir else OK
     yield (
-      level, f'data: {root} is not there',
+      level, f'data: {root} does not exist',
       'python -m ecanet_jax prepare --dataset=NAME --data_dir=DIR' if data_dir else '',
     )
     return
@@ -247,7 +239,7 @@ def data(data_dir: str) -> Iterator[Finding]:
       unfinished, name = 'incomplete' in str(path.parent), f'{info["name"]} {info["version"]}'
       yield (
         WARNING if unfinished else OK, f'data: {name} in {root}: {splits}',
-        'it was interrupted: prepare it again.' if unfinished else '',
+        '`prepare` was interrupted: run it again.' if unfinished else '',
       )
   if not prepared:
     classes = {

@@ -44,11 +44,11 @@ def run(args: argparse.Namespace) -> int:
   Raises:
     UserError: an unknown name, missing or bad files, or data that do not pass the check.
   """
-  from ecanet_jax.data import datasets
+  from ecanet_jax.data import tfds_builders
   from ecanet_jax.data.sources import tfds as prepared
 
   base = prepared.require_known(args.dataset)
-  datasets.register(base)
+  tfds_builders.register(base)
   try:
     builder = prepared.open_builder(args.dataset, args.data_dir)
   except UserError:

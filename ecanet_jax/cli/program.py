@@ -1,5 +1,6 @@
-"""How train.py and eval.py start and end: a user's mistake is one line and exit status 2."""
+"""Start and end of train.py and eval.py: a user's mistake is one line and exit status 2."""
 
+import difflib
 import errno
 import os
 import pathlib
@@ -12,10 +13,10 @@ from ml_collections import config_dict, config_flags
 from ecanet_jax.runtime.errors import MISTAKE, RESUME, Interrupted, UserError, closest
 from ecanet_jax.runtime.log import start_log
 
-# A disk that is full or may not be used: nothing that a traceback could tell.
+# Errors of a disk that is full or read-only: a traceback tells the user nothing more.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
-# What absl and ml_collections raise while they read a config file and its overrides; a config file
-# is code and can raise anything.
+# What absl and ml_collections raise for a mistake in a flag or an override. Other exceptions come
+# from the config file's own code; their message names the type.
 _MISTAKES = (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError)
 
 
@@ -69,7 +70,7 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> config_dict.ConfigD
     UserError: there is no such file or key, or a value of another type.
   """
   arguments = ['', f'--config={path}', *overrides]
-  # ml_collections loads every file as this module; one would keep the names of the one before.
+  # ml_collections loads every config file as this module; drop the one of the last call.
   sys.modules.pop('config_config', None)
   values = flags.FlagValues()
   config = config_flags.DEFINE_config_file(
@@ -85,7 +86,7 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> config_dict.ConfigD
 
 
 def _config(value) -> config_dict.ConfigDict:
-  """What a config file gave; the first look at it raises what went wrong while it was loaded."""
+  """The loaded config; its first use raises what went wrong while the file was loaded."""
   if value is not None:
     list(value)
   if not isinstance(value, config_dict.ConfigDict):
@@ -94,7 +95,7 @@ def _config(value) -> config_dict.ConfigDict:
 
 
 def _explain(error: Exception, arguments: Sequence[str]) -> str:
-  """One line for what absl and ml_collections raise: a key, a value, or a file that is missing."""
+  """One line for an error in the arguments: an unknown key, a wrong value, a missing file."""
   from ecanet_jax.config import schema
 
   known = [key.name for key in schema.KEYS]
@@ -103,8 +104,7 @@ def _explain(error: Exception, arguments: Sequence[str]) -> str:
     # A config can take an argument: --config=configs/transfer.py:cars196.
     value = value.partition(':')[0] if name == 'config' else value
     if name == 'config' and has_value and not pathlib.Path(value).is_file():
-      files = [str(path) for path in sorted(pathlib.Path('configs').glob('[!_]*.py'))]
-      return f'no config file {value!r}.{closest(value, files)} Known: {", ".join(files)}.'
+      return _no_recipe(value)
     if name.startswith('config.') and name.removeprefix('config.') not in known:
       key = name.removeprefix('config.')
       if moved := schema.moved(key):
@@ -120,9 +120,20 @@ def _explain(error: Exception, arguments: Sequence[str]) -> str:
   return text if isinstance(error, _MISTAKES) and text else f'{type(error).__name__}: {text}'
 
 
+def _no_recipe(path: str) -> str:
+  """The line for a config file that does not exist, with the nearest recipe as it can be typed."""
+  from ecanet_jax.config import recipes
+
+  here, folder = pathlib.Path.cwd(), recipes.folder()
+  folder = folder.relative_to(here) if folder.is_relative_to(here) else folder
+  names = {f'{name}.py': str(folder / f'{name}.py') for name in recipes.names()}
+  near = difflib.get_close_matches(pathlib.Path(path).name, names, n=1, cutoff=0.5)
+  hint = f' Did you mean {names[near[0]]!r}?' if near else ''
+  return f'no config file {path!r}.{hint} Known in {folder}: {", ".join(names)}.'
+
+
 def _end(status: int) -> int:
-  """Ends this process now: threads that are still at work, and other processes, do not hold it up.
-  """
+  """Ends this process at once, without waiting for threads or for other processes."""
   from ecanet_jax.runtime import distributed
 
   distributed.stop_processes(failed=status != RESUME)
@@ -133,7 +144,7 @@ def _end(status: int) -> int:
 
 def _is_one_of_several() -> bool:
   if 'jax' not in sys.modules:
-    return False  # a mistake on the command line, before anything was imported
+    return False  # JAX has not started, so no other process is waiting for this one
   from ecanet_jax.runtime import distributed
 
   return distributed.is_one_of_several()

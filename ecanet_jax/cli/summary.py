@@ -3,10 +3,11 @@
 import argparse
 
 from ecanet_jax.models import create_model, network
-from ecanet_jax.models.convnet import Block, ConvNet
+from ecanet_jax.models.convnet import ConvNet
 from ecanet_jax.models.count import CONVENTIONS, Count, count
 from ecanet_jax.models.table import make_row
 from ecanet_jax.nn.attention import ATTENTION, WHERE
+from ecanet_jax.nn.block import Block
 from ecanet_jax.runtime.errors import UserError
 
 

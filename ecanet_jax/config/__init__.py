@@ -1,5 +1,6 @@
 """The configuration: every key once, and what is done with whole configs."""
 
+from ecanet_jax.config.recipes import recipe
 from ecanet_jax.config.schema import check, get_config
 
-__all__ = ['check', 'get_config']
+__all__ = ['check', 'get_config', 'recipe']

@@ -206,9 +206,7 @@ KEYS = (
   Key('compute_dtype', 'float32', 'float32 | bfloat16; parameters and statistics stay float32'),
 
   # How it is computed. Results differ by rounding alone.
-  Key('ops.convolution', 'auto', 'auto | winograd, native (need a C++ compiler) | window | plain'),
-  Key('ops.depthwise', 'auto', 'auto | native | shift | lax'),
-  Key('ops.batch_norm', 'auto', 'auto | native | plain'),
+  Key('ops.backend', 'auto', 'auto | xla | cpu (kernels of our own for one CPU device)'),
   Key('ops.fold_batch_norm', True, "evaluation: BatchNorm inside the convolutions' weights"),
   Key('ops.remat', 'none', 'less memory: none | elementwise (convolutions are kept) | blocks'),
 
@@ -229,7 +227,9 @@ KEYS = (
 )
 
 # Keys of older versions -> the key that took their place.
-MOVED_KEYS: dict[str, str] = {}
+MOVED_KEYS = {
+  'ops.convolution': 'ops.backend', 'ops.depthwise': 'ops.backend', 'ops.batch_norm': 'ops.backend',
+}
 
 
 def get_config() -> config_dict.ConfigDict:

@@ -1,8 +1,7 @@
-"""Named preprocessing of published weights: what their images must be when they are evaluated.
+"""Named preprocessing: how published weights expect their evaluation images.
 
-Weights give their published accuracy only with the preprocessing that they were trained for, so it
-travels with them: in the config of a checkpoint and in the config.json of a folder. A bare file
-has none; then one of these is taken.
+Weights reach their published accuracy only with the preprocessing of their training. A checkpoint
+stores it in its config, a folder in its config.json. A file stores none: it gets one of these.
 """
 
 import dataclasses
@@ -11,22 +10,23 @@ from typing import Any
 
 from ecanet_jax.runtime.errors import lookup
 
-KEYS = ('mean', 'std', 'interpolation', 'crop_fraction', 'image_size')  # of a recipe's `data`
+# The keys of a recipe's `data` section that are preprocessing.
+KEYS = ('mean', 'std', 'interpolation', 'crop_fraction', 'image_size')
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-BORDER = 32  # pixels around the centre crop of tensorflow/tpu, whatever the image size
+BORDER = 32  # pixels that tensorflow/tpu's centre crop leaves out of the side, at every size
 
 
 @dataclasses.dataclass(frozen=True)
-class Preset:
-  """One way to prepare images.
+class Preprocessing:
+  """One way to prepare evaluation images.
 
   Attributes:
-    source: the code that the values are of.
-    mean: RGB, of images in 0..1.
-    std: RGB.
+    source: the code that the values come from.
+    mean: of the RGB channels, for images in 0..1.
+    std: of the RGB channels.
     interpolation: 'bicubic' or 'bilinear'.
-    crop_fraction: centre crop's side / image's shorter side; None: size / (size + 32).
+    crop_fraction: side of the centre crop / shorter side of the image; None = size / (size + 32).
   """
 
   source: str
@@ -36,7 +36,7 @@ class Preset:
   crop_fraction: float | None = 0.875
 
   def data(self, image_size: int) -> dict[str, Any]:
-    """The keys of a recipe's `data` section for images of so many pixels, as JSON has them."""
+    """Returns KEYS of a recipe's `data` section, as JSON values, for an image size in pixels."""
     crop = self.crop_fraction or round(image_size / (image_size + BORDER), 4)
     return {
       'mean': list(self.mean), 'std': list(self.std), 'interpolation': self.interpolation,
@@ -44,58 +44,58 @@ class Preset:
     }
 
 
-PRESETS: dict[str, Preset] = {
-  'tf': Preset(
+PREPROCESSING: dict[str, Preprocessing] = {
+  'tf': Preprocessing(
     'tensorflow/tpu models/official/efficientnet: preprocessing.py (CROP_PADDING 32, bicubic), '
     'efficientnet_builder.py (MEAN_RGB, STDDEV_RGB)',
     IMAGENET_MEAN, IMAGENET_STD, 'bicubic', None,
   ),
-  'lite': Preset(
+  'lite': Preprocessing(
     'tensorflow/tpu models/official/efficientnet: lite/efficientnet_lite_builder.py (127 and 128 '
     'of 255), main.py (bilinear in training and evaluation)',
     (127 / 255,) * 3, (128 / 255,) * 3, 'bilinear', None,
   ),
-  'timm': Preset(
+  'timm': Preprocessing(
     'timm/data/constants.py: DEFAULT_CROP_PCT and the ImageNet statistics; bicubic',
     IMAGENET_MEAN, IMAGENET_STD, 'bicubic',
   ),
-  'torchvision': Preset(
+  'torchvision': Preprocessing(
     'pytorch/vision references/classification/presets.py: shorter side 256, crop 224, bilinear; '
     'BangguWu/ECANet main.py the same',
     IMAGENET_MEAN, IMAGENET_STD, 'bilinear', 224 / 256,
   ),
-  # Normalization(variance=STD) divides by sqrt(STD), and Rescaling(1 / sqrt(STD)), which is there
-  # for weights='imagenet' alone, divides by it again: together by STD. A network that was trained
-  # in Keras from scratch lacks the second; its std is sqrt(STD), to be given by hand.
-  'keras': Preset(
-    'keras/src/applications/efficientnet.py with weights="imagenet", which are those of '
-    'tensorflow/tpu (keras#14950)',
+  # Normalization(variance=STD) divides by sqrt(STD). With weights='imagenet', and only then,
+  # Rescaling(1 / sqrt(STD)) divides by it again: together by STD. A network trained from scratch
+  # in Keras has only the first; its std is sqrt(STD), set it with --config.data.std.
+  'keras': Preprocessing(
+    'keras/src/applications/efficientnet.py with weights="imagenet", ported from tensorflow/tpu '
+    '(keras#14950)',
     IMAGENET_MEAN, IMAGENET_STD, 'bicubic', None,
   ),
-  'inception': Preset(
+  'inception': Preprocessing(
     'tensorflow/models research/slim/preprocessing/inception_preprocessing.py: preprocess_for_eval',
     (0.5,) * 3, (0.5,) * 3, 'bilinear',
   ),
 }
 
-# The preset of a file whose names are of this code; the network's own name goes before.
+# Dialect of a file -> the preprocessing of that code.
 BY_DIALECT = {
   'lukemelas': 'tf', 'tf1': 'tf', 'keras': 'keras', 'torchvision': 'torchvision',
   'cadene': 'torchvision', 'ecanet': 'torchvision', 'moskomule': 'torchvision',
 }
 
 
-def preset(name: str) -> Preset:
-  """The preset of this name.
+def find_preprocessing(name: str) -> Preprocessing:
+  """Returns the preprocessing of this name.
 
   Raises:
     UserError: an unknown name.
   """
-  return lookup(PRESETS, name, 'preset')
+  return lookup(PREPROCESSING, name, 'preprocessing')
 
 
-def default_preset(network: str, dialect: str = 'timm') -> str:
-  """The name of the preset for a file of this network that says nothing itself."""
+def default_preprocessing(network: str, dialect: str = 'timm') -> str:
+  """Returns the name of the preprocessing for a file of this network, by its name and dialect."""
   if network.startswith('tf_efficientnet_lite') and dialect != 'keras':
     return 'lite'
   if 'inception_resnet' in network:
@@ -108,7 +108,7 @@ def default_preset(network: str, dialect: str = 'timm') -> str:
 
 
 def describe(data: Mapping[str, Any]) -> str:
-  """The preprocessing of a `data` section in words."""
+  """Returns the preprocessing of a `data` section in words."""
   numbers = lambda values: '(' + ', '.join(f'{value:.4g}' for value in values) + ')'
   return (
     f'mean {numbers(data["mean"])}, std {numbers(data["std"])}, {data["interpolation"]}, '

@@ -1,9 +1,9 @@
 """The order of the training images: a pure function of (seed, epoch), without any state.
 
-Step s of an index-addressable source takes the positions [s * B, (s + 1) * B) of the endless
-concatenation of epochs, so that a batch may cross the end of an epoch and every image is seen
-equally often. Every number here comes from generators whose streams numpy has frozen
-(SeedSequence, RandomState) or from integer arithmetic, so that an upgrade changes no order.
+Step s takes the positions [s * B, (s + 1) * B) of the endless sequence of epochs. A batch may cross
+the end of an epoch, and every image is seen equally often. All numbers come from integer arithmetic
+or from generators whose streams numpy guarantees (SeedSequence, RandomState), so that an upgrade
+does not change the order.
 """
 
 import functools
@@ -14,7 +14,7 @@ _MASK = (1 << 64) - 1
 
 
 def epoch_key(seed: int, epoch: int) -> int:
-  """Returns the 63-bit number that seeds everything random in one epoch."""
+  """Returns the 63-bit number from which all random numbers of an epoch derive."""
   state = np.random.SeedSequence([seed & _MASK, epoch]).generate_state(1, np.uint64)
   return int(state[0] >> np.uint64(1))
 
@@ -29,7 +29,7 @@ def permutation(num_examples: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def positions(num_examples: int, seed: int, start: int, count: int):
-  """Returns which images stand at the positions [start, start + count) of all epochs.
+  """Returns the images at the positions [start, start + count) of the sequence of epochs.
 
   Args:
     num_examples: images per epoch.
@@ -52,7 +52,7 @@ def positions(num_examples: int, seed: int, start: int, count: int):
 
 
 def batch_positions(num_examples: int, seed: int, step: int, batch_size: int, rows: np.ndarray):
-  """Returns (keys, indices) of the rows `rows` of the batch of one step; see `positions`."""
+  """Returns (keys, indices) of some rows of the batch of one step; see `positions`."""
   keys, indices = positions(num_examples, seed, step * batch_size, batch_size)
   return keys[rows], indices[rows]
 

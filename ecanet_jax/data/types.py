@@ -1,8 +1,8 @@
-"""What every source of images is: its splits, and the part of them that one host reads."""
+"""The data that pass between sources, pipelines and training."""
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -22,16 +22,16 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class DatasetInfo:
-  """What a configuration's data are.
+  """Facts about a data set.
 
   Attributes:
     train: the training split.
     eval: the evaluation split.
-    num_classes: classes of both.
-    label_names: one name per class, or None when the data have none.
-    multi_label: a label is bool [num_classes], the classes that are right; there may be none.
-    index_addressable: a training batch is a pure function of the configuration and the step,
-      whatever the number of hosts; otherwise it is one for a fixed number of hosts.
+    num_classes: classes of both splits.
+    label_names: one name per class, or None if the data set has no names.
+    index_addressable: images can be read in any order. A training batch then depends on the
+      configuration and the step alone; otherwise it depends on the number of hosts as well.
+    multi_label: an image has any number of labels. A label is bool [num_classes].
   """
 
   train: Split
@@ -44,9 +44,10 @@ class DatasetInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-  """The part of the work that one host does: number `host` of `num_hosts`.
+  """The share of one host: number `host` of `num_hosts`.
 
-  A training batch whose gradient is accumulated has `parts`, of each of which a host has its share.
+  With gradient accumulation a training batch consists of `parts` consecutive parts. A host has
+  its share of every part.
   """
 
   host: int = 0
@@ -58,7 +59,7 @@ class Shard:
       raise UserError(f'host {self.host} is not one of {self.num_hosts} hosts (counted from 0)')
 
   def rows(self, batch_size: int) -> int:
-    """Returns this host's rows of a batch of `batch_size` images over all hosts."""
+    """Returns the number of rows of this host in a global batch of `batch_size` images."""
     if batch_size < 1 or batch_size % self.num_hosts:
       raise UserError(
         f'batch_size={batch_size} must be a positive multiple of the number of hosts, '
@@ -72,98 +73,51 @@ class Shard:
     return batch_size // self.num_hosts
 
   def places(self, batch_size: int) -> np.ndarray:
-    """Returns which rows of a batch are this host's, int64 [rows]: its share of each part in turn.
-
-    The parts are consecutive rows of the batch, so that they do not depend on the hosts.
-    """
+    """Returns the row numbers of this host in the global batch, int64 [rows], part by part."""
     share = self.rows(batch_size) // self.parts
     first = np.arange(self.parts) * (batch_size // self.parts) + self.host * share
     return (first[:, None] + np.arange(share)[None]).ravel()
 
   def examples(self, num_examples: int) -> range:
-    """Returns this host's contiguous part of a split; the parts differ by at most one example."""
+    """Returns this host's contiguous part of a split; parts differ by at most one example."""
     first, last = (num_examples * host // self.num_hosts for host in (self.host, self.host + 1))
     return range(first, last)
 
 
 class Source(Protocol):
-  """Where images come from."""
+  """A data set that has been opened: it is listed once and can be read many times."""
 
   info: DatasetInfo
 
-  def train_batches(self, start_step: int, steps: int | None, shard: Shard) -> Iterator[Batch]:
-    """Yields this host's rows of `steps` training batches from `start_step` on; None = endless."""
+  def check(self) -> None:
+    """Raises UserError if it is known before training that images cannot be decoded."""
 
-  def eval_batches(self, rows: int, shard: Shard, crops: int = 1) -> Iterator[Batch]:
+  def train(
+    self, start: int, steps: int | None, shard: Shard, image_size: int
+  ) -> Iterator[Batch]:
+    """Yields this host's rows of the training batches from step `start` on.
+
+    Args:
+      start: number of the first step.
+      steps: number of batches; None = endless.
+      shard: this host's share.
+      image_size: pixels, height = width.
+    """
+
+  def eval(self, rows: int, shard: Shard, crops: int = 1) -> Iterator[Batch]:
     """Yields this host's part of the evaluation split once; the last batch may be short.
 
     With crops=5 an image is uint8 [n, 5, size, size, 3].
     """
 
   def label_counts(self) -> np.ndarray:
-    """Returns how many training images every class has, int64 [classes]."""
+    """Returns the number of training images of each class, int64 [classes]."""
 
+  def stored_size(self, image_size: int) -> int:
+    """Returns the side, in pixels, at which `train_images` are kept to train at `image_size`."""
 
-def eval_steps(num_examples: int, rows: int, num_hosts: int) -> int:
-  """Returns the steps that the host with the most examples needs; every host does as many."""
-  most = -(-num_examples // num_hosts)
-  return -(-most // rows)
+  def train_images(self, side: int, rows: int) -> Iterator[Batch]:
+    """Yields the whole training split once, in order and without augmentation.
 
-
-def padded(
-  batches: Iterator[Batch], rows: int, steps: int, image: tuple[int, ...], labels: int = 0
-) -> Iterator[Batch]:
-  """Yields exactly `steps` batches of `rows` rows; rows that are no image have mask False.
-
-  Args:
-    batches: {'image': uint8 [n, *image], 'label': int32 [n] or bool [n, labels]}, n <= rows.
-    rows: rows of every batch that is yielded.
-    steps: batches to yield.
-    image: shape of an image or of its crops.
-    labels: classes of the labels of a multi-label set, else 0.
-  """
-  batches = iter(batches)
-  for _ in range(steps):
-    whole = {
-      'image': np.zeros((rows, *image), np.uint8),
-      'label': np.zeros((rows, labels), bool) if labels else np.zeros((rows,), np.int32),
-    }
-    batch = next(batches, None)
-    seen = 0 if batch is None else len(batch['label'])
-    if seen == rows:
-      whole = {name: batch[name] for name in whole}
-    elif seen:
-      for name, array in whole.items():
-        array[:seen] = batch[name]
-    yield {**whole, 'mask': np.arange(rows) < seen}
-
-
-def checked(batches: Iterator[Batch], num_classes: int) -> Iterator[Batch]:
-  """Yields training batches whose labels are classes; see `check_labels`."""
-  for batch in batches:
-    check_labels(batch['label'], num_classes)
-    yield batch
-
-
-def check_labels(labels: np.ndarray, num_classes: int) -> None:
-  """Raises UserError when a label is not one of the classes, which the loss would not notice."""
-  wrong = labels[(labels < 0) | (labels >= num_classes)]
-  if wrong.size:
-    raise UserError(
-      f'the training split has an image with label {wrong[0]}; labels must be from 0 to '
-      f'{num_classes - 1}. Take another data.train_split, or prepare the data set again.'
-    )
-
-
-def count_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
-  """Returns how many of the labels every class has, int64 [classes]."""
-  check_labels(labels, num_classes)
-  return np.bincount(labels, minlength=num_classes)
-
-
-def require_square(config: Any) -> int:
-  """Returns `config.data.image_size`, or raises UserError when it is not a positive number."""
-  size = config.data.image_size
-  if size < 1:
-    raise UserError(f'data.image_size={size} must be at least 1 pixel')
-  return size
+    Each image is its largest centred square, resized to `side` pixels.
+    """

@@ -10,8 +10,8 @@ from typing import Any
 import jax
 
 from ecanet_jax import data
-from ecanet_jax.data import preprocessing
 from ecanet_jax.data.imagenet_sets import IMAGENET_CLASSES, imagenet_set
+from ecanet_jax.data.preprocessing import KEYS, PREPROCESSING, describe, find_preprocessing
 from ecanet_jax.evaluation.classification_metrics import ClassificationMetrics
 from ecanet_jax.evaluation.evaluate import evaluate, evaluated, make_eval_step, place
 from ecanet_jax.evaluation.summary import result_line
@@ -20,11 +20,11 @@ from ecanet_jax.models.from_config import make_model
 from ecanet_jax.runtime import sharding
 from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.runtime.log import log
-from ecanet_jax.weights.source import Source, read_source
+from ecanet_jax.weights.loaded_weights import LoadedWeights, read_weights
 
-# --preset: what travels with the weights, what the recipe says, or a name.
-PRESETS = ('weights', 'config', *preprocessing.PRESETS)
-DEFAULTS = ('none', 'last', 'ema')  # of tta, checkpoint and weights: not in a report's name
+# --preprocessing: what is stored with the weights, what the config says, or a name.
+CHOICES = ('weights', 'config', *PREPROCESSING)
+DEFAULTS = ('none', 'last', 'ema')  # of tta, checkpoint and kind: not in a report's name
 
 
 def evaluate_weights(
@@ -32,9 +32,9 @@ def evaluate_weights(
   path: str | os.PathLike,
   *,
   checkpoint: str = 'last',
-  weights: str = 'ema',
+  kind: str = 'ema',
   dialect: str = 'timm',
-  preset: str = 'weights',
+  preprocessing: str = 'weights',
   given: Collection[str] = (),
   tta: str = 'none',
   report: str | os.PathLike = '',
@@ -43,12 +43,13 @@ def evaluate_weights(
 
   Args:
     config: data set and batch size, and for a file the network; else the network is the weights'.
-    path: workdir of a training, converted weights, timm folder or file; see `read_source`.
+    path: workdir of a training, converted weights, timm folder or file; see `read_weights`.
     checkpoint: of a training: 'last', 'best' or a step.
-    weights: 'ema' or 'raw'.
+    kind: 'ema' = the averaged weights, where there are any, or 'raw'.
     dialect: whose names a file has.
-    preset: the images' preprocessing: 'weights' = what travels with the weights (of a bare file,
-      the default preset of its network), 'config' = the config's, or a name of `PRESETS`.
+    preprocessing: the images' preprocessing: 'weights' = what is stored with the weights, or for a
+      file the default of its network; 'config' = the config's; or a name of
+      `data.preprocessing.PREPROCESSING`.
     given: keys such as 'data.mean' that the user set by hand; they stay the config's.
     tta: test-time augmentation, a name of `tta.VIEWS`.
     report: path of a JSON file with all figures, pictures beside it (`evaluation.report`). A path
@@ -60,24 +61,25 @@ def evaluate_weights(
   Raises:
     UserError: nothing there to read, or the data set does not fit the network.
   """
-  lookup(dict.fromkeys(PRESETS), preset, 'preset')
+  lookup(dict.fromkeys(CHOICES), preprocessing, 'preprocessing')
   seen = views(tta)
   mesh = sharding.make_mesh()
   sharding.check_batch('batch_size', config.batch_size, mesh)
   bare = not os.path.isdir(path)
-  source = read_source(
-    path, model=config.model.to_dict() if bare else None, dialect=dialect, weights=weights,
+  source = read_weights(
+    path, model=config.model.to_dict() if bare else None, dialect=dialect, kind=kind,
     step=int(checkpoint) if checkpoint.isdigit() else checkpoint,
   )
-  said = apply_preprocessing(config, source, preset, given)
+  said = apply_preprocessing(config, source, preprocessing, given)
   with config.unlocked():
     config.model = source.model
   columns = choose_split(config, given)
-  info, task = data.describe(config), ClassificationMetrics(config, columns)
-  log.info('%s: preprocessing %s: %s', path, said, preprocessing.describe(config.data))
-  model = make_model(config, info.num_classes)
-  batches, steps = data.eval_batches(
-    config, host=jax.process_index(), num_hosts=jax.process_count(), crops=seen.crops
+  dataset, task = data.open(config), ClassificationMetrics(config, columns)
+  info = dataset.info
+  log.info('%s: preprocessing %s: %s', path, said, describe(config.data))
+  model = make_model(config, info.num_classes, mesh)
+  batches, steps = dataset.eval(
+    host=jax.process_index(), num_hosts=jax.process_count(), crops=seen.crops
   )
   metrics = evaluate(
     make_eval_step(evaluated(model, config), task, mesh, seen),
@@ -87,7 +89,7 @@ def evaluate_weights(
   if jax.process_index() > 0:
     return metrics
   form = f'checkpoint {checkpoint} of {path}' if not source.state_dict else str(path)
-  name = f'{weights} weights, {form}' if not source.state_dict else form
+  name = f'{kind} weights, {form}' if not source.state_dict else form
   name += f'; mean logits of {seen.count} views' if seen.count > 1 else ''
   print(result_line(task, metrics, info.eval.name, info.eval.num_examples, name))
   numbers = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
@@ -96,9 +98,9 @@ def evaluate_weights(
   if report:
     from ecanet_jax.evaluation.report import write_report
 
-    of = [said['set'], *(x for x in (tta, checkpoint, weights) if x not in DEFAULTS)]
+    of = [said['set'], *(x for x in (tta, checkpoint, kind) if x not in DEFAULTS)]
     said |= {'weights': name, 'tta': tta}
-    said['preprocessing'] = {key: config.data[key] for key in preprocessing.KEYS}
+    said['preprocessing'] = {key: config.data[key] for key in KEYS}
     title = f'{said["model"]}, {said["set"]}: {task.headline.title} '
     title += task.headline.show(metrics[task.headline.name])
     files = write_report(
@@ -151,18 +153,20 @@ def choose_split(config, given: Collection[str]) -> tuple[int, ...]:
   return found.classes if found else ()
 
 
-def apply_preprocessing(config, source: Source, preset: str, given: Collection[str]) -> str:
-  """Puts the chosen preprocessing into `config.data`; returns where it is from, in words.
+def apply_preprocessing(
+  config, source: LoadedWeights, preprocessing: str, given: Collection[str]
+) -> str:
+  """Puts the chosen preprocessing into `config.data`; returns where it comes from, in words.
 
-  A named preset is for the image size of the weights.
+  A named preprocessing is made for the image size of the weights.
   """
-  if preset == 'config':
-    return 'as the config says'
-  values, said = source.data, source.preprocessing
-  if preset != 'weights':
+  if preprocessing == 'config':
+    return 'of the config'
+  values, said = source.data, source.data_source
+  if preprocessing != 'weights':
     size = source.data.get('image_size', config.data.image_size)
-    values = preprocessing.preset(preset).data(size)
-    said = f'the preset {preset}'
+    values = find_preprocessing(preprocessing).data(size)
+    said = preprocessing
   by_hand = [key for key in values if f'data.{key}' in given]
   for key, value in values.items():
     if key not in by_hand:

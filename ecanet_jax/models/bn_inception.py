@@ -14,10 +14,12 @@ from collections.abc import Iterator
 import flax.linen as nn
 import jax.numpy as jnp
 
-from ecanet_jax.models.convnet import Block, BlockModule, ConvNet
+from ecanet_jax.models.convnet import BlockModule, ConvNet
 from ecanet_jax.models.record import Network, Published
 from ecanet_jax.nn import initializers
 from ecanet_jax.nn.attention import Attention
+from ecanet_jax.nn.block import Block
+from ecanet_jax.nn.layers import Layers
 from ecanet_jax.runtime.errors import UserError
 
 SLOT = Attention(reduction=16.0)
@@ -88,9 +90,8 @@ class InceptionModule(BlockModule):
   @nn.compact
   def __call__(self, x, train: bool):
     row, layer = self.block.row, self.layers
-    attend = self.attend(train)
     conv = lambda x, name, *sizes: layer.conv_bn(x, name, train, *sizes)
-    x = attend('pre', x)
+    x = self.attend('pre', x, train)
     branches = [conv(x, 'branch1', row.one)] if row.one else []
     y = conv(x, 'branch3_reduce', row.three[0])
     branches.append(conv(y, 'branch3', row.three[1], 3, row.stride))
@@ -99,7 +100,7 @@ class InceptionModule(BlockModule):
     branches.append(conv(y, 'double3_2', row.double[1], 3, row.stride))
     y = layer.pool(x, row.pool, 3, row.stride, POOLED)
     branches.append(conv(y, 'pool_proj', row.projected) if row.projected else y)
-    return attend('end', jnp.concatenate(branches, -1))
+    return self.attend('end', jnp.concatenate(branches, -1), train)
 
 
 class BNInception(ConvNet):
@@ -130,7 +131,7 @@ class BNInception(ConvNet):
       )
 
   def blocks(self) -> Iterator[InceptionBlock]:
-    channels, stage, index = self.stem_widths[-1], 0, 0
+    channels, stage, index = self.stem_widths[-1], 1, 0
     for number, row in enumerate(self.table):
       if number and row.stride > 1:
         stage, index = stage + 1, 0
@@ -144,26 +145,17 @@ class BNInception(ConvNet):
       )
       channels, index = out, index + 1
 
-  @nn.compact
-  def __call__(self, x, train: bool):
-    """Maps images `[B, H, W, 3]`, normalised, to float32 logits `[B, num_classes]`."""
-    layer = self.make_layers()
-
-    def stem(x, train):
-      x = layer.conv_bn(x, 'stem_1', train, self.stem_widths[0], 7, 2)
-      x = layer.pool(x, 'max', 3, 2, POOLED)
-      x = layer.conv_bn(x, 'stem_2_reduce', train, self.stem_widths[1])
-      x = layer.conv_bn(x, 'stem_2', train, self.stem_widths[2], 3)
-      self.sow('intermediates', 'stride_4', x)
-      return layer.pool(x, 'max', 3, 2, POOLED)
-
-    x = self.run_stem(x, train, stem)
-    x = self.run_blocks(x, train, layer)
-    return self.classify(x, train)
+  def stem_layers(self, layer: Layers, x, train: bool):
+    x = layer.conv_bn(x, 'stem_1', train, self.stem_widths[0], 7, 2)
+    x = layer.pool(x, 'max', 3, 2, POOLED)
+    x = layer.conv_bn(x, 'stem_2_reduce', train, self.stem_widths[1])
+    x = layer.conv_bn(x, 'stem_2', train, self.stem_widths[2], 3)
+    self.sow('intermediates', 'stride_4', x)
+    return layer.pool(x, 'max', 3, 2, POOLED)
 
 
 _PAPER = 'Ioffe and Szegedy, Batch Normalization, ICML 2015, Fig. 5'
-_SLIDES = 'slides, Squeeze-and-Excitation Networks and Efficient Networks, ImageNet results'
+_SLIDES = 'slides, Squeeze-and-Excitation Networks and Efficient Networks, results'
 
 
 def _printed(column: str, multiply_adds: str, top1: str, top5: str) -> Published:

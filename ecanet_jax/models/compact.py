@@ -9,11 +9,12 @@ from collections.abc import Iterator
 
 import flax.linen as nn
 
-from ecanet_jax.models.efficientnet import B0, EfficientNet, MBModule, Stage
+from ecanet_jax.models.convnet import BlockModule
+from ecanet_jax.models.efficientnet import B0, EfficientNet, Stage
 from ecanet_jax.models.record import MILLION, Network, Published
 
 
-class PlainConvs(MBModule):
+class PlainConvs(BlockModule):
   """Convolutions of the given kernel sizes in a row, the last without activation, and a skip."""
 
   kernels = ()
@@ -21,57 +22,59 @@ class PlainConvs(MBModule):
   @nn.compact
   def __call__(self, x, train: bool):
     block, layer = self.block, self.layers
-    attend = self.attend(train)
-    y = attend('pre', x)
+    y = self.attend('pre', x, train)
+    last = len(self.kernels) - 1
     for i, kernel in enumerate(self.kernels):
-      act = i < len(self.kernels) - 1
-      stride = 1 if i else block.stride
-      y = layer.conv_bn(y, f'conv_{i}', train, block.out_channels, kernel, stride, act=act)
-      if kernel > 1:
-        y = attend('depthwise', y)
-    return self.end(x, attend('end', y), attend, train)
+      y = layer.conv_bn(
+        y, f'conv_{i}', train, block.out_channels, kernel, 1 if i else block.stride, act=i < last,
+        attention=self.attention_at('depthwise' if kernel > 1 else 'end' if i == last else ''),
+      )
+    return self.add_skip(x, y, train)
 
 
 class Conv31(PlainConvs):
-  kind, kernels = 'Conv31', (3, 1)
+  kernels = (3, 1)
 
 
 class Conv131(PlainConvs):
-  kind, kernels = 'Conv131', (1, 3, 1)
+  kernels = (1, 3, 1)
 
 
-class SingleConv(PlainConvs):
+class SingleConv(BlockModule):
   """One convolution with BatchNorm and activation, no skip."""
 
-  skips = False
+  kernel = 3
   depthwise = False
 
   @nn.compact
   def __call__(self, x, train: bool):
-    block, layer = self.block, self.layers
-    attend = self.attend(train)
-    groups = block.in_channels if self.depthwise else 1
-    y = layer.conv_bn(
-      attend('pre', x), 'conv_0', train, block.out_channels, self.kernels[0], block.stride,
-      groups=groups,
+    block = self.block
+    y = self.layers.conv_bn(
+      self.attend('pre', x, train), 'conv_0', train, block.out_channels, self.kernel, block.stride,
+      groups=block.in_channels if self.depthwise else 1,
     )
-    return attend('post', attend('end', attend('depthwise', y)))
+    for position in ('depthwise', 'end', 'post'):
+      y = self.attend(position, y, train)
+    return y
 
 
 class Conv3x3(SingleConv):
-  kind, kernels = 'Conv3x3', (3,)
+  pass
 
 
 class Conv1x1(SingleConv):
-  kind, kernels = 'Conv1x1', (1,)
+  kernel = 1
 
 
 class DWConv3x3(SingleConv):
-  kind, kernels, depthwise = 'DWConv3x3', (3,), True
+  depthwise = True
 
 
-def _single(module: type[MBModule], channels: int) -> Stage:
-  return Stage(expand=1, channels=channels, repeats=1, stride=1, kernel=3, block=module)
+def _single(module: type[BlockModule], channels: int) -> Stage:
+  return Stage(
+    expand=1, channels=channels, repeats=1, stride=1, kernel=3, block=module,
+    skip=not issubclass(module, SingleConv),
+  )
 
 
 # B0's stage 3 in two: its first block keeps 96 expanded channels when it is fed by the stem's 32.

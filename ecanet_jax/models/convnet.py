@@ -11,9 +11,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ecanet_jax.nn import initializers, layers
-from ecanet_jax.nn.attention import ATTENTION, Attend, Attention, Slot, check, placed
+from ecanet_jax.nn import initializers
+from ecanet_jax.nn.attention import ATTENTION, Attention, Slot, check, place
+from ecanet_jax.nn.block import Block
+from ecanet_jax.nn.layers import CONV, PRESET, Layers, drop_path
 from ecanet_jax.nn.pooling import GlobalPool
+from ecanet_jax.ops import BACKENDS
+from ecanet_jax.ops.activation import ACTIVATIONS
 from ecanet_jax.runtime.errors import UserError, lookup
 
 
@@ -25,76 +29,55 @@ def _remat(policy: Callable | None) -> Callable:
 # What training keeps of a block for its gradient; the rest is computed again.
 REMAT: dict[str, Callable] = {
   'none': lambda module: module,  # everything that the gradient needs
-  'elementwise': _remat(jax.checkpoint_policies.save_only_these_names(layers.CONV)),
+  'elementwise': _remat(jax.checkpoint_policies.save_only_these_names(CONV)),
   'blocks': _remat(None),  # its input alone
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Block:
-  """Static facts of one block; stage and index count from 0.
-
-  Attributes:
-    name: of its module.
-    kind: for the block table, such as 'MBConv6'.
-    stage: the stem is not a stage.
-    index: in its stage.
-    last: of its stage.
-    in_channels: of its input.
-    mid_channels: of its k x k convolution's output.
-    out_channels: of its output.
-    kernel: of its k x k convolution.
-    stride: in pixels.
-    has_skip: the block adds its unchanged input.
-    adds: it adds its input, unchanged or projected.
-    module: the block's, made by `ConvNet.run_blocks`.
-    planes: the width it is named after (a bottleneck's narrow one); 0 = out_channels.
-    base_channels: those that its expansion and SE's reduction count from; 0 = in_channels.
-  """
-
-  name: str
-  kind: str
-  stage: int
-  index: int
-  last: bool
-  in_channels: int
-  mid_channels: int
-  out_channels: int
-  kernel: int
-  stride: int
-  has_skip: bool
-  adds: bool
-  module: 'type[BlockModule]'
-  planes: int = 0
-  base_channels: int = 0
 
 
 class BlockModule(nn.Module):
   """What the module of every block has.
 
   Attributes:
-    block: its facts.
-    slot: what its attention knows of it.
+    slot: the block's facts and where its attention is.
     attention: the network's.
     layers: the network's.
     drop_path: stochastic depth's rate.
   """
 
-  block: Block
   slot: Slot
   attention: Attention
-  layers: layers.Layers
+  layers: Layers
   drop_path: float
 
-  def attend(self, train: bool) -> Attend:
-    """The block's attention, to be offered each of its places; call it inside `@nn.compact`."""
-    return Attend(self.attention, self.slot, self.layers, train)
+  @property
+  def block(self) -> Block:
+    """The block's facts."""
+    return self.slot.block
+
+  def attention_at(self, position: str) -> nn.Module | None:
+    """The block's attention if it is at this position; call it inside `@nn.compact`."""
+    if not position or position != self.slot.position:
+      return None
+    return ATTENTION[self.attention.kind](
+      self.attention, self.slot, self.layers, name='attention'
+    )
+
+  def attend(self, position: str, x, train: bool):
+    """x after the block's attention if that is at this position, else x itself."""
+    attention = self.attention_at(position)
+    return x if attention is None else attention(x, train)
 
   def dropped(self, y, train: bool):
     """The residual branch, dropped for some images in training."""
     if train and self.drop_path > 0:
-      return layers.drop_path(y, self.drop_path, self.make_rng('dropout'))
+      return drop_path(y, self.drop_path, self.make_rng('dropout'))
     return y
+
+  def add_skip(self, x, y, train: bool):
+    """The end of a block without projection: x + y where shapes allow, and what is around it."""
+    if self.block.has_skip:
+      y = self.dropped(y, train) + self.attend('identity', x, train)
+    return self.attend('post', y, train)
 
 
 class ConvNet(nn.Module):
@@ -103,7 +86,7 @@ class ConvNet(nn.Module):
   Attributes:
     attention: kind, where, position and k of the attention slot.
     preset: 'torch' (symmetric padding, eps 1e-5) or 'tf' (SAME, eps 1e-3).
-    activation: a name of `layers.ACTIVATION`.
+    activation: a name of `ops.activation.ACTIVATIONS`.
     num_classes: outputs of the classifier.
     dropout: rate before the classifier.
     drop_path: stochastic depth; block i of n drops with rate drop_path * i / n (TF EfficientNet).
@@ -112,9 +95,7 @@ class ConvNet(nn.Module):
     bn_eps: added to the variance; None = the preset's.
     frozen_stages: stem and so many stages are left as they are in training; 0 = none, not the stem.
     frozen_bn: BatchNorm uses and keeps its running statistics in training, in the whole network.
-    conv_op: implementation of all other convolutions, see `ops.convolution`.
-    depthwise: implementation of the depthwise convolution, see `ops.depthwise`.
-    norm_op: implementation of BatchNorm in training, see `ops.batch_norm`.
+    backend: who computes, a name of `ops.BACKENDS`.
     dtype: what the layers compute in; parameters, statistics and logits are float32.
     remat: a name of REMAT: what training keeps of each block for its gradient.
     folded: without the BatchNorms behind convolutions; made by `models.fold`, not for training.
@@ -131,9 +112,7 @@ class ConvNet(nn.Module):
   bn_eps: float | None = None
   frozen_stages: int = 0
   frozen_bn: bool = False
-  conv_op: str = 'auto'
-  depthwise: str = 'auto'
-  norm_op: str = 'auto'
+  backend: str = 'xla'
   dtype: jnp.dtype = jnp.float32
   remat: str = 'none'
   folded: bool = False
@@ -149,18 +128,11 @@ class ConvNet(nn.Module):
     """The blocks from stem to head."""
     raise NotImplementedError
 
-  def plain(self) -> 'ConvNet':
-    """The network of XLA's own operations: the same arrays, and fewer functions to trace."""
-    return self.clone(conv_op='plain', depthwise='lax', norm_op='plain')
-
-  def released_k(self, block: Block) -> int | None:
-    """ECA's kernel size in its authors' weights of this network, where there are any."""
-    return None
-
   def check(self) -> None:
     """Raises UserError for a combination that this family does not have."""
-    lookup(layers.PRESET, self.preset, 'preset')
-    lookup(layers.ACTIVATION, self.activation, 'activation')
+    lookup(PRESET, self.preset, 'preset')
+    lookup(ACTIVATIONS, self.activation, 'activation')
+    lookup(BACKENDS, self.backend, 'backend')
     lookup(REMAT, self.remat, 'remat')
     for field in ('dropout', 'drop_path'):
       if not 0 <= getattr(self, field) < 1:
@@ -177,48 +149,29 @@ class ConvNet(nn.Module):
 
   def stages_count(self) -> int:
     """How many stages the network has."""
-    return max(block.stage for block in self.blocks()) + 1
+    return max(block.stage for block in self.blocks())
 
   def slot(self, block: Block) -> Slot:
-    """What the block's attention knows of its place."""
-    kind = ATTENTION[self.attention.kind]
-    slot = Slot(
-      stage=block.stage + 1,
-      stages=self.stages_count(),
-      index=block.index,
-      last=block.last,
-      has_skip=block.has_skip,
-      stride=block.stride,
-      in_channels=block.in_channels,
-      mid_channels=block.mid_channels,
-      out_channels=block.out_channels,
-      planes=block.planes or block.out_channels,
-      base_channels=block.base_channels or block.in_channels,
-      activation=self.activation,
-      released_k=self.released_k(block),
-    )
-    slot = placed(self.attention, slot, (kind and kind.standard) or self.standard)
-    if slot.position == 'identity' and not block.adds:  # nothing is there
-      slot = dataclasses.replace(slot, position='')
-    return slot
+    """Where the block has its attention."""
+    return place(self.attention, block, self.standard, self.stages_count())
 
-  def make_layers(self) -> layers.Layers:
+  def make_layers(self) -> Layers:
     """The network's layers."""
-    preset = layers.PRESET[self.preset]
+    preset = PRESET[self.preset]
     if self.bn_decay is not None:
       preset = dataclasses.replace(preset, bn_decay=self.bn_decay)
     if self.bn_eps is not None:
       preset = dataclasses.replace(preset, bn_eps=self.bn_eps)
-    return layers.Layers(
-      preset, self.activation, self.bn_groups, self.frozen_bn, self.conv_op, self.depthwise,
-      self.norm_op, self.dtype, self.folded, self.depthwise_init,
+    return Layers(
+      preset, self.activation, self.bn_groups, self.frozen_bn, self.backend, self.dtype,
+      self.folded, self.depthwise_init,
     )
 
   def is_frozen(self, module: str) -> bool:
     """Whether the parameters of a top-level module stay as they are in training."""
     if module.startswith('stem'):
       return self.frozen_stages > 0
-    return any(b.name == module and b.stage < self.frozen_stages for b in self.blocks())
+    return any(b.name == module and b.stage <= self.frozen_stages for b in self.blocks())
 
   def drop_path_rates(self) -> list[float]:
     """Stochastic depth's rate of each block."""
@@ -229,32 +182,50 @@ class ConvNet(nn.Module):
     """How far a top-level module is from the head: the last stage 1, the stem the most."""
     if module.startswith('stem'):
       return self.stages_count() + 1
-    return next((self.stages_count() - b.stage for b in self.blocks() if b.name == module), 0)
+    return next((self.stages_count() + 1 - b.stage for b in self.blocks() if b.name == module), 0)
 
-  def run_stem(self, x, train: bool, stem: Callable):
-    """`stem(x, train)`, as in evaluation and without a gradient if it is frozen."""
-    if not self.frozen_stages:
-      return stem(x, train)
-    return jax.lax.stop_gradient(stem(x, False))
+  def stem_layers(self, layer: Layers, x, train: bool):
+    """Images to the first block's input; a family overrides it."""
+    return x
 
-  def run_blocks(self, x, train: bool, layer: layers.Layers):
-    """All blocks in turn; shows each stage's output on request (see `models.inside`).
+  def head_layers(self, layer: Layers, x, train: bool):
+    """The last block's output to what is pooled; a family overrides it."""
+    return x
+
+  @nn.compact
+  def __call__(self, images, train: bool):
+    """Maps images `[B, H, W, 3]`, normalised, to float32 logits `[B, num_classes]`.
+
+    Raises:
+      UserError: images of another shape or type, or too small for the family.
+    """
+    layer, x = self.make_layers(), check_images(images)
+    if self.frozen_stages:
+      x = jax.lax.stop_gradient(self.stem_layers(layer, x, False))
+    else:
+      x = self.stem_layers(layer, x, train)
+    x = self.run_blocks(layer, x, train)
+    x = self.head_layers(layer, x, train)
+    return self.classify(x, train)
+
+  def run_blocks(self, layer: Layers, x, train: bool):
+    """All blocks in turn; shows each stage's output on request (see `models.intermediates`).
 
     Args:
+      layer: the network's layers.
       x: `[B, H, W, C]`, the stem's output.
       train: training, but for the frozen stages.
-      layer: the network's layers.
     """
     remat = REMAT[self.remat]
     for block, rate in zip(self.blocks(), self.drop_path_rates()):
-      frozen = block.stage < self.frozen_stages
+      frozen = block.stage <= self.frozen_stages
       module = (remat(block.module) if train else block.module)(
-        block, self.slot(block), self.attention, layer, rate, name=block.name
+        self.slot(block), self.attention, layer, rate, name=block.name
       )
       x = module(x, train and not frozen)
       if block.last:
-        self.sow('intermediates', f'stage_{block.stage + 1}', x)
-        if block.stage + 1 == self.frozen_stages:
+        self.sow('intermediates', f'stage_{block.stage}', x)
+        if block.stage == self.frozen_stages:
           x = jax.lax.stop_gradient(x)
     return x
 
@@ -266,3 +237,25 @@ class ConvNet(nn.Module):
       self.num_classes, kernel_init=self.classifier_init,
       bias_init=self.classifier_bias_init(x.shape[-1]), name='classifier',
     )(x)
+
+
+def check_images(images) -> jax.Array:
+  """Returns the images as an array.
+
+  Raises:
+    UserError: they are not floating point `[B, H, W, 3]` with at least one pixel.
+  """
+  images = jnp.asarray(images)
+  shape = images.shape
+  if len(shape) != 4 or shape[-1] != 3 or 0 in shape[1:3]:
+    one_image = len(shape) == 3 and shape[-1] == 3
+    advice = 'images[None] adds the batch axis' if one_image else (
+      'the batch, height and width in pixels, and RGB'
+    )
+    raise UserError(f'images of shape {shape} are not [B, H, W, 3]: {advice}.')
+  if not jnp.issubdtype(images.dtype, jnp.floating):
+    raise UserError(
+      f'images of type {images.dtype.name} must be floating point and normalised: '
+      '(images / 255 - mean) / std.'
+    )
+  return images

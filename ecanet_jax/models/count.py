@@ -10,18 +10,16 @@ import math
 from collections.abc import Mapping
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
-from flax import traverse_util
 
 from ecanet_jax.models.convnet import ConvNet
 from ecanet_jax.nn import layers, pooling
 from ecanet_jax.nn.attention.channel import ECA, SE, ChannelAttention
 from ecanet_jax.nn.attention.comparators import RowConv
+from ecanet_jax.nn.parameter_shapes import flat_shapes, trace_variables
 
 Quantities = Mapping[str, float]
 
-_CONVOLUTIONS = (layers.Conv, layers.PointwiseConv, layers.DepthwiseConv, RowConv)
+_CONVOLUTIONS = (layers.Conv, RowConv)
 
 # Multiply-adds of convolutions, attention's layers and products, and the classifier.
 _MULTIPLY_ADDS = {'conv': 1, 'se_layers': 1, 'attention': 1, 'classifier': 1}
@@ -139,7 +137,6 @@ class Count:
 
 def count(model: ConvNet, image_size: int) -> Count:
   """Counts a network at `image_size` x `image_size` pixels."""
-  model = model.clone(conv_op='plain', depthwise='lax', norm_op='plain')  # fewer to trace
   adds = {block.name for block in model.blocks() if block.adds}
   quantities = collections.defaultdict(collections.Counter)
   reweighted = {}
@@ -173,11 +170,9 @@ def count(model: ConvNet, image_size: int) -> Count:
       seen['attention'] += _einsum_products(module.equation, *args)
     elif isinstance(module, layers.BatchNorm):
       seen['batch_norm'] += 0 if in_attention else y.size
+      _count_activation(seen, args[2], y.size, in_attention)
     elif isinstance(module, layers.Activation):
-      seen['swish'] += y.size if module.kind == 'swish' else 0
-      if not in_attention:
-        seen['activation'] += y.size
-        seen['last_activation'] = y.size
+      _count_activation(seen, module.kind, y.size, in_attention)
     elif isinstance(module, pooling.Pool):
       seen[f'{module.kind}_pool'] += module.kernel_size**2 * y.size
     elif isinstance(module, pooling.GlobalPool):
@@ -189,25 +184,25 @@ def count(model: ConvNet, image_size: int) -> Count:
       seen['add'] += y.size
     return y
 
-  image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
   with nn.intercept_methods(watch):
-    shapes = jax.eval_shape(
-      lambda key, x: model.init(key, x, train=False), jax.random.key(0), image
-    )
+    shapes = flat_shapes(trace_variables(model, image_size))
   for path, x in reweighted.items():
     seen = quantities[path[0]]
     seen['squeeze'] += x.size
     seen['squeezed'] += x.shape[-1]
     seen['scale'] += x.size
-  flat = traverse_util.flatten_dict(dict(shapes), sep='/')
-  return Count(
-    {path: leaf.shape for path, leaf in flat.items()},
-    {name: dict(seen) for name, seen in quantities.items()},
-  )
+  return Count(shapes, {name: dict(seen) for name, seen in quantities.items()})
 
 
 def _parameters(module: nn.Module) -> Mapping:
   return module.variables.get('params', {})
+
+
+def _count_activation(seen, kind: str, size: int, in_attention: bool) -> None:
+  seen['swish'] += size if kind == 'swish' else 0
+  if kind and not in_attention:
+    seen['activation'] += size
+    seen['last_activation'] = size
 
 
 def _where(module: nn.Module, in_attention: bool) -> str:

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 
 import flax.linen as nn
 
-from ecanet_jax.models.convnet import Block, BlockModule, ConvNet
-from ecanet_jax.nn.attention import Attend, Attention
+from ecanet_jax.models.convnet import BlockModule, ConvNet
+from ecanet_jax.nn.attention import Attention
+from ecanet_jax.nn.block import Block
+from ecanet_jax.nn.layers import Layers
 from ecanet_jax.runtime.errors import UserError
 
 POSITIONS = ('depthwise', 'end', 'pre', 'identity', 'post')
@@ -28,54 +30,25 @@ class MBBlock(Block):
   expands: bool = True  # it has an expanding 1x1 convolution
 
 
-class MBModule(BlockModule):
-  """What all blocks of an EfficientNet have: a kind, their mid channels, how they end.
-
-  `base_of`: 'in' or 'out', where the block leaves the table no choice of its base channels.
-  """
-
-  kind = ''
-  skips = True
-  base_of = ''
-
-  @staticmethod
-  def mid_channels(expand: float, base_channels: int, out_channels: int) -> int:
-    return out_channels
-
-  def end(self, x, y, attend: Attend, train: bool):
-    """Drop-path, the skip where there is one, and the attention at 'identity' and 'post'."""
-    if self.block.has_skip:
-      y = self.dropped(y, train) + attend('identity', x)
-    return attend('post', y)
-
-
-class MBConv(MBModule):
+class MBConv(BlockModule):
   """Inverted bottleneck: expand, depthwise, attention, project, with a skip where shapes allow.
 
   Sandler et al., MobileNetV2, CVPR 2018, Table 1; the attention: Tan and Le, MnasNet, Fig. 7(d).
   """
 
-  kind = 'MBConv{expand:g}'
-
-  @staticmethod
-  def mid_channels(expand: float, base_channels: int, out_channels: int) -> int:
-    return int(expand * base_channels)
-
   @nn.compact
   def __call__(self, x, train: bool):
     block, layer = self.block, self.layers
-    attend = self.attend(train)
-    y = attend('pre', x)
+    y = self.attend('pre', x, train)
     if block.expands:
       y = layer.conv_bn(y, 'expand', train, block.mid_channels)
     y = layer.depthwise_bn(
-      y, 'depthwise', train, block.kernel, block.stride, attended=attend.reads('depthwise')
+      y, 'depthwise', train, block.kernel, block.stride, attention=self.attention_at('depthwise')
     )
-    y = attend('depthwise', y)
     y = layer.conv_bn(
-      y, 'project', train, block.out_channels, act=False, attended=attend.reads('end')
+      y, 'project', train, block.out_channels, act=False, attention=self.attention_at('end')
     )
-    return self.end(x, attend('end', y), attend, train)
+    return self.add_skip(x, y, train)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +65,7 @@ class Stage:
     rest: module of the others; None = the same.
     expand_of: the base channels: the block's 'in' or 'out'.
     expand_always: the expanding convolution is there with expand=1, too.
+    skip: blocks whose shapes allow it add their input.
   """
 
   expand: float
@@ -99,10 +73,11 @@ class Stage:
   repeats: int
   stride: int
   kernel: int
-  block: type[MBModule] = MBConv
-  rest: type[MBModule] | None = None
+  block: type[BlockModule] = MBConv
+  rest: type[BlockModule] | None = None
   expand_of: str = 'in'
   expand_always: bool = False
+  skip: bool = True
 
 
 # EfficientNet paper, Table 1.
@@ -181,17 +156,23 @@ class EfficientNet(ConvNet):
       for b in range(repeats):
         module = (stage.rest or stage.block) if b else stage.block
         stride = 1 if b else stage.stride
-        base = out if 'out' in (stage.expand_of, module.base_of) else channels
-        skips = module.skips and stride == 1 and channels == out
+        base = out if stage.expand_of == 'out' else channels
+        expanding = module is MBConv
+        skips = stage.skip and stride == 1 and channels == out
         yield MBBlock(
-          name=f'blocks_{s}_{b}', kind=module.kind.format(expand=stage.expand),
-          stage=s, index=b, last=b == repeats - 1,
-          in_channels=channels, mid_channels=module.mid_channels(stage.expand, base, out),
+          name=f'blocks_{s}_{b}', stage=s + 1, index=b, last=b == repeats - 1,
+          kind=f'MBConv{stage.expand:g}' if expanding else module.__name__,
+          in_channels=channels, mid_channels=int(stage.expand * base) if expanding else out,
           out_channels=out, kernel=stage.kernel, stride=stride,
-          has_skip=skips, adds=skips, base_channels=base,
-          module=module, expands=stage.expand != 1 or stage.expand_always,
+          has_skip=skips, adds=skips, base_channels=base, module=module,
+          expands=stage.expand != 1 or stage.expand_always,
+          released_k=self.released_k(out),
         )
         channels = out
+
+  def released_k(self, out_channels: int) -> int | None:
+    """ECA's kernel size in its authors' weights of this network; None = there are none."""
+    return None
 
   def stem_channels(self) -> int:
     return round_channels(self.stem_width * self.width) if self.scale_ends else self.stem_width
@@ -199,12 +180,8 @@ class EfficientNet(ConvNet):
   def head_channels(self) -> int:
     return round_channels(self.head_width * self.width) if self.scale_ends else self.head_width
 
-  @nn.compact
-  def __call__(self, x, train: bool):
-    """Maps images `[B, H, W, 3]`, normalised, to float32 logits `[B, num_classes]`."""
-    layer = self.make_layers()
-    stem = lambda x, train: layer.conv_bn(x, 'stem', train, self.stem_channels(), 3, 2)
-    x = self.run_stem(x, train, stem)
-    x = self.run_blocks(x, train, layer)
-    x = layer.conv_bn(x, 'head', train, self.head_channels())
-    return self.classify(x, train)
+  def stem_layers(self, layer: Layers, x, train: bool):
+    return layer.conv_bn(x, 'stem', train, self.stem_channels(), 3, 2)
+
+  def head_layers(self, layer: Layers, x, train: bool):
+    return layer.conv_bn(x, 'head', train, self.head_channels())

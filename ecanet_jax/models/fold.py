@@ -5,17 +5,16 @@ and b = bias - mean * a. Behind a convolution a goes into the kernel's last axis
 channels, and b into the convolution's bias, whatever the padding.
 """
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
 from ecanet_jax.models.convnet import ConvNet
-from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.nn.parameter_shapes import parameter_shapes
+from ecanet_jax.runtime.key_difference import check_keys
 
 SUFFIX = '_bn'  # of the name of a BatchNorm, after that of its convolution
 
@@ -43,9 +42,9 @@ def fold_batch_norm(
     return model, dict(variables)
   eps = model.make_layers().preset.bn_eps
   model = model.clone(folded=True)
+  expected = parameter_shapes(model)
   flat = traverse_util.flatten_dict(jax.device_get(dict(variables)))
-  expected = _paths(model)
-  for norm in [path[1:-1] for path in flat if path[-1] == 'var' and path not in expected]:
+  for norm in [path[1:-1] for path in flat if path[-1] == 'var' and '/'.join(path) not in expected]:
     conv = ('params', *norm[:-1], norm[-1].removesuffix(SUFFIX))
     if (*conv, 'kernel') not in flat:
       break  # variables of another network
@@ -55,17 +54,10 @@ def fold_batch_norm(
     kernel, own = flat[(*conv, 'kernel')], flat.get((*conv, 'bias'), 0.0)
     flat[(*conv, 'kernel')] = (kernel * factor).astype(kernel.dtype)
     flat[(*conv, 'bias')] = (bias + (own - mean) * factor).astype(kernel.dtype)
-  if difference := sorted('/'.join(path) for path in flat.keys() ^ expected):
-    raise UserError(
-      f'the variables are not those of the network: {len(difference)} arrays missing or '
-      f'unexpected, such as {difference[0]}.'
-    )
   folded = traverse_util.unflatten_dict(flat)
+  # Names alone: some arrays of attention-augmented convolutions depend on the image size.
+  check_keys(
+    dict.fromkeys(expected), dict.fromkeys('/'.join(path) for path in flat),
+    'the variables do not fit',
+  )
   return model, {'params': folded['params'], 'batch_stats': folded.get('batch_stats', {})}
-
-
-@functools.cache
-def _paths(model: ConvNet) -> frozenset[tuple[str, ...]]:
-  """Of all arrays of a network; computes nothing."""
-  init = lambda: model.plain().init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=False)
-  return frozenset(traverse_util.flatten_dict(dict(jax.eval_shape(init))))

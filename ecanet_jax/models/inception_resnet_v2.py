@@ -13,11 +13,13 @@ from collections.abc import Iterator
 import flax.linen as nn
 import jax.numpy as jnp
 
-from ecanet_jax.models.convnet import Block, BlockModule, ConvNet
+from ecanet_jax.models.convnet import BlockModule, ConvNet
 from ecanet_jax.models.efficientnet import round_channels
 from ecanet_jax.models.record import Network, Published
 from ecanet_jax.nn import initializers
 from ecanet_jax.nn.attention import Attention
+from ecanet_jax.nn.block import Block
+from ecanet_jax.nn.layers import Layers
 from ecanet_jax.runtime.errors import UserError
 
 SLOT = Attention(reduction=16.0)
@@ -153,13 +155,12 @@ class Mixed(InceptionResNetModule):
   @nn.compact
   def __call__(self, x, train: bool):
     block, layer = self.block, self.layers
-    attend = self.attend(train)
-    x = attend('pre', x)
+    x = self.attend('pre', x, train)
     y = layer.pool(x, block.pool, 3, block.stride, 'valid' if block.stride > 1 else 'same')
     if block.projected:
       y = layer.conv_bn(y, 'pool_proj', train, block.projected)
     y = jnp.concatenate([*self.branches(x, train), y], -1)
-    return attend('post', attend('end', y))
+    return self.attend('post', self.attend('end', y, train), train)
 
 
 class Residual(InceptionResNetModule):
@@ -172,11 +173,10 @@ class Residual(InceptionResNetModule):
   @nn.compact
   def __call__(self, x, train: bool):
     block, layer = self.block, self.layers
-    attend = self.attend(train)
-    y = jnp.concatenate(self.branches(attend('pre', x), train), -1)
-    y = layer.conv(y, 'up', block.out_channels, use_bias=True)
-    y = self.dropped(attend('end', y) * block.scale, train) + attend('identity', x)
-    return attend('post', layer.act(y) if block.activated else y)
+    y = jnp.concatenate(self.branches(self.attend('pre', x, train), train), -1)
+    y = self.attend('end', layer.conv(y, 'up', block.out_channels, use_bias=True), train)
+    y = self.dropped(y * block.scale, train) + self.attend('identity', x, train)
+    return self.attend('post', layer.act(y) if block.activated else y, train)
 
 
 class InceptionResNetV2(ConvNet):
@@ -217,7 +217,7 @@ class InceptionResNetV2(ConvNet):
       projected = self.widened(stage.projected) if stage.projected else 0
       out = ends + (projected or channels)
       yield InceptionResNetBlock(
-        name=stage.mixed, kind=stage.mixed, stage=s, index=0, last=False,
+        name=stage.mixed, kind=stage.mixed, stage=s + 1, index=0, last=False,
         in_channels=channels, mid_channels=ends, out_channels=out,
         kernel=max(_kernels(branches)), stride=stage.stride, has_skip=False, adds=False,
         module=Mixed, branches=branches, pool=stage.pool, projected=projected,
@@ -228,7 +228,7 @@ class InceptionResNetV2(ConvNet):
         last = i == repeats
         final = last and stage is TABLE[-1]
         yield InceptionResNetBlock(
-          name=f'{stage.block}_{i}', kind=stage.block, stage=s, index=i, last=last,
+          name=f'{stage.block}_{i}', kind=stage.block, stage=s + 1, index=i, last=last,
           in_channels=channels, mid_channels=ends, out_channels=channels,
           kernel=max(_kernels(branches)), stride=1, has_skip=True, adds=True, module=Residual,
           branches=branches, scale=1.0 if final else stage.scale, activated=not final,
@@ -242,38 +242,27 @@ class InceptionResNetV2(ConvNet):
     )
     return widened, sum(branch[-1].channels for branch in widened)
 
-  @nn.compact
-  def __call__(self, x, train: bool):
-    """Maps images `[B, H, W, 3]`, normalised, to float32 logits `[B, num_classes]`.
-
-    Raises:
-      UserError: an image of which the convolutions without padding leave nothing. (Parameters do
-        not depend on it: initialisation takes any size.)
-    """
+  def stem_layers(self, layer: Layers, x, train: bool):
+    # Parameters do not depend on the size: initialisation takes any.
     if min(x.shape[1:3]) < LEAST and not self.is_initializing():
       raise UserError(
         f'images of {x.shape[1]} x {x.shape[2]} pixels are too small for Inception-ResNet-v2, '
         f'whose convolutions have no padding: at least {LEAST} x {LEAST}.'
       )
-    layer = self.make_layers()
+    conv = lambda x, name, channels, kernel, stride=1, padding='valid': layer.conv_bn(
+      x, f'stem_{name}', train, self.widened(channels), kernel, stride, padding=padding
+    )
+    x = conv(x, '1a', 32, 3, 2)
+    x = conv(x, '2a', 32, 3)
+    x = conv(x, '2b', 64, 3, padding='same')
+    x = layer.pool(x, 'max', 3, 2, 'valid')
+    x = conv(x, '3b', 80, 1)
+    x = conv(x, '4a', 192, 3)
+    self.sow('intermediates', 'stride_4', x)
+    return layer.pool(x, 'max', 3, 2, 'valid')
 
-    def stem(x, train):
-      conv = lambda x, name, channels, kernel, stride=1, padding='valid': layer.conv_bn(
-        x, f'stem_{name}', train, self.widened(channels), kernel, stride, padding=padding
-      )
-      x = conv(x, '1a', 32, 3, 2)
-      x = conv(x, '2a', 32, 3)
-      x = conv(x, '2b', 64, 3, padding='same')
-      x = layer.pool(x, 'max', 3, 2, 'valid')
-      x = conv(x, '3b', 80, 1)
-      x = conv(x, '4a', 192, 3)
-      self.sow('intermediates', 'stride_4', x)
-      return layer.pool(x, 'max', 3, 2, 'valid')
-
-    x = self.run_stem(x, train, stem)
-    x = self.run_blocks(x, train, layer)
-    x = layer.conv_bn(x, 'head', train, self.widened(1536))
-    return self.classify(x, train)
+  def head_layers(self, layer: Layers, x, train: bool):
+    return layer.conv_bn(x, 'head', train, self.widened(1536))
 
 
 def _kernels(branches: tuple[Branch, ...]) -> Iterator[int]:
@@ -283,7 +272,7 @@ def _kernels(branches: tuple[Branch, ...]) -> Iterator[int]:
 
 
 _PAPER = 'Szegedy et al., Inception-v4, AAAI 2017; TF-slim, nets/inception_resnet_v2.py'
-_SLIDES = 'slides, Squeeze-and-Excitation Networks and Efficient Networks, ImageNet results'
+_SLIDES = 'slides, Squeeze-and-Excitation Networks and Efficient Networks, results'
 _SCALING = 'EfficientNet, ICML 2019, Table 2'
 _WHY = (
   "not reproduced: TF-slim's network has 13.16 GFLOPs at 299 px, and 13B in the slides' own table "

@@ -32,7 +32,7 @@ def stage_features(
   names, stride = {4: 'stride_4'}, model.stem_stride  # some stems show it
   for block in model.blocks():
     stride *= block.stride
-    names[stride] = f'stage_{block.stage + 1}'
+    names[stride] = f'stage_{block.stage}'
   return {stride: seen[names[stride]][0] for stride in STRIDES if names.get(stride) in seen}
 
 

@@ -10,35 +10,32 @@ from collections.abc import Iterator
 
 import flax.linen as nn
 
-from ecanet_jax.models.efficientnet import SLOT, EfficientNet, MBConv, MBModule, Stage
+from ecanet_jax.models.convnet import BlockModule
+from ecanet_jax.models.efficientnet import SLOT, EfficientNet, MBConv, Stage
 from ecanet_jax.models.record import Network, Published
 
 
-class MEC(MBModule):
+class MEC(BlockModule):
   """1x1, depthwise, 1x1, depthwise, attention, 1x1, all with the output's channels; stride 1."""
-
-  kind = 'MEC'
-  base_of = 'out'
 
   @nn.compact
   def __call__(self, x, train: bool):
     block, layer = self.block, self.layers
-    attend = self.attend(train)
-    y = attend('pre', x)
+    y = self.attend('pre', x, train)
     y = layer.conv_bn(y, 'expand', train, block.out_channels)
     y = layer.depthwise_bn(y, 'depthwise', train, block.kernel)
     y = layer.conv_bn(y, 'middle', train, block.out_channels)
     y = layer.depthwise_bn(
-      y, 'depthwise_2', train, block.kernel, attended=attend.reads('depthwise')
+      y, 'depthwise_2', train, block.kernel, attention=self.attention_at('depthwise')
     )
-    y = attend('depthwise', y)
     y = layer.conv_bn(
-      y, 'project', train, block.out_channels, act=False, attended=attend.reads('end')
+      y, 'project', train, block.out_channels, act=False, attention=self.attention_at('end')
     )
-    return self.end(x, attend('end', y), attend, train)
+    return self.add_skip(x, y, train)
 
 
-def _stage(first: type[MBModule], expand, channels, repeats, stride, kernel, expand_of='in'):
+def _stage(first: type[BlockModule], expand, channels, repeats, stride, kernel, expand_of='in'):
+  expand_of = 'out' if first is MEC else expand_of  # it has no other channels
   return Stage(
     expand, channels, repeats, stride, kernel, first, MEC, expand_of, expand_always=True
   )

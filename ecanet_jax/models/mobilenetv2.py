@@ -5,7 +5,6 @@ ECA-Net puts SE and ECA behind the linear projection of all 17 blocks, before th
 
 import dataclasses
 
-from ecanet_jax.models.convnet import Block
 from ecanet_jax.models.efficientnet import EfficientNet, Stage
 from ecanet_jax.models.record import MEBI, Network, Published
 from ecanet_jax.nn import initializers
@@ -41,9 +40,9 @@ class MobileNetV2(EfficientNet):
   def head_channels(self) -> int:
     return max(self.head_width, super().head_channels())
 
-  def released_k(self, block: Block) -> int | None:
+  def released_k(self, out_channels: int) -> int | None:
     released = self.stages == TABLE and self.width == self.depth == 1
-    return (1 if block.out_channels < 96 else 3) if released else None
+    return (1 if out_channels < 96 else 3) if released else None
 
 
 _PAPER = 'Sandler et al., MobileNetV2, CVPR 2018, Table 2'

@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator
 
 import flax.linen as nn
 
-from ecanet_jax.models.convnet import Block, BlockModule, ConvNet
-from ecanet_jax.nn import initializers, layers
-from ecanet_jax.nn.attention import Attend, Attention
+from ecanet_jax.models.convnet import BlockModule, ConvNet
+from ecanet_jax.nn import initializers
+from ecanet_jax.nn.attention import Attention
+from ecanet_jax.nn.block import Block
+from ecanet_jax.nn.layers import Layers
 from ecanet_jax.runtime.errors import UserError, lookup
 
 POSITIONS = ('end', 'depthwise', 'pre', 'post', 'identity', 'conv')
@@ -69,13 +71,12 @@ class Residual(BlockModule):
 
   @nn.compact
   def __call__(self, x, train: bool):
-    attend = self.attend(train)
-    y = self.dropped(attend('end', self.branch(attend('pre', x), attend, train)), train)
-    x = attend('identity', self.shortcut(x, train))
-    return attend('post', self.layers.act(x + y))
+    y = self.dropped(self.branch(self.attend('pre', x, train), train), train)
+    x = self.attend('identity', self.shortcut(x, train), train)
+    return self.attend('post', self.layers.act(x + y), train)
 
-  def branch(self, x, attend: Attend, train: bool):
-    """`[B, H, W, in]` -> `[B, H / stride, W / stride, out]`, the last BatchNorm included."""
+  def branch(self, x, train: bool):
+    """`[B, H, W, in]` -> `[B, H / stride, W / stride, out]`, with the attention at 'end'."""
     raise NotImplementedError
 
   def shortcut(self, x, train: bool):
@@ -90,17 +91,23 @@ class Residual(BlockModule):
       kernel = stride = 1
     return layer.conv_bn(x, 'shortcut', train, block.out_channels, kernel, stride, act=False)
 
-  def main_conv(self, x, name: str, stride: int, attend: Attend, train: bool):
+  def main_conv(self, x, name: str, stride: int, train: bool):
     """The k x k convolution or the attention in its place, BatchNorm, activation, attention."""
     block, layer = self.block, self.layers
-    if attend.at('conv'):
-      y = layer.act(layer.norm(attend('conv', x), f'{name}_bn', train))
-    else:
-      y = layer.conv_bn(
-        x, name, train, block.mid_channels, block.kernel, stride, groups=block.groups,
-        attended=attend.reads('depthwise'),
-      )
-    return attend('depthwise', y)
+    attention = self.attention_at('conv')
+    if attention is not None:
+      return layer.act(layer.norm(attention(x, train), f'{name}_bn', train))
+    return layer.conv_bn(
+      x, name, train, block.mid_channels, block.kernel, stride, groups=block.groups,
+      attention=self.attention_at('depthwise'),
+    )
+
+  def last_conv(self, x, name: str, kernel: int, train: bool):
+    """The branch's last convolution, BatchNorm and the attention at 'end'."""
+    return self.layers.conv_bn(
+      x, name, train, self.block.out_channels, kernel, act=False, zero_init=self.block.zero_init,
+      attention=self.attention_at('end'),
+    )
 
 
 class Basic(Residual):
@@ -109,13 +116,9 @@ class Basic(Residual):
   kind = 'basic'
   expansion = 1
 
-  def branch(self, x, attend, train):
-    block = self.block
-    y = self.main_conv(x, 'conv_1', block.stride, attend, train)
-    return self.layers.conv_bn(
-      y, 'conv_2', train, block.out_channels, block.kernel, act=False, zero_init=block.zero_init,
-      attended=attend.reads('end'),
-    )
+  def branch(self, x, train):
+    y = self.main_conv(x, 'conv_1', self.block.stride, train)
+    return self.last_conv(y, 'conv_2', self.block.kernel, train)
 
 
 class Bottleneck(Residual):
@@ -124,15 +127,12 @@ class Bottleneck(Residual):
   kind = 'bottleneck'
   expansion = 4
 
-  def branch(self, x, attend, train):
-    block, layer = self.block, self.layers
+  def branch(self, x, train):
+    block = self.block
     strides = (block.stride, 1) if block.stride_1x1 else (1, block.stride)
-    y = layer.conv_bn(x, 'conv_1', train, block.first_channels, stride=strides[0])
-    y = self.main_conv(y, 'conv_2', strides[1], attend, train)
-    return layer.conv_bn(
-      y, 'conv_3', train, block.out_channels, act=False, zero_init=block.zero_init,
-      attended=attend.reads('end'),
-    )
+    y = self.layers.conv_bn(x, 'conv_1', train, block.first_channels, stride=strides[0])
+    y = self.main_conv(y, 'conv_2', strides[1], train)
+    return self.last_conv(y, 'conv_3', 1, train)
 
 
 class ResNet(ConvNet):
@@ -225,18 +225,17 @@ class ResNet(ConvNet):
   def _per_group(self, stage: int) -> int:
     return (self.planes << stage) * self.base_width // 64
 
-  def released_k(self, block: Block) -> int | None:
-    """Of the five networks that the ECA authors trained, and of no variant of them."""
+  def released_k(self) -> tuple[int, ...] | None:
+    """By stage, of the five networks that the ECA authors trained, and of no variant of them."""
     own = {field.name for field in dataclasses.fields(ResNet)}
     own -= {field.name for field in dataclasses.fields(ConvNet)}
     own -= {'depths', 'bottleneck', 'zero_init_last'}
     if any(getattr(self, field) != getattr(ResNet, field) for field in own):
       return None
-    released = RELEASED_K.get((self.bottleneck, self.depths))
-    return released and released[block.stage]
+    return RELEASED_K.get((self.bottleneck, self.depths))
 
   def blocks(self) -> Iterator[ResBlock]:
-    module = Bottleneck if self.bottleneck else Basic
+    module, released_k = Bottleneck if self.bottleneck else Basic, self.released_k()
     channels = STEM[self.stem](self.stem_width)[-1]
     for s, depth in enumerate(self.depths):
       planes = self.planes << s
@@ -244,12 +243,13 @@ class ResNet(ConvNet):
       for b in range(depth):
         stride = 1 if b or not s else self.last_stride if s == len(self.depths) - 1 else 2
         yield ResBlock(
-          name=f'blocks_{s}_{b}', kind=module.kind, stage=s, index=b, last=b == depth - 1,
+          name=f'blocks_{s}_{b}', kind=module.kind, stage=s + 1, index=b, last=b == depth - 1,
           in_channels=channels, mid_channels=width, out_channels=out, kernel=3, stride=stride,
           has_skip=stride == 1 and channels == out, adds=True, planes=planes,
           module=module, first_channels=width // self.reduce_first, groups=self.groups,
           stride_1x1=self.stride_1x1, pools=self.avg_down,
           shortcut_kernel=self.down_kernel if stride > 1 else 1, zero_init=self.zero_init_last,
+          released_k=released_k and released_k[s],
         )
         channels = out
 
@@ -258,20 +258,10 @@ class ResNet(ConvNet):
     blocks = sum(self.depths)
     return [self.drop_path * i / max(blocks - 1, 1) for i in range(blocks)]
 
-  def stem_layers(self, layer: layers.Layers, x, train: bool):
-    """Images to the first block's input, a quarter as high and wide."""
+  def stem_layers(self, layer: Layers, x, train: bool):
     widths = STEM[self.stem](self.stem_width)
     deep = len(widths) > 1
     for i, width in enumerate(widths):
       name = f'stem_{i + 1}' if deep else 'stem'
       x = layer.conv_bn(x, name, train, width, 3 if deep else 7, 1 if i else 2)
     return layer.pool(x, 'max', 3, 2, self.stem_pool)
-
-  @nn.compact
-  def __call__(self, x, train: bool):
-    """Maps images `[B, H, W, 3]`, normalised, to float32 logits `[B, num_classes]`."""
-    layer = self.make_layers()
-    stem = lambda x, train: self.stem_layers(layer, x, train)
-    x = self.run_stem(x, train, stem)
-    x = self.run_blocks(x, train, layer)
-    return self.classify(x, train)

@@ -127,13 +127,13 @@ def markdown() -> Iterator[str]:
     '# Networks', '',
     'Written by `python -m ecanet_jax models --table --markdown`; a test compares it with the '
     'code.', '',
-    'Every figure that the source documents print, beside the count of our network, traced layer '
-    'by layer', 'at the published image size; where the document prints none, ours alone. '
-    'Published accuracies are', "the documents'; ours are not measured.", '',
+    'Every count that a source document prints stands beside ours. Ours is counted layer by layer',
+    'at the published image size. Accuracies are those of the documents.', '',
     '## What the documents count', '',
+    '| counted as | what it counts |', '|---|---|',
   )
   for name, convention in CONVENTIONS.items():
-    yield f'- `{name}`: {convention.text}.'
+    yield f'| `{name}` | {convention.text} |'
   by_source = {}
   for row in rows():
     by_source.setdefault(row.published.source, []).append(row)

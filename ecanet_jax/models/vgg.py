@@ -12,10 +12,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from ecanet_jax.models.convnet import Block, BlockModule, ConvNet
+from ecanet_jax.models.convnet import BlockModule, ConvNet
 from ecanet_jax.models.record import Network, Published
 from ecanet_jax.nn import initializers
 from ecanet_jax.nn.attention import Attention
+from ecanet_jax.nn.block import Block
+from ecanet_jax.nn.layers import Layers
 from ecanet_jax.runtime.errors import UserError
 
 SLOT = Attention(reduction=16.0)
@@ -49,17 +51,17 @@ class VGGStage(BlockModule):
   @nn.compact
   def __call__(self, x, train: bool):
     block, layer = self.block, self.layers
-    attend = self.attend(train)
-    x = attend('pre', x)
+    x = self.attend('pre', x, train)
     for i in range(1, block.convs + 1):
+      attention = self.attention_at('end') if i == block.convs else None
       if block.batch_norm:
-        attended = i == block.convs and attend.reads('end')
         x = layer.conv_bn(
-          x, f'conv_{i}', train, block.out_channels, 3, use_bias=True, attended=attended
+          x, f'conv_{i}', train, block.out_channels, 3, use_bias=True, attention=attention
         )
       else:
         x = layer.act(layer.conv(x, f'conv_{i}', block.out_channels, 3, use_bias=True))
-    return layer.pool(attend('end', x), 'max', 2, 2, 'valid')
+        x = x if attention is None else attention(x, train)
+    return layer.pool(x, 'max', 2, 2, 'valid')
 
 
 def enlarge(x, size: int):
@@ -115,7 +117,7 @@ class VGG(ConvNet):
     channels, layer = 3, 0
     for s, (out, convs) in enumerate(self.stages):
       yield VGGBlock(
-        name=f'block_{s + 1}', kind=f'conv x {convs}', stage=s, index=0, last=True,
+        name=f'block_{s + 1}', kind=f'conv x {convs}', stage=s + 1, index=0, last=True,
         in_channels=channels, mid_channels=out, out_channels=out, kernel=3, stride=2,
         has_skip=False, adds=False, module=VGGStage,
         convs=convs, batch_norm=self.batch_norm, first_layer=layer,
@@ -123,31 +125,26 @@ class VGG(ConvNet):
       layer += convs * (3 if self.batch_norm else 2) + 1  # with activations and the max-pool
       channels = out
 
-  @nn.compact
-  def __call__(self, x, train: bool):
-    """Maps images `[B, H, W, 3]`, normalised, to float32 logits `[B, num_classes]`.
-
-    Raises:
-      UserError: an image of which the max-pools leave nothing.
-    """
+  def stem_layers(self, layer: Layers, x, train: bool):
     least = 2 ** len(self.stages)
     if min(x.shape[1:3]) < least:
       raise UserError(
         f'images of {x.shape[1]} x {x.shape[2]} pixels are too small for VGG with '
         f'{len(self.stages)} stages, which halve them: at least {least} x {least}.'
       )
-    layer = self.make_layers()
-    x = self.run_blocks(x, train, layer)
-    if self.mlp:
-      # As in timm, a smaller map is enlarged, and of a larger one the results are averaged.
-      x = layer.conv(enlarge(x, MAP), 'fc1', self.mlp, MAP, use_bias=True, padding='valid')
-      x = nn.Dropout(self.dropout, deterministic=not train)(layer.act(x))
-      x = layer.act(layer.conv(x, 'fc2', self.mlp, use_bias=True))
-    return self.classify(x, train)
+    return x
+
+  def head_layers(self, layer: Layers, x, train: bool):
+    if not self.mlp:
+      return x
+    # As in timm, a smaller map is enlarged, and of a larger one the results are averaged.
+    x = layer.conv(enlarge(x, MAP), 'fc1', self.mlp, MAP, use_bias=True, padding='valid')
+    x = nn.Dropout(self.dropout, deterministic=not train)(layer.act(x))
+    return layer.act(layer.conv(x, 'fc2', self.mlp, use_bias=True))
 
 
 _PAPER = 'Simonyan and Zisserman, VGG, ICLR 2015, Table 1, D'
-_SLIDES = 'slides, Squeeze-and-Excitation Networks and Efficient Networks, ImageNet results'
+_SLIDES = 'slides, Squeeze-and-Excitation Networks and Efficient Networks, results'
 _BN = _PAPER + '; BatchNorm after each convolution'
 
 

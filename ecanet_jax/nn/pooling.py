@@ -1,11 +1,10 @@
-"""Windows over an image: where the zeros around it are, and what pooling makes of them."""
+"""Padding rules and pooling."""
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
 
-from ecanet_jax.ops.pooling import max_pool
+from ecanet_jax.ops import get_backend
+from ecanet_jax.ops.pooling import mean_pool
 
 
 def explicit_padding(
@@ -39,18 +38,13 @@ class Pool(nn.Module):
   kernel_size: int
   stride: int
   padding: str
+  backend: str = 'xla'
 
   @nn.compact
   def __call__(self, x):
-    k, stride = self.kernel_size, self.stride
-    padding = explicit_padding(self.padding, x.shape[1:3], k, stride)
-    if self.kind == 'max':
-      return max_pool(x, k, stride, padding)
-    window, strides, padding = (1, k, k, 1), (1, stride, stride, 1), ((0, 0), *padding, (0, 0))
-    total = lax.reduce_window(x, 0.0, lax.add, window, strides, padding)
-    ones = np.ones((1, *x.shape[1:3], 1), np.float32)
-    pixels = lax.reduce_window(ones, 0.0, lax.add, window, strides, padding)
-    return total / pixels.astype(x.dtype)
+    padding = explicit_padding(self.padding, x.shape[1:3], self.kernel_size, self.stride)
+    pool = get_backend(self.backend).max_pool if self.kind == 'max' else mean_pool
+    return pool(x, self.kernel_size, self.stride, padding)
 
 
 class GlobalPool(nn.Module):

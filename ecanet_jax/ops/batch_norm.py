@@ -1,187 +1,93 @@
-"""BatchNorm in training, with the activation behind it, beside a plain reference.
+"""BatchNorm with the activation behind it (Ioffe and Szegedy, 2015)."""
 
-On a CPU, XLA sums over pixels channel by channel and makes a pass over the images for each of the
-many sums and products of the gradient. `native` makes four passes by kernels of our own: the
-moments; the normalised image with its activation; the two sums that the gradient needs; and the
-gradient, in which the activation's slope is computed again instead of being kept.
-docs/performance.md has the figures.
-"""
-
-import functools
-
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ecanet_jax.ops import cpu
+from ecanet_jax.ops.activation import activate
 
-# Of the kernels; their numbers there.
-ACTIVATIONS = {'': 0, 'relu': 1, 'relu6': 2, 'swish': 3}
+PIXELS = (1, 2)  # the axes H and W
 
 
 def batch_norm(
   x: jax.Array, scale: jax.Array, bias: jax.Array, origin: jax.Array, eps: float,
-  activation: str = '', implementation: str = 'auto',
+  activation: str = '', groups: int = 1,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Normalises each group by its own mean and variance (Ioffe and Szegedy, 2015).
+  """Normalises each group of images by its own mean and variance, as in training.
 
   Args:
-    x: `[G, R, C]`: G groups of R pixels.
+    x: `[B, H, W, C]`; every B / groups neighbours are a group.
     scale: `[C]`, in the type of the statistics, as are `bias` and `origin`.
     bias: `[C]`.
-    origin: `[C]`, near the mean: one pass gives mean and variance of x - origin, which keeps
-      E[d^2] - E[d]^2 exact when means are large. Nothing is differentiated by it.
+    origin: `[C]`, near the mean, such as the running mean. The variance is
+      E[d^2] - E[d]^2 of d = x - origin, which is exact for large means. Not differentiated.
     eps: added to the variance.
-    activation: a name of ACTIVATIONS, applied to the result; '' = none.
-    implementation: a name of IMPLEMENTATIONS, or 'auto' for the backend's own.
+    activation: a name of `ACTIVATIONS`, applied to the result.
+    groups: divides B.
 
   Returns:
-    `[G, R, C]` in x's type; mean and biased variance `[G, C]`, through which nothing is
-    differentiated.
-
-  Raises:
-    ValueError: the implementation is not known, or does not apply here.
+    `[B, H, W, C]` in x's type; mean and biased variance `[groups, C]`, not differentiated.
   """
-  if implementation not in ('auto', *IMPLEMENTATIONS):
-    known = ', '.join(['auto', *IMPLEMENTATIONS])
-    raise ValueError(f'unknown batch_norm implementation {implementation!r}. Known: {known}.')
-  fits = cpu.usable(x, scale)
-  if implementation == 'auto':
-    implementation = BACKEND.get(jax.default_backend(), 'plain') if fits else 'plain'
-  if implementation == 'native' and not fits:
-    raise ValueError(
-      f"batch_norm implementation 'native' is for one CPU device and float32 or float64, and needs "
-      f'a C++ compiler; here {jax.device_count()} {jax.default_backend()} devices, {x.dtype.name}. '
-      "Take 'auto'."
-    )
   origin = lax.stop_gradient(origin)
-  return IMPLEMENTATIONS[implementation](x, scale, bias, origin, eps, activation)
-
-
-def plain_batch_norm(x, scale, bias, origin, eps, activation):
-  """The plain reference: what autodiff makes of the definition."""
-  centred = x.astype(scale.dtype) - origin[None, None]
-  first = centred.mean(1)  # [G, C]
-  var = jnp.maximum(jnp.square(centred).mean(1) - jnp.square(first), 0.0)
-  mean = first + origin[None]
-  factor = scale[None] * lax.rsqrt(var + eps)
+  grouped = x.reshape(groups, -1, *x.shape[1:]).astype(scale.dtype)
+  centred = grouped - origin[None, None, None, None]
+  first, second = (value.mean((1, 2, 3)) for value in (centred, jnp.square(centred)))
+  mean, var, inverse = statistics(first, second, origin, eps)
+  factor = scale[None] * inverse
   shift = bias[None] - mean * factor
-  y = (x.astype(scale.dtype) * factor[:, None] + shift[:, None]).astype(x.dtype)
-  y = getattr(nn, activation)(y) if activation else y
+  y = grouped * factor[:, None, None, None] + shift[:, None, None, None]
+  y = activate(y.astype(x.dtype), activation).reshape(x.shape)
   return y, lax.stop_gradient(mean), lax.stop_gradient(var)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def native_batch_norm(x, scale, bias, origin, eps, activation):
-  """The same by kernels of our own for the CPU."""
-  return _native_forward(x, scale, bias, origin, eps, activation)[0]
+def map_per_image(
+  x: jax.Array, scale: jax.Array, bias: jax.Array, origin: jax.Array, eps: float, groups: int
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
+  """BatchNorm as one map per image, `x * factor + shift`, with the mean of its result.
+
+  The sums that BatchNorm needs are taken image by image, so that the mean of each normalised image
+  costs no pass over it.
+
+  Returns:
+    factor, shift and the mean of the result, each `[B, C]`; mean and biased variance `[groups, C]`,
+    not differentiated.
+  """
+  origin = lax.stop_gradient(origin)
+  centred = x.astype(scale.dtype) - origin[None, None, None]
+  firsts, seconds = (value.mean(PIXELS) for value in (centred, jnp.square(centred)))  # [B, C]
+  first, second = (of_groups(value, groups) for value in (firsts, seconds))
+  mean, var, inverse = statistics(first, second, origin, eps)
+  to_images = lambda value: jnp.repeat(value, x.shape[0] // groups, 0)
+  factor = to_images(scale[None] * inverse)
+  shift = bias[None] - to_images(mean) * factor
+  squeezed = (firsts - to_images(first)) * factor + bias[None]
+  return factor, shift, squeezed, lax.stop_gradient(mean), lax.stop_gradient(var)
 
 
-def _native_forward(x, scale, bias, origin, eps, activation):
-  rows = x.shape[1]
-  first, second = cpu.call('norm_moments', [(x.shape[0], x.shape[2])] * 2, x, origin)
-  mean, var, inverse = statistics(first / rows, second / rows, origin, eps)
-  factor = scale[None] * inverse
-  shift = bias[None] - mean * factor
-  y = cpu.call(
-    'norm_apply', x.shape, x, factor, shift, jnp.ones_like(factor),
-    activation=ACTIVATIONS[activation],
-  )
-  return (y, mean, var), (x, factor, shift, mean, inverse)
-
-
-def _native_backward(eps, activation, residuals, gradients):
-  x, factor, shift, mean, inverse = residuals
-  gradient = gradients[0]
-  number = ACTIVATIONS[activation]
-  first, second = cpu.call(
-    'norm_gradient_sums', [factor.shape] * 2, x, gradient, factor, shift, mean, activation=number
-  )
-  dscale, dbias = (second * inverse).sum(0), first.sum(0)
-  rows = x.shape[1]
-  slope, constant = slope_and_constant(first / rows, second / rows, factor, inverse)
-  dx = cpu.call(
-    'norm_input_gradient', x.shape, x, gradient, factor, shift, mean, slope, constant,
-    jnp.ones_like(factor), jnp.zeros_like(factor), activation=number,
-  )
-  return dx, dscale, dbias, jnp.zeros_like(dbias)
-
-
-def statistics(first, second, origin, eps):
-  """Mean, variance and 1 / sqrt(variance + eps) `[G, C]` from means of d = x - origin and d^2."""
+def statistics(
+  first: jax.Array, second: jax.Array, origin: jax.Array, eps: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Mean, variance and 1 / sqrt(variance + eps) `[G, C]` from the means of d = x - origin and d^2.
+  """
   mean, var = first + origin[None], jnp.maximum(second - jnp.square(first), 0.0)
   return mean, var, lax.rsqrt(var + eps)
 
 
-def slope_and_constant(first, second, factor, inverse):
-  """What BatchNorm's gradient by x has beside gz * factor: (x - mean) * slope + constant.
-
-  Args:
-    first: mean of gz over a group's pixels, `[G, C]`; gz is the gradient before the activation.
-    second: mean of gz * (x - mean).
-    factor: scale * inverse.
-    inverse: 1 / sqrt(variance + eps).
-  """
-  return -factor * jnp.square(inverse) * second, -factor * first
-
-
-native_batch_norm.defvjp(_native_forward, _native_backward)
+def of_groups(values: jax.Array, groups: int) -> jax.Array:
+  """Means over each group's images: `[B, C]` -> `[groups, C]`."""
+  return values.reshape(groups, -1, values.shape[-1]).mean(1)
 
 
 def scale_shift(
-  x: jax.Array, scale: jax.Array, shift: jax.Array, activation: str = '',
-  implementation: str = 'auto',
+  x: jax.Array, scale: jax.Array, shift: jax.Array, activation: str = ''
 ) -> jax.Array:
-  """x * scale + shift and the activation in one pass: BatchNorm in evaluation, or a bias.
+  """activation(x * scale + shift): BatchNorm in evaluation.
 
   Args:
-    x: `[..., C]`.
-    scale: `[C]`, float32.
-    shift: `[C]`, float32.
-    activation: a name of ACTIVATIONS; '' = none.
-    implementation: 'plain', or else the kernels where they can be used.
+    x: `[B, H, W, C]`.
+    scale: `[C]`, as is `shift`; the product is computed in their type.
+    shift: `[C]`.
+    activation: a name of `ACTIVATIONS`.
   """
-  if implementation != 'plain' and cpu.usable(x, scale):
-    return _native_scale_shift(x, scale, shift, activation)
-  return _plain_scale_shift(x, scale, shift, activation)
-
-
-def add_bias(y: jax.Array, bias: jax.Array, activation: str = '') -> jax.Array:
-  """act(y + bias) for `[..., C]` and `[C]`; `activation` as for `scale_shift`."""
-  if not activation:
-    return y + bias.astype(y.dtype)[(None,) * (y.ndim - 1)]
-  return scale_shift(y, jnp.ones_like(bias), bias, activation)
-
-
-def _plain_scale_shift(x, scale, shift, activation):
-  over = (None,) * (x.ndim - 1)
-  y = (x.astype(scale.dtype) * scale[over] + shift[over]).astype(x.dtype)
-  return getattr(nn, activation)(y) if activation else y
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _native_scale_shift(x, scale, shift, activation):
-  flat = x.reshape(1, -1, x.shape[-1])
-  number = ACTIVATIONS[activation]
-  y = cpu.call(
-    'norm_apply', flat.shape, flat, scale[None], shift[None], jnp.ones_like(scale)[None],
-    activation=number,
-  )
-  return y.reshape(x.shape)
-
-
-def _scale_shift_forward(x, scale, shift, activation):
-  return _native_scale_shift(x, scale, shift, activation), (x, scale, shift)
-
-
-def _scale_shift_backward(activation, residuals, gradient):
-  x, scale, shift = residuals
-  pull = jax.vjp(lambda *a: _plain_scale_shift(*a, activation), x, scale, shift)[1]
-  return pull(gradient)
-
-
-_native_scale_shift.defvjp(_scale_shift_forward, _scale_shift_backward)
-
-IMPLEMENTATIONS = {'native': native_batch_norm, 'plain': plain_batch_norm}
-BACKEND = {'cpu': 'native'}
+  y = x.astype(scale.dtype) * scale[None, None, None] + shift[None, None, None]
+  return activate(y.astype(x.dtype), activation)

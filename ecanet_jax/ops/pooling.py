@@ -1,21 +1,15 @@
-"""Max pooling, beside the plain reference.
-
-XLA makes its gradient from a scatter, which takes a tenth of a ResNet's training step on a CPU.
-"""
-
-import functools
+"""Pooling windows over an image."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-
-from ecanet_jax.ops import cpu
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
 def max_pool(x: jax.Array, kernel: int, stride: int, padding: Padding) -> jax.Array:
-  """The largest value of every k x k window; the gradient goes to the first pixel that has it.
+  """The largest value of every k x k window.
 
   Args:
     x: `[B, H, W, C]`.
@@ -26,39 +20,29 @@ def max_pool(x: jax.Array, kernel: int, stride: int, padding: Padding) -> jax.Ar
   Returns:
     `[B, H', W', C]` with `H' = (H + sum(padding[0]) - kernel) // stride + 1`.
   """
-  if cpu.usable(x):
-    return _native_max_pool(x, kernel, stride, padding)
-  return plain_max_pool(x, kernel, stride, padding)
+  return lax.reduce_window(x, -jnp.inf, lax.max, *_windows(kernel, stride, padding))
 
 
-def plain_max_pool(x, kernel, stride, padding):
-  """The plain reference."""
-  return lax.reduce_window(
-    x, -jnp.inf, lax.max, (1, kernel, kernel, 1), (1, stride, stride, 1),
-    ((0, 0), *padding, (0, 0)),
-  )
+def mean_pool(x: jax.Array, kernel: int, stride: int, padding: Padding) -> jax.Array:
+  """The mean of the pixels of every k x k window that are in the image; shapes as `max_pool`."""
+  windows = _windows(kernel, stride, padding)
+  ones = np.ones((1, *x.shape[1:3], 1), np.float32)
+  pixels = lax.reduce_window(ones, 0.0, lax.add, *windows)
+  return lax.reduce_window(x, 0.0, lax.add, *windows) / pixels.astype(x.dtype)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _native_max_pool(x, kernel, stride, padding):
-  size = [(x.shape[a + 1] + sum(padding[a]) - kernel) // stride + 1 for a in (0, 1)]
-  shape = (x.shape[0], *size, x.shape[-1])
-  return cpu.call('max_pool', shape, x, **_window(kernel, stride, padding))
+def largest(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+  """The largest value along axes, which are kept; the gradient goes to the first that has it.
+
+  The gradient of `jnp.max` compares x with its maximum. XLA may compute x twice, rounded in two
+  ways; then no value is the largest, and the gradient is 0 / 0.
+  """
+  for axis in axes:
+    index = jnp.argmax(lax.stop_gradient(x), axis, keepdims=True)
+    chosen = lax.broadcasted_iota(index.dtype, x.shape, axis % x.ndim) == index
+    x = jnp.where(chosen, x, 0).sum(axis, keepdims=True)
+  return x
 
 
-def _forward(x, kernel, stride, padding):
-  y = _native_max_pool(x, kernel, stride, padding)
-  return y, (x, y)
-
-
-def _backward(kernel, stride, padding, residuals, gradient):
-  x, y = residuals
-  window = _window(kernel, stride, padding)
-  return (cpu.call('max_pool_gradient', x.shape, x, y, gradient, **window),)
-
-
-_native_max_pool.defvjp(_forward, _backward)
-
-
-def _window(kernel, stride, padding):
-  return {'kernel': kernel, 'stride': stride, 'top': padding[0][0], 'left': padding[1][0]}
+def _windows(kernel: int, stride: int, padding: Padding):
+  return (1, kernel, kernel, 1), (1, stride, stride, 1), ((0, 0), *padding, (0, 0))

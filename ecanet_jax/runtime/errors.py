@@ -20,6 +20,11 @@ class Interrupted(Exception):
   """SIGTERM or SIGINT came, and the training is saved; programs exit with status 75."""
 
 
+def one_line(error: BaseException, characters: int = 160) -> str:
+  """The text of an exception in one line, cut to so many characters; its type if it has no text."""
+  return ' '.join(str(error).split())[:characters] or type(error).__name__
+
+
 def closest(name: str, known, cutoff: float = 0.5) -> str:
   """Returns ' Did you mean NAME?' for the nearest of the known names, or '' when none is near."""
   matches = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)

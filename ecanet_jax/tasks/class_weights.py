@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from ecanet_jax import data
+from ecanet_jax.data import Dataset
 from ecanet_jax.runtime.errors import UserError
 
 
-def class_weights(config, num_classes: int) -> tuple[float, ...]:
+def class_weights(config, dataset: Dataset) -> tuple[float, ...]:
   """The factor of each class in the loss; () if all are 1.
 
   With `loss.balanced` it is n / (classes * n_c), where n_c of n training images are of the class
@@ -15,18 +15,18 @@ def class_weights(config, num_classes: int) -> tuple[float, ...]:
 
   Args:
     config: the whole config.
-    num_classes: of the data set.
+    dataset: the opened data set.
 
   Raises:
     UserError: another number of factors than classes, a factor that is negative or not finite, a
       class without images, or both keys given.
   """
-  section = config.loss
+  section, num_classes = config.loss, dataset.info.num_classes
   given = tuple(section.class_weights)
   if section.balanced:
     if given:
       raise UserError('loss.balanced computes loss.class_weights; set one of them.')
-    counts = data.label_counts(config)
+    counts = dataset.label_counts()
     empty = np.flatnonzero(counts == 0)
     if empty.size:
       raise UserError(

@@ -3,19 +3,18 @@
 import os
 from collections.abc import Mapping
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
 from ecanet_jax.models.convnet import ConvNet
+from ecanet_jax.nn.parameter_shapes import parameter_shapes
 from ecanet_jax.runtime.errors import UserError, lookup
+from ecanet_jax.runtime.key_difference import check_keys
 from ecanet_jax.runtime.log import log
 from ecanet_jax.training.resume import other_fields
-from ecanet_jax.weights import key_difference
 from ecanet_jax.weights.files.formats import WRAPPERS
 from ecanet_jax.weights.hub.client import is_hub_name
-from ecanet_jax.weights.source import Source, read_source
+from ecanet_jax.weights.loaded_weights import LoadedWeights, read_weights
 
 HEAD = 'params/classifier/'
 PIXEL_KEYS = ('mean', 'std', 'interpolation')  # of the preprocessing: they change pixel values
@@ -40,11 +39,11 @@ def initial_weights(config, model: ConvNet) -> dict[str, np.ndarray]:
     lookup(WRAPPERS, config.init.kind, 'init.kind')
     source = _read(config)
     found = flatten_dict(dict(source.variables), sep='/')
-    wanted = _shapes(model, config.data.image_size)
+    wanted = parameter_shapes(model, config.data.image_size)
     classes = source.create().num_classes
     head = [key for key in wanted if key.startswith(HEAD)]
     new = head if config.init.new_head or classes != model.num_classes else []
-    key_difference.check(
+    check_keys(
       {key: shape for key, shape in wanted.items() if key not in new},
       {key: np.shape(array) for key, array in found.items() if not (new and key.startswith(HEAD))},
       'these weights do not fit',
@@ -66,25 +65,19 @@ def initial_weights(config, model: ConvNet) -> dict[str, np.ndarray]:
   return {key: np.asarray(found[key], np.float32) for key in wanted if key not in new}
 
 
-def _read(config) -> Source:
+def _read(config) -> LoadedWeights:
   path, section = config.init.weights, config.init
   step = int(section.checkpoint) if section.checkpoint.isdigit() else section.checkpoint
-  options = {'dialect': section.dialect, 'weights': section.kind, 'step': step}
+  options = {'dialect': section.dialect, 'kind': section.kind, 'step': step}
   if not os.path.isdir(path) and not is_hub_name(path):
     network = config.model.to_dict()
     del network['num_classes']  # the file's own
-    return read_source(path, model=network, **options)
+    return read_weights(path, model=network, **options)
   try:
-    return read_source(path, **options)
+    return read_weights(path, **options)
   except UserError:
     # A folder whose architecture is only known by our own name; else the same error again.
-    return read_source(path, model={'name': config.model.name}, **options)
-
-
-def _shapes(model: ConvNet, size: int) -> dict[str, tuple[int, ...]]:
-  images = jnp.zeros((1, size, size, 3))
-  tree = jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
-  return {key: leaf.shape for key, leaf in flatten_dict(dict(tree), sep='/').items()}
+    return read_weights(path, model={'name': config.model.name}, **options)
 
 
 def _check_fields(theirs: ConvNet, ours: ConvNet) -> None:
@@ -97,7 +90,7 @@ def _check_fields(theirs: ConvNet, ours: ConvNet) -> None:
     )
 
 
-def _compare_preprocessing(config, source: Source) -> None:
+def _compare_preprocessing(config, source: LoadedWeights) -> None:
   """Warns, with the flags to set, if this training prepares its images differently."""
   values: Mapping = source.data
   alike = lambda a, b: np.allclose(a, b, atol=1e-4) if not isinstance(a, str) else a == b
@@ -109,5 +102,5 @@ def _compare_preprocessing(config, source: Source) -> None:
     flags = ' '.join(f'--config.data.{key}={as_flag(values[key])}' for key in other)
     log.warning(
       '%s: its images were prepared differently (%s); to do the same: %s', config.init.weights,
-      source.preprocessing, flags,
+      source.data_source, flags,
     )

@@ -7,9 +7,7 @@ size changes: the order of the images and what is drawn for each stay those of (
 import dataclasses
 import itertools
 
-import jax
-import jax.numpy as jnp
-
+from ecanet_jax.nn.parameter_shapes import parameter_shapes
 from ecanet_jax.runtime.errors import UserError
 
 
@@ -48,29 +46,19 @@ def stretches(config, steps_per_epoch: float, total_steps: int) -> list[Stretch]
   return [stretch for stretch in found if stretch.first < stretch.end]
 
 
-def sized(config, parts: list[Stretch], step: int):
-  """A copy of the config with the size that the training images of a step have."""
-  copy = config.copy_and_resolve_references()
-  copy.data.image_size = next(part.size for part in parts if part.first <= step < part.end)
-  return copy
+def size_at(parts: list[Stretch], step: int) -> int:
+  """Returns the size of the training images of a step, in pixels."""
+  return next(part.size for part in parts if part.first <= step < part.end)
 
 
 def check_sizes(model, image_size: int, sizes: set[int]) -> None:
   """Raises UserError if the network's arrays depend on the size of its images."""
   others = sorted(sizes - {image_size})
-  expected = _shapes(model, image_size) if others else {}
+  expected = parameter_shapes(model, image_size) if others else {}
   for size in others:
-    for key, shape in _shapes(model, size).items():
+    for key, shape in parameter_shapes(model, size).items():
       if shape != expected[key]:
         raise UserError(
           f'data.size_schedule: {key} is {list(shape)} for images of {size} px and '
           f'{list(expected[key])} for data.image_size={image_size}; this network takes one size.'
         )
-
-
-def _shapes(model, size: int) -> dict[str, tuple[int, ...]]:
-  images = jnp.zeros((1, size, size, 3))
-  tree = jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
-  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-  return {jax.tree_util.keystr(path, simple=True, separator='/'): leaf.shape
-          for path, leaf in leaves}

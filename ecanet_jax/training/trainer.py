@@ -35,7 +35,7 @@ from ecanet_jax.training.finish import finish
 from ecanet_jax.training.logging.train_log import TrainLog
 from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.pretrained_init import initial_weights
-from ecanet_jax.training.progressive_resizing import check_sizes, sized, stretches
+from ecanet_jax.training.progressive_resizing import check_sizes, size_at, stretches
 from ecanet_jax.training.schedule import make_schedule, peak_learning_rate, training_steps
 from ecanet_jax.training.state import TrainState, init_state, state_shapes
 from ecanet_jax.training.step import make_train_step
@@ -63,10 +63,11 @@ class Trainer:
     sharding.check_batch('batch_size', config.batch_size, self.mesh)
     settings.check(config)
     check_parts(config, self.mesh)
-    self.info = data.describe(config)
+    self.dataset = data.open(config)
+    self.info = self.dataset.info
     processes.check_data(self.info)
-    self.model = make_model(config, self.info.num_classes)
-    self.task = Classification(config, class_weights(config, self.info.num_classes))
+    self.model = make_model(config, self.info.num_classes, self.mesh)
+    self.task = Classification(config, class_weights(config, self.dataset))
     self.steps_per_epoch = self.info.train.num_examples / config.batch_size
     self.total_steps = training_steps(config, self.steps_per_epoch)
     self.stretches = stretches(config, self.steps_per_epoch, self.total_steps)
@@ -98,7 +99,7 @@ class Trainer:
       return self._run()
 
   def _run(self) -> dict[str, Any]:
-    data.check(self.config)
+    self.dataset.check()
     loaded = {}
     if self.config.init.weights and not is_checkpoint(self.workdir):
       loaded = initial_weights(self.config, self.model)
@@ -135,7 +136,7 @@ class Trainer:
 
     Also whether the checkpoint was saved before an evaluation that was due.
     """
-    parts = self.model.plain(), self.tx, self.config, self.task.example()
+    parts = self.model, self.tx, self.config, self.task.example()
     step = checkpoints.latest()
     if step is None:
       return init_state(*parts, self.mesh, loaded), False
@@ -162,7 +163,7 @@ class Trainer:
     make_step = functools.partial(
       make_train_step, self.model, self.task, self.tx, self.schedule, config, self.mesh
     )
-    stream = step_stream(config, self.stretches, step, make_step)
+    stream = step_stream(self.dataset, self.stretches, step, make_step)
     eval_step = make_eval_step(evaluated(self.model, config), self.task, self.mesh)
     save_due, early, score = evaluation_due, '', None
     try:
@@ -231,8 +232,8 @@ class Trainer:
     try:
       train_log.write()
     except NonFiniteError as error:
-      config = sized(self.config, self.stretches, error.step - 1)
-      raise with_dump(error, self.workdir, config, state.variables) from None
+      size = size_at(self.stretches, error.step - 1)
+      raise with_dump(error, self.workdir, self.dataset, size, state.variables) from None
 
   def _leave(
     self, state: TrainState, step: int, checkpoints: Checkpoints, evaluation_due: bool,
@@ -260,9 +261,7 @@ class Trainer:
 
   def _evaluate(self, eval_step, variables) -> dict[str, Any]:
     self.preemption.enter('evaluation')
-    batches, steps = data.eval_batches(
-      self.config, host=jax.process_index(), num_hosts=jax.process_count()
-    )
+    batches, steps = self.dataset.eval(host=jax.process_index(), num_hosts=jax.process_count())
     return evaluate(
       eval_step, place(self.model, variables, self.config, self.mesh),
       self.preemption.checked(batches), steps, self.info.eval.num_examples, self.task, self.mesh,

@@ -1,19 +1,19 @@
-"""The same network elsewhere: its names and layouts in PyTorch code, files and hub folders."""
+"""Weights in other code and files: names, layouts, conversion, timm folders and the hub."""
 
 from ecanet_jax.weights.convert import from_torch, to_torch
 from ecanet_jax.weights.files.formats import read_state_dict, write_state_dict
 from ecanet_jax.weights.hub.hub_folder import read_folder, write_folder
-from ecanet_jax.weights.source import Source, load_pretrained, read_source
+from ecanet_jax.weights.loaded_weights import LoadedWeights, load_pretrained, read_weights
 from ecanet_jax.weights.verify import Verification, verify
 
 __all__ = [
-  'Source',
+  'LoadedWeights',
   'Verification',
   'from_torch',
   'load_pretrained',
   'read_folder',
-  'read_source',
   'read_state_dict',
+  'read_weights',
   'to_torch',
   'verify',
   'write_folder',

@@ -1,4 +1,4 @@
-"""A new classifier on trained weights, for another number of classes."""
+"""Replaces the classifier of trained weights, for another number of classes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,26 +14,26 @@ from ecanet_jax.runtime.errors import UserError
 def replace_classifier(
   section: Mapping[str, Any], variables: Mapping[str, Any], num_classes: int, *, seed: int = 0
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-  """Initialises the classifier afresh and keeps every other array.
+  """Initialises the classifier afresh and keeps all other arrays.
 
   Args:
     section: a recipe's `model` section.
     variables: {'params', 'batch_stats'} of that network.
     num_classes: of the new classifier.
-    seed: of its initial values.
+    seed: for its initial values.
 
   Returns:
     The `model` section with the new number of classes, and the variables.
 
   Raises:
-    UserError: fewer than 1 class.
+    UserError: `num_classes` is below 1.
   """
   if num_classes < 1:
     raise UserError(f'--num_classes={num_classes} must be at least 1.')
   section = {**section, 'num_classes': num_classes}
   model = create_from_config(section)
 
-  def fresh():  # what is not returned is not computed
+  def fresh():  # under jit, XLA drops the initialisation of the other arrays
     images = jnp.zeros((1, 64, 64, 3))
     return model.init(jax.random.key(seed), images, train=False)['params']['classifier']
 

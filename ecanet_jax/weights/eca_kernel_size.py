@@ -1,7 +1,7 @@
-"""ECA's kernel sizes: read from a state dict, and kernels widened to a network's larger ones.
+"""Reads ECA's kernel sizes from a state dict, and widens kernels to a network's larger sizes.
 
-The ECA authors' released weights have other sizes than their paper's Eq. 9 gives: ResNet-50's are
-3, 5, 5, 7 in its stages, Eq. 9's on the output channels 5, 5, 5, 7.
+The kernel sizes of the ECA authors' released weights differ from Eq. 9 of their paper: ResNet-50
+has 3, 5, 5, 7 in its stages, while Eq. 9 on the output channels gives 5, 5, 5, 7.
 """
 
 import dataclasses
@@ -10,26 +10,26 @@ from collections.abc import Iterator, Mapping
 import flax.linen as nn
 import numpy as np
 
-from ecanet_jax.models.convnet import Block
-from ecanet_jax.nn.attention.kernel_size import K_POLICY, kernel_size
-from ecanet_jax.nn.attention.slot import Attention
+from ecanet_jax.nn.attention import Attention, place
+from ecanet_jax.nn.attention.kernel_size import K_POLICY
+from ecanet_jax.nn.block import Block
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights import dialects
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-KINDS = ('eca', 'eca_circular')  # those with one kernel `[k]`
+KINDS = ('eca', 'eca_circular')  # the kinds of attention with one kernel `[k]`
 
 
 def kernel_sizes(
   model: nn.Module, state_dict: Mapping[str, np.ndarray], dialect: str = 'timm'
 ) -> dict[str, int]:
-  """k of each ECA module in a state dict, by the name of its block, in the network's order.
+  """Returns the kernel size of each ECA module in a state dict, by block, in the network's order.
 
   Args:
-    model: a network with the same blocks, whatever its attention.
-    state_dict: without prefixes of wrappers (`convert.strip_prefixes`).
-    dialect: whose names.
+    model: a network with the same blocks; its attention does not matter.
+    state_dict: without the prefixes of wrappers (`convert.strip_prefixes`).
+    dialect: the code whose names the keys are.
 
   Raises:
     UserError: an unknown dialect.
@@ -40,18 +40,18 @@ def kernel_sizes(
 def widen_kernels(
   state_dict: Mapping[str, np.ndarray], model: nn.Module, dialect: str = 'timm'
 ) -> dict[str, np.ndarray]:
-  """The state dict with ECA kernels as large as the network's; what they compute is the same.
+  """Pads ECA kernels with zeros to the network's sizes, which does not change the logits.
 
-  The further neighbours of a channel get the weight 0, as many on each side.
+  Each side gets the same number of zeros.
 
   Args:
-    state_dict: without prefixes of wrappers (`convert.strip_prefixes`).
+    state_dict: without the prefixes of wrappers (`convert.strip_prefixes`).
     model: the network, with ECA.
-    dialect: whose names.
+    dialect: the code whose names the keys are.
 
   Raises:
-    UserError: an unknown dialect, other blocks with ECA, or a kernel that cannot be widened: it is
-      larger than the network's or an odd number smaller.
+    UserError: an unknown dialect, ECA in other blocks, or a kernel that is larger than the
+      network's or smaller by an odd number.
   """
   arrays = dict(state_dict)
   shapes = {key: np.shape(array) for key, array in arrays.items()}
@@ -59,7 +59,7 @@ def widen_kernels(
   if set(found) != set(wanted):
     raise UserError(
       f'the state dict has ECA kernels in {len(found)} blocks and the network in {len(wanted)}; '
-      'give a network with ECA in the same blocks, and the dialect of the keys.'
+      'choose a network with ECA in the same blocks, and the dialect of the keys.'
     )
   for block, key in _kernels(model, dialect):
     if block.name not in found:
@@ -76,12 +76,12 @@ def widen_kernels(
 
 
 def hint(model: nn.Module, given: Shapes, dialect: str) -> str:
-  """Says which k a state dict has and what fits it, where it differs from the network's, else ''.
+  """Says which kernel sizes a state dict has and how to fit them; '' if they are the network's.
 
   Args:
     model: the network.
-    given: keys and shapes of the state dict, without prefixes.
-    dialect: whose names.
+    given: the state dict's shapes by key, without the prefixes of wrappers.
+    dialect: the code whose names the keys are.
   """
   theirs, ours = _sizes(model, given, dialect), _own(model, model.attention)
   if not ours or set(theirs) != set(ours) or theirs == ours:
@@ -98,7 +98,7 @@ def hint(model: nn.Module, given: Shapes, dialect: str) -> str:
 
 
 def _kernels(model: nn.Module, dialect: str) -> Iterator[tuple[Block, str]]:
-  """Each block with the key that an ECA kernel in it has."""
+  """Yields each block that can have ECA, and the key of its kernel."""
   table = dialects.dialect_of(model, dialect)
   theirs = {module.ours: module.theirs for module in dialects.modules(model, dialect)}
   for block in model.blocks():
@@ -116,18 +116,19 @@ def _sizes(model: nn.Module, shapes: Shapes, dialect: str) -> dict[str, int]:
 
 
 def _own(model: nn.Module, attention: Attention) -> dict[str, int]:
-  """k by block as the network would have them with this attention; {} without ECA."""
+  """Returns the network's kernel sizes with this attention, by block; {} without ECA."""
   if attention.kind not in KINDS:
     return {}
-  slots = {block.name: model.slot(block) for block in model.blocks()}
-  return {name: kernel_size(attention, slot) for name, slot in slots.items() if slot.position}
+  stages = model.stages_count()
+  slots = [place(attention, block, model.standard, stages) for block in model.blocks()]
+  return {slot.block.name: slot.k for slot in slots if slot.position}
 
 
 def _fitting(model: nn.Module, sizes: Mapping[str, int]) -> str:
-  """The options of a network with these kernels, '' if none gives them."""
+  """Returns the option that gives the network these kernel sizes, or ''."""
   stages = {block.stage: sizes[block.name] for block in model.blocks() if block.name in sizes}
   least = min(sizes.values())
-  k = tuple(stages.get(stage, least) for stage in range(model.stages_count()))
+  k = tuple(stages.get(stage + 1, least) for stage in range(model.stages_count()))
   if len(set(k)) == 1:
     k = k[:1]
   options = {f'--config.model.attention.k="{k}"': {'k': k}}
@@ -137,15 +138,15 @@ def _fitting(model: nn.Module, sizes: Mapping[str, int]) -> str:
     try:
       if _own(model, dataclasses.replace(model.attention, **fields)) == sizes:
         return option
-    except UserError:  # a policy that this network does not have
+    except UserError:  # the network does not have this policy
       continue
   return ''
 
 
 def _by_stage(model: nn.Module, sizes: Mapping[str, int]) -> str:
-  """'3, 5, 5, 7', with '3/5' for a stage whose blocks differ and '-' for one without ECA."""
+  """Returns '3, 5, 5, 7': '3/5' is a stage whose blocks differ, '-' one without ECA."""
   stages = [set() for _ in range(model.stages_count())]
   for block in model.blocks():
     if block.name in sizes:
-      stages[block.stage].add(sizes[block.name])
+      stages[block.stage - 1].add(sizes[block.name])
   return ', '.join('/'.join(map(str, sorted(stage))) or '-' for stage in stages)

@@ -1,4 +1,4 @@
-"""A trained network to PyTorch: compared first, then written."""
+"""Exports a trained network to PyTorch, after comparing the logits."""
 
 import dataclasses
 import os
@@ -27,29 +27,27 @@ def export(
   data_name: str = '',
   evaluation: str = '',
 ) -> Verification:
-  """Writes weights as a timm hub folder, or as one file if `directory` ends as one.
+  """Writes weights as a timm folder, or as a file if `directory` ends in .safetensors or .npz.
 
-  A file ends in .safetensors or .npz.
-
-  The logits are compared first, on the weights read back from the very bytes that are written;
-  see `verify`.
+  The weights are serialized and parsed again, and `verify` compares the logits. Only then are the
+  same bytes written.
 
   Args:
     config: a recipe as nested dicts, with the sections `model` and `data`.
     variables: {'params', 'batch_stats'}.
     directory: the folder or file to write.
-    dialect: whose names; a folder has timm's.
-    tolerance: largest allowed relative difference of the logits.
-    label_names: of the classes, in order.
-    data_name: what the network was trained on, for the folder's README.md; '' = not known.
-    evaluation: of these weights, for the same; '' = not measured.
+    dialect: the code whose names to use; a folder always has timm's.
+    tolerance: the largest allowed relative difference of the logits.
+    label_names: the classes' names, in order.
+    data_name: the training data, for the folder's README.md; '' = not known.
+    evaluation: the accuracy of these weights, for the same; '' = not measured.
 
   Returns:
-    How far the logits are apart.
+    The difference of the logits.
 
   Raises:
-    UserError: the target cannot be written or holds something else, a dialect that the network
-      does not have, or a difference past the tolerance. Nothing is written then.
+    UserError: the target cannot be written or holds other files, the network does not have the
+      dialect, or the difference is above the tolerance. Nothing is written then.
   """
   model = create_from_config(config['model'])
   record = find_record(model) or _unregistered(config['model']['name'])
@@ -58,7 +56,7 @@ def export(
     hub_folder.check_target(directory)
     if dialect != 'timm':
       raise UserError(
-        f'dialect {dialect!r}: a folder has the names of timm; give a target that ends in '
+        f'--dialect={dialect}: a folder has the names of timm; give a TARGET that ends in '
         f'{formats.WRITTEN}.'
       )
     dialect = record.timm_dialect
@@ -82,5 +80,5 @@ def export(
 
 
 def _unregistered(name: str):
-  """The record of a network with overrides, which timm therefore does not have."""
+  """Returns a network's record without its name in timm: timm lacks the network with overrides."""
   return dataclasses.replace(network(name), timm='', timm_arguments={})

@@ -1,4 +1,4 @@
-"""How a layer's arrays lie in PyTorch and TensorFlow: plain transposes, by the kind of layer.
+"""Layouts of a layer's arrays in PyTorch and TensorFlow: transposes, by the kind of layer.
 
 Ours on the left, PyTorch's on the right:
 
@@ -10,12 +10,12 @@ Ours on the left, PyTorch's on the right:
   eca        kernel `[k]`                            weight `(1, 1, k)`, not flipped
   norm       scale, bias, mean, var, each `[C]`      weight, bias, running_mean, running_var
 
-PyTorch's BatchNorm also counts batches (`num_batches_tracked`, int64, no shape). The count has no
-use in inference and none in our training: it is dropped on import and 0 on export.
+PyTorch's BatchNorm also counts batches (`num_batches_tracked`, an int64 scalar). Neither inference
+nor our training needs the count: it is dropped on import and 0 on export.
 
-TensorFlow's, in TF1 checkpoints and in Keras: kernels of `conv` and `dense` are ours as they are,
-those of `pointwise` are `[1, 1, I, O]` and those of `depthwise` `[kh, kw, C, 1]`, called
-`depthwise_kernel`; BatchNorm has gamma, beta, moving_mean and moving_variance, and no counter.
+In TF1 checkpoints and Keras files, kernels of `conv` and `dense` are the same as ours. Those of
+`pointwise` are `[1, 1, I, O]`; those of `depthwise` are `[kh, kw, C, 1]` and are called
+`depthwise_kernel`. BatchNorm has gamma, beta, moving_mean and moving_variance, and no counter.
 """
 
 import dataclasses
@@ -49,11 +49,11 @@ class Leaf:
   to_ours: Change
 
   def their_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Their shape of our array of this shape; touches no data."""
+    """Returns their shape of an array that has this shape in ours; computes nothing."""
     return _shape(self.to_theirs, shape)
 
   def our_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Our shape of their array of this shape; touches no data."""
+    """Returns our shape of an array that has this shape in theirs; computes nothing."""
     return _shape(self.to_ours, shape)
 
 
@@ -74,7 +74,7 @@ def _kernel(to_theirs: Change, to_ours: Change, theirs: str = 'weight') -> Leaf:
 
 _BIAS = Leaf('params', 'bias', 'bias', _same, _same)
 
-# How many axes the kernel of a kind has, and the kind by it where nothing else is said.
+# Number of axes of each kind's kernel, and the kind that a number of axes means by default.
 AXES = {'eca': 1, 'pointwise': 2, 'dense': 2, 'depthwise': 3, 'conv': 4, 'flattened': 4}
 BY_AXES = {2: 'pointwise', 3: 'depthwise', 4: 'conv'}
 
@@ -85,7 +85,8 @@ KINDS: Kinds = {
     _kernel(lambda a: a.transpose(2, 0, 1)[:, None], lambda a: a[:, 0].transpose(1, 2, 0)),
   ),
   'dense': (_kernel(lambda a: a.T, lambda a: a.T), _BIAS),
-  # A convolution over all of a map, as a layer on its pixels: all of the first channel come first.
+  # A convolution over the whole map, which PyTorch has as a linear layer on the flattened map. The
+  # map is flattened channel by channel.
   'flattened': (
     _kernel(
       lambda a: a.transpose(3, 2, 0, 1).reshape(a.shape[3], -1),
@@ -117,11 +118,11 @@ TENSORFLOW: Kinds = {
 
 
 def kind_of(shapes: Mapping[str, tuple[int, ...]], given: str = '') -> str:
-  """The kind of a layer from the names and shapes of its arrays, '' if it has none of ours.
+  """Returns the kind of a layer from its arrays, or '' if the layer has no arrays.
 
   Args:
     shapes: of its arrays, by name.
-    given: the kind that a dialect's table says; '' where the arrays tell.
+    given: the kind in the dialect's table; '' = the kernel's number of axes decides.
   """
   if 'scale' in shapes:
     return 'norm'

@@ -1,6 +1,7 @@
-"""The bench command: figures of tiny networks, its tables and pictures, and what goes wrong."""
+"""python -m benchmarks: figures of tiny networks, tables, pictures, and mistakes."""
 
 import argparse
+import importlib.util
 import json
 import os
 import re
@@ -10,18 +11,16 @@ import time
 
 import pytest
 
-from benchmarks import command
-from benchmarks import match as bench_match
-from benchmarks import process as bench_process
-from benchmarks import profile as bench_profile
-from benchmarks import roofline as bench_roofline
-from benchmarks import table as bench_table
-from ecanet_jax.runtime import machine as bench_host
+from benchmarks import command, match, profile, roofline, side_process, table
+from benchmarks.__main__ import main
+from ecanet_jax import cli
+from ecanet_jax.runtime import machine
 from ecanet_jax.runtime.errors import UserError
+from tests.support import programs
 
 SETTING = {'mode': 'inference', 'batch_size': 2, 'image_size': 32, 'dtype': 'float32', 'threads': 0}
-OURS = bench_match.Entry('ecanet_jax', 'ours', 'tiny_efficientnet')
-TIMM = bench_match.Entry('timm', 'timm', 'resnet18')
+OURS = match.Entry('ecanet_jax', 'ours', 'tiny_efficientnet')
+TIMM = match.Entry('timm', 'timm', 'resnet18')
 
 
 def parse(*flags):
@@ -33,7 +32,7 @@ def parse(*flags):
 def bench(*flags):
   return subprocess.run(
     [sys.executable, '-m', 'benchmarks', '--rounds=2', *flags],
-    capture_output=True, text=True, timeout=500,
+    capture_output=True, text=True, timeout=500, cwd=programs.ROOT, stdin=subprocess.DEVNULL,
   )
 
 
@@ -51,12 +50,12 @@ def test_measures_ours_with_all_outputs(tmp_path):
   assert picture.read_bytes().startswith(b'\x89PNG')
   report = json.loads(figures.read_text())
   assert len(report['matches']) == 4 and report['bandwidth'] > 1e8
-  for match in report['matches']:
-    (entry,) = match['entries'].values()
+  for each in report['matches']:
+    (entry,) = each['entries'].values()
     assert len(entry['images_per_second']) == 2 and min(entry['images_per_second']) > 0
     assert entry['roofline']['bytes_per_second'] > 0
     assert sum(entry['profile']['classes'].values()) > 0
-    assert ('memory' in entry) == (match['setting']['mode'] == 'train')
+    assert ('memory' in entry) == (each['setting']['mode'] == 'train')
 
 
 @pytest.mark.slow
@@ -66,19 +65,34 @@ def test_measures_against_timm(tmp_path):
                  '--memory', f'--json={figures}')
   assert done.returncode == 0, done.stderr
   assert 'tensors that autograd saves' in done.stdout
-  (match,) = json.loads(figures.read_text())['matches']
-  assert list(match['entries']) == ['ecanet_jax', 'timm']
-  assert all(entry['idle_cpu_seconds'] < 0.1 for entry in match['entries'].values())
+  (only,) = json.loads(figures.read_text())['matches']
+  assert list(only['entries']) == ['ecanet_jax', 'timm']
+  assert all(entry['idle_cpu_seconds'] < 0.1 for entry in only['entries'].values())
 
 
 @pytest.mark.slow
 def test_a_batch_that_does_not_fit_is_noticed_before_it_is_made():
   setting = {**SETTING, 'model': 'tiny_efficientnet', 'batch_size': 30_000_000}
   with (
-    pytest.raises(bench_process.OutOfMemory, match=r'the program needs .* GiB'),
-    bench_process.start('ours', 'ecanet_jax', setting),
+    pytest.raises(side_process.OutOfMemory, match=r'the program needs .* GiB'),
+    side_process.start('ours', 'ecanet_jax', setting),
   ):
     pass
+
+
+def test_the_old_command_names_this_one(capsys):
+  assert cli.main(['bench', '--input']) == 2
+  assert capsys.readouterr().err == (
+    "error: 'bench' is not in the package: run python -m benchmarks in a checkout of the "
+    'repository.\n'
+  )
+
+
+def test_a_mistake_is_one_line_and_status_2(capsys, monkeypatch):
+  monkeypatch.setattr(sys, 'argv', ['benchmarks', '--side=our'])
+  assert main() == 2
+  err = capsys.readouterr().err
+  assert err.startswith('error: ') and err.count('\n') == 1
 
 
 @pytest.mark.parametrize('flag, message', [
@@ -98,13 +112,13 @@ def test_a_batch_that_does_not_fit_is_noticed_before_it_is_made():
   ('--attention --model=resnet50', 'leave --model out'),
 ])
 def test_a_wrong_flag_is_told_before_anything_starts(flag, message, monkeypatch):
-  monkeypatch.setattr(bench_process, 'start', lambda *_: pytest.fail('started a process'))
+  monkeypatch.setattr(side_process, 'start', lambda *_: pytest.fail('started a process'))
   with pytest.raises(UserError, match=message):
     command.run(parse(*flag.split()))
 
 
-def figures(entries, setting, rounds, memory, profile):
-  """What `bench_match.play` returns, without measuring."""
+def figures(entries, setting, rounds, memory, profiled):
+  """What `match.play` returns, without measuring."""
   speeds = {'ours': [10.0, 30.0, 20.0], 'timm': [20.0] * 3, 'compiled': [40.0] * 3}
   return {
     'setting': {**setting, 'rounds': rounds}, 'versions': {'jax': '1'}, 'notes': [],
@@ -121,7 +135,7 @@ def figures(entries, setting, rounds, memory, profile):
 def fake(monkeypatch):
   monkeypatch.setattr(command, 'play', figures)
   monkeypatch.setattr(command, '_bandwidth', lambda setting: 1e10)
-  monkeypatch.setattr(command.importlib.util, 'find_spec', lambda name: name)
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda name: name)
 
 
 def test_the_ratio_is_of_neighbouring_turns(fake, capsys):
@@ -138,7 +152,7 @@ def test_hardware_versions_and_date_are_in_every_output(fake, capsys, tmp_path):
   flags = ('--model=resnet18,resnet34', '--batch_size=1,2', f'--json={target}', f'--png={picture}')
   assert command.run(parse(*flags)) == 0
   report, out = json.loads(target.read_text()), capsys.readouterr().out
-  for text in (report['host']['cpu'], report['host']['date'], 'jax 1', '10.0 GB/s'):
+  for text in (report['machine']['cpu'], report['machine']['date'], 'jax 1', '10.0 GB/s'):
     assert text in out
   assert len(report['matches']) == 8 and report['versions']['jax'] == '1'
   assert picture.read_bytes().startswith(b'\x89PNG')
@@ -161,7 +175,7 @@ def test_every_network_of_the_attention_table_exists():
 
 
 def test_says_when_timm_is_not_installed(fake, monkeypatch, capsys):
-  monkeypatch.setattr(command.importlib.util, 'find_spec', lambda name: None)
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
   assert command.run(parse()) == 0
   assert 'torch and timm not installed: no timm side. To compare: pip install' in (
     capsys.readouterr().out
@@ -180,13 +194,13 @@ class Stand:
 
   largest, fails = 8, False
 
-  def __init__(self, side, label, setting, variables=bench_process.NO_VARIABLES):
+  def __init__(self, side, label, setting, variables=side_process.NO_VARIABLES):
     self.seconds = 0.5 if side == 'ours' else 0.25 if variables else 1.0
     self.setting, self.ready = setting, {'device': 'CPU', 'start_seconds': 1.0, 'versions': {}}
 
   def __enter__(self):
     if self.setting['batch_size'] > self.largest:
-      raise bench_process.OutOfMemory('too small')
+      raise side_process.OutOfMemory('too small')
     return self
 
   def __exit__(self, *_):
@@ -194,7 +208,7 @@ class Stand:
 
   def ask(self, do, calls=1):
     if self.fails:
-      raise bench_process.SideError('broken.')
+      raise side_process.SideError('broken.')
     return {'seconds': self.seconds * calls}
 
   def cpu_seconds(self):
@@ -204,21 +218,21 @@ class Stand:
 
 
 def test_the_peer_waits_as_is_faster(monkeypatch):
-  monkeypatch.setattr(bench_process, 'start', Stand)
+  monkeypatch.setattr(side_process, 'start', Stand)
   for name in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT'):
     monkeypatch.delenv(name, raising=False)
-  entries = bench_match.play([OURS, TIMM], SETTING, 2)['entries']
+  entries = match.play([OURS, TIMM], SETTING, 2)['entries']
   assert entries['timm']['wait'] == 'passive' and 'wait' not in entries['ecanet_jax']
   assert entries['timm']['images_per_second'] == [8.0, 8.0]
   monkeypatch.setenv('OMP_WAIT_POLICY', 'active')
-  entries = bench_match.play([TIMM], SETTING, 2)['entries']
+  entries = match.play([TIMM], SETTING, 2)['entries']
   assert entries['timm']['images_per_second'] == [2.0, 2.0]
 
 
 @pytest.mark.parametrize('batch, fits', [(64, 8), (9, 8), (16, 8), (1000, 8)])
 def test_the_largest_batch_is_found_by_trying(batch, fits, monkeypatch):
-  monkeypatch.setattr(bench_process, 'start', Stand)
-  result = bench_match.play([OURS], {**SETTING, 'batch_size': batch}, 1)
+  monkeypatch.setattr(side_process, 'start', Stand)
+  result = match.play([OURS], {**SETTING, 'batch_size': batch}, 1)
   assert not result['entries']
   assert result['notes'] == [
     f'tiny_efficientnet of ecanet_jax, inference, batch {batch}: too little memory; '
@@ -227,9 +241,9 @@ def test_the_largest_batch_is_found_by_trying(batch, fits, monkeypatch):
 
 
 def test_a_side_that_fails_is_told_and_the_other_measured(monkeypatch):
-  monkeypatch.setattr(bench_process, 'start', Stand)
+  monkeypatch.setattr(side_process, 'start', Stand)
   monkeypatch.setattr(Stand, 'fails', True)
-  result = bench_match.play([OURS], SETTING, 1)
+  result = match.play([OURS], SETTING, 1)
   assert result['notes'] == [
     'tiny_efficientnet of ecanet_jax, inference, batch 2: not measured, broken.'
   ]
@@ -244,14 +258,14 @@ def test_nothing_measured_is_an_error(fake, monkeypatch):
 
 def test_an_idle_process_is_stopped_and_a_failure_is_one_line(monkeypatch):
   """A worker of the bandwidth's side is quick to start."""
-  monkeypatch.setattr(bench_roofline, '_CPU_BYTES', 2**20)
-  with bench_process.start('bandwidth', 'bandwidth', SETTING) as process:
+  monkeypatch.setattr(roofline, '_CPU_BYTES', 2**20)
+  with side_process.start('bandwidth', 'bandwidth', SETTING) as process:
     pid = process._process.pid
     deadline = time.monotonic() + 10
     while (state := _state(pid)) != 'T' and time.monotonic() < deadline:
       time.sleep(0.01)
     assert state == 'T' and process.cpu_seconds() > 0
-    with pytest.raises(bench_process.SideError, match=r'^AttributeError: .*no_such'):
+    with pytest.raises(side_process.SideError, match=r'^AttributeError: .*no_such'):
       process.ask('no_such')
   assert not os.path.exists(f'/proc/{pid}')
 
@@ -281,27 +295,27 @@ ENTRY %main (x: f32[4]) -> f32[4] {
 
 
 def test_operations_have_classes():
-  found = bench_profile.classes(HLO)
+  found = profile.operation_classes(HLO)
   assert {name: found[name] for name in found if name[-1].isdigit()} == {
     'fusion.1': 'reductions', 'fusion.2': 'depthwise convolution', 'dot.3': 'matrix products',
     'conv.4': 'other convolutions', 'conv.5': 'depthwise convolution', 'while.6': '',
     'copy.7': 'copies and transposes', 'add.8': 'element-wise',
   }
-  total = bench_profile.seconds_by_class({'dot.3': 4.0, 'while.6': 9.0, 'new': 2.0}, found, 2)
+  total = profile.seconds_by_class({'dot.3': 4.0, 'while.6': 9.0, 'new': 2.0}, found, 2)
   assert total['matrix products'] == 2.0 and total['other'] == 1.0 and sum(total.values()) == 3.0
 
 
 def test_bytes_of_an_image():
   """B0 with SE at 224 pixels; 202.6 and 68.5 MB were counted by hand from its table."""
-  moved = lambda mode: bench_roofline.bytes_per_image('efficientnet_b0', 224, 'bfloat16', mode)
+  moved = lambda mode: roofline.bytes_per_image('efficientnet_b0', 224, 'bfloat16', mode)
   assert moved('train') == pytest.approx(202.6e6, rel=0.02)
   assert moved('inference') == pytest.approx(68.5e6, rel=0.02)
 
 
 def test_memory_of_this_machine():
-  assert bench_host.available_memory() > 2**20
-  assert bench_host.peak_memory() > 2**20
+  assert machine.available_memory() > 2**20
+  assert machine.peak_memory() > 2**20
 
 
 def test_a_median_of_nothing_is_a_dash():
-  assert bench_table.spread([], 1) == '-'
+  assert table.spread([], 1) == '-'

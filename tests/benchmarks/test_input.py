@@ -1,4 +1,4 @@
-"""The input bench: its photographs, its table, what a wrong flag is told, and a whole short run."""
+"""python -m benchmarks --input: photographs, table, wrong flags, and a whole short run."""
 
 import argparse
 import io
@@ -8,26 +8,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import loaders as bench_input
+from benchmarks import command, loaders
 from ecanet_jax.runtime.errors import UserError
 
-
-def parse(*flags):
-  parser = argparse.ArgumentParser()
-  bench_input.add_arguments(parser)
-  return parser.parse_args(flags)
+SETTING = {'batch_size': 32, 'image_size': 224, 'threads': 1}
 
 
 def test_photographs_are_like_those_of_imagenet():
   random = np.random.default_rng(0)
-  files = [bench_input.photograph(random) for _ in range(3)]
+  files = [loaders.photograph(random) for _ in range(3)]
   assert all(70_000 < len(data) < 130_000 for data in files)
   assert len(set(files)) == 3
   assert Image.open(io.BytesIO(files[0])).size == (500, 375)
 
 
 def test_images_are_an_image_folder(tmp_path):
-  size = bench_input.write_images(tmp_path, 5)
+  size = loaders.write_images(tmp_path, 5)
   assert len(list(tmp_path.glob('train/class?/*.jpg'))) == 5
   assert len(list(tmp_path.glob('val/class?/*.jpg'))) == 4
   assert 70_000 < size < 130_000
@@ -40,18 +36,20 @@ def test_images_are_an_image_folder(tmp_path):
   ('--json=/no/such/folder/file', 'does not exist'),
 ])
 def test_a_wrong_flag_is_told_before_anything_starts(flag, message, monkeypatch):
-  monkeypatch.setattr(bench_input, 'measure', lambda *_: pytest.fail('started measuring'))
+  monkeypatch.setattr(loaders, 'measure', lambda *_: pytest.fail('started measuring'))
+  parser = argparse.ArgumentParser()
+  command.add_arguments(parser)
   with pytest.raises(UserError, match=message):
-    bench_input.run(parse(flag))
+    command.run(parser.parse_args(['--input', flag]))
 
 
 def test_the_ratio_is_of_neighbouring_turns(monkeypatch, capsys):
   def figures(sides, setting, rounds):
     return {'ours': [10.0, 30.0, 20.0], 'decoding': [20.0, 20.0, 20.0]}
 
-  monkeypatch.setattr(bench_input, 'measure', figures)
-  monkeypatch.setattr(bench_input, 'write_images', lambda *_: 100_000)
-  assert bench_input.run(parse('--no_timm', '--rounds=3', '--threads=1')) == 0
+  monkeypatch.setattr(loaders, 'measure', figures)
+  monkeypatch.setattr(loaders, 'write_images', lambda *_: 100_000)
+  assert loaders.run(['ours'], SETTING, 3) == 0
   heading, ours, decoding = capsys.readouterr().out.splitlines()
   assert '500 x 375, 100 kB, to 224 x 224, 1 workers, batch 32, 3 rounds' in heading
   assert ours.split(None, 1)[1] == '20.0 (10.0-30.0) images/s'
@@ -61,13 +59,13 @@ def test_the_ratio_is_of_neighbouring_turns(monkeypatch, capsys):
 def test_a_side_that_fails_is_told_with_the_end_of_its_output():
   setting = {'threads': 1, 'batch_size': 4, 'image_size': 32, 'data_dir': '/no/such/folder'}
   with pytest.raises(UserError, match=r'the side ours ended:(.|\n)*/no/such/folder'):
-    bench_input.measure(['ours'], setting, 1)
+    loaders.measure(['ours'], setting, 1)
 
 
 @pytest.mark.slow
 def test_measures_three_sides(tmp_path):
   target = tmp_path / 'figures.json'
-  assert bench_input.run(parse('--rounds=1', '--threads=1', f'--json={target}')) == 0
+  assert loaders.run(['ours', 'timm'], SETTING, 1, str(target)) == 0
   speeds = json.loads(target.read_text())['images_per_second']
   assert {'ours', 'decoding'} <= set(speeds)
   assert all(value[0] > 0 for value in speeds.values())

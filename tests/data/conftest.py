@@ -1,21 +1,13 @@
 """Data sets that are prepared once for all tests of the data."""
 
-import argparse
-import pathlib
 import types
 
-import numpy as np
 import pytest
 
-from ecanet_jax.cli import prepare
 from ecanet_jax.config import schema
-from tests.support.imagenet_tars import encode, smooth_image, write_ilsvrc2012_tars
-
-
-def run_prepare(*arguments: str) -> int:
-  parser = argparse.ArgumentParser()
-  prepare.add_arguments(parser)
-  return prepare.run(parser.parse_args(arguments))
+from tests.support.image_folders import write_mixed_folder
+from tests.support.imagenet_tars import write_ilsvrc2012_tars
+from tests.support.prepare import run_prepare
 
 
 @pytest.fixture(scope='session')
@@ -47,21 +39,8 @@ def digits_dir(tmp_path_factory):
 def folder(tmp_path_factory):
   """Two classes: 11 training and 5 evaluation images of several formats, 20 to 60 pixels."""
   root = tmp_path_factory.mktemp('folder')
-  write_folder(root)
+  write_mixed_folder(root)
   return root
-
-
-def write_folder(root: pathlib.Path) -> None:
-  random = np.random.RandomState(0)
-  formats = (('jpg', 'JPEG'), ('png', 'PNG'), ('gif', 'GIF'), ('webp', 'WEBP'), ('JPEG', 'JPEG'))
-  for split, count in (('train', 11), ('val', 5)):
-    for number in range(count):
-      extension, file_format = formats[number % len(formats)]
-      directory = root / split / ('cat', 'dog')[number % 2]
-      directory.mkdir(parents=True, exist_ok=True)
-      image = smooth_image(random, *random.randint(20, 61, 2))
-      (directory / f'{number}.{extension}').write_bytes(encode(image, file_format))
-  (root / 'train' / 'cat' / '.DS_Store').write_bytes(b'hidden')
 
 
 @pytest.fixture

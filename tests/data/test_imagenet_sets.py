@@ -1,7 +1,6 @@
 """ImageNet's other evaluation sets: classes, several labels, and five crops."""
 
 import importlib.resources
-import types
 
 import numpy as np
 import pytest
@@ -98,18 +97,20 @@ def test_several_labels_or_none(tmp_path, file_format, capsys):
   config = schema.get_config()
   config.data.name, config.data.data_dir = 'made_real', str(tmp_path)
   config.data.train_split, config.data.image_size, config.batch_size = 'validation', 16, 4
-  assert data.describe(config).multi_label
+  dataset = data.open(config)
+  assert dataset.info.multi_label
   labels = []
   for host in range(3):
-    batches, _ = data.eval_batches(config, host=host, num_hosts=3, batch_size=12)
+    batches, _ = dataset.eval(host=host, num_hosts=3, batch_size=12)
     for batch in batches:
       assert batch['label'].shape == (4, 6) and batch['label'].dtype == bool
       assert not batch['label'][~batch['mask']].any()
       labels += batch['label'][batch['mask']].tolist()
   found = sorted(tuple(np.flatnonzero(row).tolist()) for row in labels)
   assert found == sorted(map(tuple, MadeReal.LABELS))
-  with pytest.raises(UserError, match='made_real has several labels per image; it is for eval'):
-    data.train_batches(config, 0, 1)
+  for train in (lambda: dataset.train(0, 1), dataset.resident, dataset.label_counts):
+    with pytest.raises(UserError, match='made_real has several labels per image; it is for eval'):
+      train()
 
 
 @pytest.mark.parametrize('shape', [(40, 60), (61, 41), (32, 32)])
@@ -133,8 +134,8 @@ def test_crops_are_torchvisions(shape):
 def test_five_crops_are_read_and_the_last_is_the_centre(configure):
   config = configure('folder')
   config.data.crop_fraction = 0.5
-  five, steps = data.eval_batches(config, crops=5, batch_size=4)
-  one, _ = data.eval_batches(config, batch_size=4)
+  five, steps = data.open(config).eval(crops=5, batch_size=4)
+  one, _ = data.open(config).eval(batch_size=4)
   five = list(five)
   assert len(five) == steps == 2
   for many, centre in zip(five, one, strict=True):
@@ -145,12 +146,11 @@ def test_five_crops_are_read_and_the_last_is_the_centre(configure):
     assert not many['image'][~many['mask']].any()
   # Of a square image the top left crop at 1/2 is its first quarter.
   image = smooth_image(np.random.RandomState(0), 40, 40)
-  data_config = types.SimpleNamespace(image_size=20, crop_fraction=0.5, interpolation='bilinear')
-  crops = decode.eval_transform(data_config, 5)(tf.constant(encode(image, 'PNG')))
+  crops = decode.eval_transform(20, 0.5, 'bilinear', 5)(tf.constant(encode(image, 'PNG')))
   for crop, (y, x) in zip(crops, ((0, 0), (0, 20), (20, 0), (20, 20), (10, 10)), strict=True):
     np.testing.assert_array_equal(crop, np.asarray(image)[y : y + 20, x : x + 20])
 
 
 def test_sets_in_memory_have_no_crops(configure):
   with pytest.raises(UserError, match=r"data.source='memory' has whole images of image_size only"):
-    next(data.eval_batches(configure('digits'), crops=5)[0])
+    next(data.open(configure('digits')).eval(crops=5)[0])

@@ -12,7 +12,6 @@ from ecanet_jax import data
 from ecanet_jax.config import schema
 from ecanet_jax.data.sources import in_memory
 from ecanet_jax.runtime.errors import UserError
-from tests.data.conftest import run_prepare
 from tests.support.imagenet_tars import (
   SYNSETS,
   add_file,
@@ -20,6 +19,7 @@ from tests.support.imagenet_tars import (
   smooth_image,
   write_ilsvrc2012_tars,
 )
+from tests.support.prepare import run_prepare
 
 
 @pytest.mark.parametrize('file_format', ['tfrecord', 'array_record'])
@@ -36,8 +36,8 @@ def test_imagenet_from_its_archives(imagenet, capsys, file_format):
   ]
   config = schema.get_config()
   config.batch_size, config.data.data_dir, config.data.image_size = 15, str(directory), 32
-  batch = next(data.train_batches(config, 0))
-  names = data.describe(config).label_names
+  batch = next(data.open(config).train(0))
+  names = data.open(config).info.label_names
   assert sorted(names[label] for label in batch['label']) == sorted(SYNSETS * 5)
 
 
@@ -46,7 +46,7 @@ def test_both_formats_give_the_same_images(imagenet):
   for directory in (imagenet.tfrecord, imagenet.array_record):
     config = schema.get_config()
     config.batch_size, config.data.data_dir, config.data.image_size = 7, str(directory), 32
-    batch = next(data.eval_batches(config)[0])
+    batch = next(data.open(config).eval()[0])
     found.append(sorted(zip((image.tobytes() for image in batch['image']), batch['label'])))
   assert found[0] == found[1]
 
@@ -61,7 +61,7 @@ def test_digits(digits_dir, capsys):
   config = schema.get_config()
   config.batch_size, config.data.name, config.data.data_dir = 360, 'digits', str(digits_dir)
   config.data.eval_split, config.data.image_size, config.data.crop_fraction = 'test', 8, 1.0
-  batch = next(data.eval_batches(config)[0])
+  batch = next(data.open(config).eval()[0])
   test = in_memory.digits()[1]
   expected = sorted((i.repeat(3, -1).tobytes(), k) for i, k in zip(test['image'], test['label']))
   assert sorted(zip((i.tobytes() for i in batch['image']), batch['label'])) == expected
@@ -70,17 +70,17 @@ def test_digits(digits_dir, capsys):
 def test_many_files_are_read_in_one_order(tmp_path):
   import tensorflow_datasets as tfds
 
-  from ecanet_jax.data import datasets
+  from ecanet_jax.data import tfds_builders
 
-  datasets.register('digits')
+  tfds_builders.register('digits')
   builder = tfds.builder('digits', data_dir=tmp_path)
   builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=7))
   config = schema.get_config()
   config.batch_size, config.data.name, config.data.data_dir = 64, 'digits', str(tmp_path)
   config.data.eval_split, config.data.image_size, config.data.shuffle_buffer = 'test', 8, 100
-  whole = list(itertools.islice(data.train_batches(config, 0), 30))
+  whole = list(itertools.islice(data.open(config).train(0), 30))
   for start in (5, 24):
-    for one, other in zip(whole[start:], data.train_batches(config, start)):
+    for one, other in zip(whole[start:], data.open(config).train(start)):
       np.testing.assert_array_equal(one['image'], other['image'])
       np.testing.assert_array_equal(one['label'], other['label'])
 
@@ -97,14 +97,14 @@ def test_data_that_are_not_prepared(tmp_path):
   config.data.data_dir = str(tmp_path)
   command = f'python -m ecanet_jax prepare --dataset=imagenet2012 --data_dir={tmp_path}'
   with pytest.raises(UserError) as error:
-    data.describe(config)
+    data.open(config)
   assert f'Prepare it: {command} --manual_dir=DIR (DIR holds ILSVRC2012_img_' in str(error.value)
   assert '\n' not in str(error.value)
   with pytest.raises(UserError, match='not prepared'):
     run_prepare('--dataset=imagenet2012', f'--data_dir={tmp_path}', '--verify_only')
   config.data.name = 'digits'
   with pytest.raises(UserError) as error:
-    data.describe(config)
+    data.open(config)
   assert str(error.value).endswith(f'prepare --dataset=digits --data_dir={tmp_path}')
 
 
@@ -116,7 +116,7 @@ def test_unknown_data_set(tmp_path, name, near):
   config = schema.get_config()
   config.data.data_dir, config.data.name = str(tmp_path), name
   with pytest.raises(UserError, match=f"unknown data set '{name}'. Did you mean '{near}'"):
-    data.describe(config)
+    data.open(config)
   with pytest.raises(UserError, match=f"unknown data set '{name}'. Did you mean '{near}'"):
     run_prepare(f'--dataset={name}', f'--data_dir={tmp_path}')
 
@@ -125,7 +125,7 @@ def test_unknown_split(imagenet):
   config = schema.get_config()
   config.data.data_dir, config.data.eval_split = str(imagenet.tfrecord), 'valid'
   with pytest.raises(UserError, match=r"unknown split .* 'valid'. Did you mean 'validation'"):
-    data.describe(config)
+    data.open(config)
 
 
 def prepare_imagenet(manual, root):

@@ -17,7 +17,7 @@ from ecanet_jax.tasks.classification import Classification
 @pytest.fixture(scope='module')
 def trained():
   config = smoke.get_config()
-  model, task = make_model(config, 10), Classification(config)
+  model, task = make_model(config, 10, sharding.make_mesh()), Classification(config)
   variables = jax.jit(lambda: model.init(jax.random.key(0), task.example(), train=False))()
   return config, model, task, variables
 
@@ -30,7 +30,7 @@ def expected(trained):
 def evaluated(trained, batch_size, devices):
   config, model, task, variables = trained
   mesh = sharding.make_mesh(devices)
-  batches, steps = data.eval_batches(config, batch_size=batch_size)
+  batches, steps = data.open(config).eval(batch_size=batch_size)
   step = make_eval_step(model, task, mesh)
   placed = jax.device_put(variables, sharding.replicated(mesh))
   return evaluate(step, placed, batches, steps, 200, task, mesh)
@@ -47,7 +47,7 @@ def test_same_counts_for_every_batch_and_device_split(trained, expected, batch_s
 
 def test_counts_against_numpy(trained):
   config, model, task, variables = trained
-  batches, _ = data.eval_batches(config, batch_size=200)
+  batches, _ = data.open(config).eval(batch_size=200)
   batch = next(batches)
   apply = jax.jit(lambda batch: model.apply(variables, task.inputs(batch), train=False))
   logits = np.asarray(apply(batch))
@@ -60,7 +60,7 @@ def test_counts_against_numpy(trained):
 def test_a_missing_image_is_an_error(trained):
   config, model, task, variables = trained
   mesh = sharding.make_mesh(1)
-  batches, steps = data.eval_batches(config, batch_size=100)
+  batches, steps = data.open(config).eval(batch_size=100)
   with pytest.raises(UserError, match='saw 100 images and the split has 200'):
     evaluate(make_eval_step(model, task, mesh), variables, batches, steps - 1, 200, task, mesh)
 

@@ -54,9 +54,9 @@ def test_every_form_and_every_rule(evaluated):
   assert own['seen'] == 200
   assert evaluated('folder') == own
   assert evaluated('folder', {'data.mean': (0.0, 0.0, 0.0)}) == own  # a recipe's says nothing
-  other = evaluated('folder', preset='config')
+  other = evaluated('folder', preprocessing='config')
   assert other['loss'] != own['loss']
-  # By the preset of its network, which is the recipe's, at the size that the command line says.
+  # With the default of its network, which is the recipe's, at the size that the command line says.
   assert evaluated('w.npz', given=['data.image_size']) == other
   assert evaluated('w.npz', {'data.mean': MEAN}, given=['data.image_size', 'data.mean']) == own
 
@@ -82,29 +82,38 @@ def test_weights_that_were_not_trained_here_have_no_evaluation(forms):
 
 
 def test_mistakes(evaluated):
-  with pytest.raises(UserError, match=r"unknown preset 'lit'. Did you mean 'lite'"):
-    evaluated('ours', preset='lit')
+  with pytest.raises(UserError, match=r"unknown preprocessing 'lit'. Did you mean 'lite'"):
+    evaluated('ours', preprocessing='lit')
   with pytest.raises(UserError, match=r"augmentation \(--tta\) 'fiv'. Did you mean 'five'"):
     evaluated('ours', tta='fiv')
   with pytest.raises(UserError, match="imagenet_r is for networks of ImageNet's 1,000 classes; ti"):
     evaluated('ours', {'data.source': 'tfds', 'data.name': 'imagenet_r'})
   with pytest.raises(UserError, match='nothing: no such file or directory'):
     evaluated('nothing')
-  with pytest.raises(UserError, match='a directory says whose names it has'):
+  with pytest.raises(UserError, match=r'is only for files, and .* is a directory; leave it out'):
     evaluated('folder', dialect='lukemelas')
 
 
 @pytest.mark.slow
 def test_program(forms, run):
   done = run(
-    'eval.py', '--config=configs/smoke.py', f'--weights_file={forms}/w.npz', '--preset=inception',
-    '--config.data.image_size=32',
+    'eval.py', '--config=configs/smoke.py', f'--weights_file={forms}/w.npz',
+    '--preprocessing=inception', '--config.data.image_size=32',
   )
   line, figures = done.stdout.splitlines()
   assert json.loads(figures)['seen'] == 200 and line.endswith(f'{forms}/w.npz')
   assert (
-    'preprocessing the preset inception, but for image_size of the command line: mean (0.5, 0.5, '
+    'preprocessing inception, but for image_size of the command line: mean (0.5, 0.5, '
     '0.5), std (0.5, 0.5, 0.5), bilinear, centre crop 0.875, 32 px'
   ) in done.stderr
   both = run('eval.py', '--config=configs/smoke.py', code=2)
   assert both.stderr == 'error: give either --workdir=DIR or --weights_file=PATH.\n'
+
+
+@pytest.mark.parametrize(('flag', 'instead'), [
+  ('--preset=tf', 'flag --preset=tf: write --preprocessing instead.'),
+  ('--weights=raw', 'flag --weights=raw: write --kind instead.'),
+])
+def test_renamed_flags(run, flag, instead):
+  done = run('eval.py', '--config=configs/smoke.py', '--workdir=none', flag, code=2)
+  assert done.stderr == f'error: {instead}\n'

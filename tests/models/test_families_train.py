@@ -75,7 +75,7 @@ def losses(model, size, steps=30):
 ])
 def test_loss_falls_on_the_digits(name, kind):
   model = create_model(
-    name, num_classes=10, dropout=0.0, drop_path=0.0, depthwise='lax', attention={'kind': kind}
+    name, num_classes=10, dropout=0.0, drop_path=0.0, attention={'kind': kind}
   )
   size = 80 if 'inception_resnet' in name else 16
   values = losses(model, size)

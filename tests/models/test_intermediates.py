@@ -11,7 +11,6 @@ from ecanet_jax import create_model
 from ecanet_jax.models.intermediates import attention_views, stage_features
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights import to_torch
-from tests.support import torchvision_shim  # noqa: F401
 from tests.support.random_variables import random_variables
 
 timm = pytest.importorskip('timm')

@@ -1,24 +1,16 @@
 """ResNets: published counts, places of attention, what is refused; nothing is allocated."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ecanet_jax import create_model, list_models
 from ecanet_jax.models import network
 from ecanet_jax.models.resnet import ResNet
+from ecanet_jax.nn.parameter_shapes import variable_shapes
 from ecanet_jax.runtime.errors import UserError
-from ecanet_jax.weights.convert import model_shapes
 from tests.support.random_variables import random_variables
 from tests.support.twins import compiled
-
-
-def shapes(model, size=64):
-  """Shapes of the parameters; those of attention-augmented convolutions depend on the size."""
-  image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-  init = lambda image: model.init(jax.random.key(0), image, train=False)
-  return jax.eval_shape(init, image)['params']
 
 
 def count(tree):
@@ -33,7 +25,7 @@ def by_depth(name, *values):
 
 def attention(name, **overrides):
   """Attention's parameters by block, where there are any."""
-  params = model_shapes(create_model(name, **overrides))['params']
+  params = variable_shapes(create_model(name, **overrides))['params']
   return {block: tree['attention'] for block, tree in params.items() if 'attention' in tree}
 
 
@@ -84,7 +76,7 @@ def attention(name, **overrides):
   ('senet154', 115_088_984),
 )])
 def test_counts(name, parameters):
-  assert count(shapes(create_model(name), 224)) == parameters
+  assert count(variable_shapes(create_model(name), 224)['params']) == parameters
 
 
 RESNETS = [name for name in list_models() if network(name).family is ResNet]
@@ -97,7 +89,7 @@ def test_every_record_can_be_made(name):
 
 @pytest.mark.parametrize('name', ['resnet50', 'se_resnet50', 'eca_resnet34_k3357'])
 def test_published_figures_are_printed_to_the_digit(name):
-  parameters = count(model_shapes(create_model(name))['params'])
+  parameters = count(variable_shapes(create_model(name))['params'])
   for published in network(name).published:
     if published.parameters:
       digits = len(published.parameters.partition('.')[2])
@@ -160,7 +152,7 @@ def test_facts_of_the_blocks():
 
 
 def test_first_convolutions_of_senet154_are_half_as_wide():
-  params = model_shapes(create_model('senet154'))['params']
+  params = variable_shapes(create_model('senet154'))['params']
   kernel = lambda module: params['blocks_1_0'][module]['kernel'].shape
   assert kernel('conv_1') == (256, 256)
   assert kernel('conv_2') == (3, 3, 4, 512)
@@ -169,7 +161,7 @@ def test_first_convolutions_of_senet154_are_half_as_wide():
 
 
 def test_tiered_stem():
-  params = model_shapes(create_model('ecaresnet26t'))['params']
+  params = variable_shapes(create_model('ecaresnet26t'))['params']
   assert [params[f'stem_{i}']['kernel'].shape[-1] for i in (1, 2, 3)] == [24, 32, 64]
 
 
@@ -180,7 +172,7 @@ def test_tiered_stem():
 def test_widths_at_the_positions(position, channels):
   """SE is as wide as what it reweights."""
   model = create_model('tiny_resnet', attention={'kind': 'se', 'position': position})
-  params = model_shapes(model)['params']
+  params = variable_shapes(model)['params']
   blocks = [params['blocks_0_0'], params['blocks_1_0']]
   assert [block['attention']['expand']['kernel'].shape[-1] for block in blocks] == channels
 
@@ -255,7 +247,7 @@ def test_post_is_after_the_activation():
 
 
 def test_augmented_convolutions_take_the_place_of_the_3x3():
-  params = shapes(create_model('aa_resnet50'))
+  params = variable_shapes(create_model('aa_resnet50'))['params']
   assert 'conv_2' in params['blocks_0_0'] and 'conv_2' not in params['blocks_1_0']
   assert {'conv', 'qkv', 'output'} < set(params['blocks_1_0']['attention'])
   assert params['blocks_1_0']['conv_2_bn']['scale'].shape == (128,)

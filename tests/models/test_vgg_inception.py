@@ -1,40 +1,30 @@
-"""VGG-16, BN-Inception and Inception-ResNet-v2: counts, sizes, mistakes, and equal logits."""
+"""VGG-16, BN-Inception and Inception-ResNet-v2: counts, sizes, mistakes."""
 
 import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from ecanet_jax import create_model
-from ecanet_jax.models.inception_resnet_v2 import InceptionResNetV2
-from ecanet_jax.models.vgg import VGG
+from ecanet_jax.nn.parameter_shapes import variable_shapes
 from ecanet_jax.runtime.errors import UserError
-from ecanet_jax.weights import from_torch, to_torch
 from ecanet_jax.weights.convert import entries
-from tests.support import torchvision_shim  # noqa: F401
-from tests.support.random_variables import random_variables
+from tests.support.bn_inception import BN_INCEPTION
 
 
 def image_shape(size):
   return jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
 
 
-def variable_shapes(model, size=96):
-  return jax.eval_shape(
-    lambda key, x: model.init(key, x, train=False), jax.random.key(0), image_shape(size)
-  )
-
-
 def parameters(model):
-  return sum(leaf.size for leaf in jax.tree.leaves(variable_shapes(model)['params']))
+  return sum(leaf.size for leaf in jax.tree.leaves(variable_shapes(model, 96)['params']))
 
 
 def multiply_adds(model, size):
   """Products of all convolutions and matrices in what JAX traces: knows nothing of our layers."""
   apply = lambda variables, x: model.apply(variables, x, train=False)
-  closed = jax.make_jaxpr(apply)(variable_shapes(model), image_shape(size))
+  closed = jax.make_jaxpr(apply)(variable_shapes(model, 96), image_shape(size))
 
   def walk(jaxpr):
     total = 0
@@ -52,21 +42,6 @@ def multiply_adds(model, size):
     return total
 
   return walk(closed.jaxpr)
-
-
-# The paper's Fig. 5: output pixels, 1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, projected.
-BN_INCEPTION = {
-  '3a': (28, 64, 64, 64, 64, 96, 32),
-  '3b': (28, 64, 64, 96, 64, 96, 64),
-  '3c': (14, 0, 128, 160, 64, 96, 0),
-  '4a': (14, 224, 64, 96, 96, 128, 128),
-  '4b': (14, 192, 96, 128, 96, 128, 128),
-  '4c': (14, 160, 128, 160, 128, 160, 128),
-  '4d': (14, 96, 128, 192, 160, 192, 128),
-  '4e': (7, 0, 128, 192, 192, 256, 0),
-  '5a': (7, 352, 192, 320, 160, 224, 128),
-  '5b': (7, 352, 192, 320, 192, 224, 128),
-}
 
 
 def bn_inception_by_hand():
@@ -119,7 +94,7 @@ def test_multiply_adds(name, size, expected):
 def test_stages(name, size, stages):
   model = create_model(name)
   apply = lambda variables, x: model.apply(variables, x, train=False, mutable=['intermediates'])
-  logits, state = jax.eval_shape(apply, variable_shapes(model), image_shape(size))
+  logits, state = jax.eval_shape(apply, variable_shapes(model, 96), image_shape(size))
   seen = [state['intermediates'][f'stage_{i + 1}'][0].shape for i in range(len(stages))]
   assert seen == [(1, pixels, pixels, channels) for pixels, channels in stages]
   assert logits.shape == (1, 1000)
@@ -141,7 +116,7 @@ def test_places_in_inception_resnet(position, blocks):
   )
   found = {
     name: tree['attention']['kernel'].shape[1]
-    for name, tree in variable_shapes(model)['params'].items() if 'attention' in tree
+    for name, tree in variable_shapes(model, 96)['params'].items() if 'attention' in tree
   }
   by_name = {block.name: block for block in model.blocks()}
   field = 'in_channels' if position == 'pre' else 'out_channels'
@@ -170,7 +145,7 @@ def test_bad_input(arguments, text):
 ])
 def test_smallest_images(name, size):
   model = create_model(name, num_classes=10)
-  variables = variable_shapes(model)
+  variables = variable_shapes(model, 96)
   apply = lambda variables, x: model.apply(variables, x, train=False)
   assert jax.eval_shape(apply, variables, image_shape(size)).shape == (1, 10)
   if size > 1:
@@ -185,7 +160,7 @@ def test_smallest_images(name, size):
 ])
 def test_training_has_gradients_and_statistics(name, overrides):
   model = create_model(name, num_classes=10, **overrides)
-  variables = variable_shapes(model)
+  variables = variable_shapes(model, 96)
 
   def loss(params, images):
     logits, changed = model.apply(
@@ -222,138 +197,3 @@ def test_last_block_of_inception_resnet_adds_as_it_is():
 def test_attention_has_names(name, kind, key):
   keys = [entry.key for entry in entries(create_model(name, attention=kind), 'timm')[0]]
   assert key in keys and len(set(keys)) == len(keys)
-
-
-# Equal logits.
-
-
-@pytest.fixture
-def twins():
-  """The functions that compare with PyTorch, where it and timm are there."""
-  pytest.importorskip('torch')
-  pytest.importorskip('timm')
-  from tests.support import twins
-
-  return twins
-
-
-def images_of(height, width):
-  return np.random.default_rng(1).normal(size=(2, height, width, 3)).astype(np.float32)
-
-
-def check_both_directions(twins, model, twin, images):
-  """As `twins.check_logits`, for networks that are not registered."""
-  import torch
-
-  ours = twins.compiled(model)
-  twins.randomise_statistics(twin)
-  state = {key: tensor.numpy().copy() for key, tensor in twin.state_dict().items()}
-  theirs = twins.twin_logits(twin, images)
-  difference = twins.relative(np.asarray(ours(from_torch(model, state), images)), theirs)
-  print(f'{difference:.1e} with the weights of timm')
-  assert difference < 1e-5
-
-  variables = random_variables(model)
-  twins.check_arrays(model, twin)
-  state = to_torch(model, variables)
-  twin.load_state_dict({key: torch.from_numpy(array) for key, array in state.items()})
-  logits = np.asarray(ours(variables, images))
-  assert np.isfinite(logits).all() and logits.std() > 0.1
-  difference = twins.relative(logits, twins.twin_logits(twin, images))
-  print(f'{difference:.1e} with our weights')
-  assert difference < 1e-5
-
-
-@pytest.mark.parametrize(
-  'name', ['vgg16', 'vgg16_bn', pytest.param('inception_resnet_v2', marks=pytest.mark.slow)]
-)
-def test_arrays_are_timms(twins, name):
-  import torch
-
-  with torch.device('meta'):
-    twin = twins.make_twin(name)
-  twins.check_arrays(create_model(name), twin)
-
-
-# Maps of 4 x 4 and of 5 x 9 pixels: timm enlarges what is below 7 x 7, as torchvision does.
-@pytest.mark.parametrize(('batch_norm', 'size'), [(False, (32, 32)), (True, (40, 73))])
-def test_narrow_vgg_equals_timms(twins, batch_norm, size):
-  import torch
-  from timm.models import vgg
-
-  model = VGG(stages=((8, 1), (16, 2), (8, 1)), batch_norm=batch_norm, num_classes=10)
-  norm = torch.nn.BatchNorm2d if batch_norm else None
-  twin = vgg.VGG([8, 'M', 16, 16, 'M', 8, 'M'], num_classes=10, norm_layer=norm).eval()
-  check_both_directions(twins, model, twin, images_of(*size))
-
-
-def test_short_inception_resnet_equals_timms(twins):
-  model = InceptionResNetV2(repeats=(1, 1, 2), bn_eps=1e-3, num_classes=10)
-  twin = twins.make_twin('inception_resnet_v2', num_classes=10)
-  twin.repeat, twin.repeat_1, twin.repeat_2 = twin.repeat[:1], twin.repeat_1[:1], twin.repeat_2[:1]
-  check_both_directions(twins, model, twin, images_of(75, 112))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(('name', 'size'), [
-  ('vgg16', 64), ('vgg16_bn', 224), ('inception_resnet_v2', 299),
-])
-def test_full_networks_equal_timms(twins, name, size):
-  twins.check_logits(name, size, classes=10)
-
-
-def test_bn_inception_equals_the_papers_table_in_pytorch(twins):
-  import torch
-  from torch.nn import functional as F
-
-  model = create_model('bn_inception', num_classes=10)
-  variables = random_variables(model)
-  images = images_of(64, 64)
-
-  def tensors(*path):
-    tree = variables
-    for name in path:
-      tree = tree[name]
-    return {name: torch.from_numpy(np.asarray(array)) for name, array in tree.items()}
-
-  def conv(x, *path, stride=1):
-    kernel = tensors('params', *path)['kernel']
-    kernel = kernel[None, None] if kernel.ndim == 2 else kernel  # [in, out] of a 1x1
-    x = F.conv2d(x, kernel.permute(3, 2, 0, 1), stride=stride, padding=kernel.shape[0] // 2)
-    bn = (*path[:-1], f'{path[-1]}_bn')
-    affine, statistics = tensors('params', *bn), tensors('batch_stats', *bn)
-    x = F.batch_norm(
-      x, statistics['mean'], statistics['var'], affine['scale'], affine['bias'], eps=1e-5
-    )
-    return F.relu(x)
-
-  def halve(x):
-    return F.max_pool2d(x, 3, 2, ceil_mode=True)
-
-  x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-  x = halve(conv(x, 'stem_1', stride=2))
-  x = halve(conv(conv(x, 'stem_2_reduce'), 'stem_2'))
-  for name, (_, one, *_, projected) in BN_INCEPTION.items():
-    module = f'inception_{name}'
-    stride = 1 if one else 2
-    branches = [conv(x, module, 'branch1')] if one else []
-    y = conv(x, module, 'branch3_reduce')
-    branches.append(conv(y, module, 'branch3', stride=stride))
-    y = conv(conv(x, module, 'double3_reduce'), module, 'double3_1')
-    branches.append(conv(y, module, 'double3_2', stride=stride))
-    if not projected:
-      branches.append(halve(x))
-    elif name == '5b':
-      branches.append(conv(F.max_pool2d(x, 3, 1, 1), module, 'pool_proj'))
-    else:
-      y = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
-      branches.append(conv(y, module, 'pool_proj'))
-    x = torch.cat(branches, 1)
-  dense = tensors('params', 'classifier')
-  theirs = (x.mean((2, 3)) @ dense['kernel'] + dense['bias']).numpy()
-
-  ours = np.asarray(twins.compiled(model)(variables, images))
-  assert ours.shape == (2, 10) and ours.std() > 0.01
-  difference = twins.relative(ours, theirs)
-  print(f'{difference:.1e}')
-  assert difference < 1e-5

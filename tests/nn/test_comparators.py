@@ -11,8 +11,8 @@ import torch.nn.functional as F
 
 from ecanet_jax.nn.attention.comparators import AugmentedConv
 from ecanet_jax.runtime.errors import UserError
-from tests.nn.test_channel import channel_twin, deviation, parameters, se
 from tests.support.attention_twins import batch_norm, compare, make, quick, random_variables
+from tests.support.channel_twins import channel_twin, deviation, parameters, se
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 4, 3, 16)).astype(np.float32)
 

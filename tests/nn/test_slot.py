@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from ecanet_jax import create_model
-from ecanet_jax.nn.attention import ATTENTION, WHERE, Attention, check, placed
+from ecanet_jax.nn.attention import ATTENTION, WHERE, Attention, check, place
 from ecanet_jax.nn.attention.channel import squeezed_channels
-from ecanet_jax.nn.attention.kernel_size import kernel_size
 from ecanet_jax.runtime.errors import UserError
-from tests.support.attention_twins import make, make_slot, shapes
+from tests.support.attention_twins import STAGES, make, make_block, make_slot, shapes
 
 
 @pytest.mark.parametrize(('options', 'facts', 'k'), [
@@ -36,8 +35,9 @@ from tests.support.attention_twins import make, make_slot, shapes
 ])
 def test_kernel_size(options, facts, k):
   for kind in ('eca', 'eca_ns', 'eca_circular'):
-    spec, slot = Attention(kind=kind, **options), make_slot(256, **facts)
-    assert kernel_size(spec, slot) == k
+    spec = Attention(kind=kind, **options)
+    slot = make_slot(spec, 256, **facts)
+    assert slot.k == k
     assert ATTENTION[kind].describe(spec, slot) == f'k={k}'
 
 
@@ -48,7 +48,7 @@ def test_kernel_size(options, facts, k):
 ])
 def test_squeezed_channels_with_a_divisor(channels, rounded):
   spec = Attention(kind='se', divisor=8)
-  assert squeezed_channels(spec, make_slot(channels)) == rounded
+  assert squeezed_channels(spec, make_slot(spec, channels)) == rounded
   timm = pytest.importorskip('timm.layers')
   assert timm.make_divisible(channels / 16, 8, round_limit=0.0) == rounded
   assert shapes(make('se', channels, {'divisor': 8}), np.zeros((1, 1, 1, channels), np.float32))[
@@ -63,7 +63,8 @@ def test_squeezed_channels_with_a_divisor(channels, rounded):
   ({'reduction': 4.0, 'reduction_of': 'block', 'divisor': 8}, 96, 16, 8),
 ])
 def test_squeezed_channels(options, channels, base, reduced):
-  spec, slot = Attention(kind='se', **options), make_slot(channels, base_channels=base)
+  spec = Attention(kind='se', **options)
+  slot = make_slot(spec, channels, base_channels=base)
   assert squeezed_channels(spec, slot) == reduced
   for kind in ('se', 'cbam'):
     assert ATTENTION[kind].describe(spec, slot) == f'r={reduced}'
@@ -75,17 +76,18 @@ def test_squeezed_channels(options, channels, base, reduced):
   ('se_gc3', {'groups': 4}, 'G=4'), ('aa', {'position': 'conv'}, 'dk=160 dv=48'),
 ])
 def test_description(kind, options, text):
-  assert ATTENTION[kind].describe(Attention(kind=kind, **options), make_slot(512)) == text
+  spec = Attention(kind=kind, **options)
+  assert ATTENTION[kind].describe(spec, make_slot(spec, 512)) == text
 
 
 def test_where():
   """Three stages of 1, 2 and 3 blocks; the first block of each changes its shape."""
-  slots = [
-    make_slot(8, stage=s, stages=3, index=i, last=i == s - 1, has_skip=i > 0, position='')
+  blocks = [
+    make_block(8, stage=s, index=i, last=i == s - 1, has_skip=i > 0)
     for s in (1, 2, 3) for i in range(s)
   ]
   chosen = {
-    name: [f'{slot.stage}{slot.index}' for slot in slots if choose(slot)]
+    name: [f'{block.stage}{block.index}' for block in blocks if choose(block)]
     for name, choose in WHERE.items()
   }
   everything = ['10', '20', '21', '30', '31', '32']
@@ -94,19 +96,18 @@ def test_where():
     'noskip': ['10', '20', '30'], 'last': ['10', '21', '32'], 'alternate': ['21', '31'],
   }
   spec = Attention(kind='se', where='last', stages=(2, 3), position='post', elsewhere='standard')
-  assert [placed(spec, slot, 'end').position for slot in slots] == [
+  assert [place(spec, block, 'end', 3).position for block in blocks] == [
     'end', 'end', 'post', 'end', 'end', 'post',
   ]
-  assert {placed(Attention(where='all'), slot, 'end').position for slot in slots} == {''}
+  assert {place(Attention(where='all'), block, 'end', 3).position for block in blocks} == {''}
 
 
 def refusal(options, channels=64, positions=('end', 'post'), **facts):
   """The message for such an attention in a family with one such block."""
   spec = Attention(**options)
-  standard = ATTENTION[spec.kind].standard or 'end'
-  slots = lambda: [placed(spec, make_slot(channels, **facts), standard)]
+  slots = lambda: [place(spec, make_block(channels, **facts), 'end', STAGES)]
   with pytest.raises(UserError) as caught:
-    check(spec, slots, positions, 4, 'Family')
+    check(spec, slots, positions, STAGES, 'Family')
   assert '\n' not in str(caught.value)
   return str(caught.value)
 

@@ -21,7 +21,7 @@ from ecanet_jax.training.schedule import make_schedule
 from ecanet_jax.training.state import init_state
 from ecanet_jax.training.step import make_train_step
 from tests.support import saved
-from tests.training.test_trainer import arrays
+from tests.support.runs import arrays
 
 KINDS = ('image', 'loss', 'gradient', 'statistics')
 
@@ -52,7 +52,7 @@ def training():
   tx, task = make_optimizer(config, schedule), Poisoned(config)
   start = lambda: init_state(model, tx, config, task.example(), mesh)
   step = make_train_step(model, task, tx, schedule, config, mesh)
-  batches = list(data.train_batches(config, 0, 5))
+  batches = list(data.open(config).train(0, 5))
   clean = np.zeros((16, len(KINDS)), np.float32)
   place = lambda batch, spoiled: sharding.put_batch({**batch, 'spoiled': spoiled}, mesh)
   compiled = step.lower(start(), place(batches[0], clean)).compile(compiler_options=saved.QUICK)
@@ -112,7 +112,7 @@ def test_eleven_in_a_row_stop_with_a_dump(tmp_path):
   report = json.loads((tmp_path / 'dump_12' / 'report.json').read_text())
   assert report['step'] == 12 and report['config']['schedule']['lr'] == 1e30
   assert report['metrics']['12']['left_out'] == 1.0 and report['arrays']
-  expected = next(iter(data.train_batches(config, 11, 1)))
+  expected = next(data.open(config).train(11, 1))
   with np.load(tmp_path / 'dump_12' / 'batch.npz') as batch:
     np.testing.assert_array_equal(batch['image'], expected['image'])
   assert [image['label'] for image in report['batch']] == expected['label'].tolist()
@@ -126,7 +126,7 @@ def test_a_training_with_a_bad_batch(tmp_path, monkeypatch):
   """Step 7 of 16 is bad: the end is that of the same training without that step's update."""
   config = small()
   config.save_epochs, config.batch_size = 0.25, 32
-  bad = next(iter(data.train_batches(config, 6, 1)))['label']
+  bad = next(data.open(config).train(6, 1))['label']
 
   class Bad(Classification):
     def loss(self, outputs, batch):

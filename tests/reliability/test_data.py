@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.conftest import run_prepare
-from tests.data.test_corrupt_images import write
-from tests.training.test_trainer import losses
+from tests.support.image_folders import write_jpeg_folder
+from tests.support.prepare import run_prepare
+from tests.support.runs import losses
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +21,7 @@ SMALL = (
 
 
 def test_three_of_500_images(run, tmp_path):
-  write(tmp_path / 'set', 500, broken=(17, 211, 430))
+  write_jpeg_folder(tmp_path / 'set', 500, corrupt=(17, 211, 430))
   flags = (
     *SMALL, '--config.data.source=folder', f'--config.data.data_dir={tmp_path / "set"}',
     '--config.data.eval_split=val', '--config.model.num_classes=2', '--config.batch_size=50',
@@ -33,7 +33,7 @@ def test_three_of_500_images(run, tmp_path):
   done = run('train.py', *flags, f'--workdir={tmp_path / "one"}')
   (line,) = [x for x in done.stderr.splitlines() if 'training images could not be decoded' in x]
   print(line)
-  assert '3 of 500 training images could not be decoded; others took their places: ' in line
+  assert '3 of 500 training images could not be decoded and were replaced by others: ' in line
   assert all(name in line for name in ('0017.jpg', '0211.jpg', '0430.jpg'))
   run('train.py', *flags, f'--workdir={tmp_path / "two"}', devices=2)
   one, two = losses(tmp_path / 'one'), losses(tmp_path / 'two')

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support import programs
-from tests.training.test_trainer import arrays, losses
+from tests.support.runs import arrays, losses
 
 pytestmark = pytest.mark.slow
 

@@ -24,7 +24,7 @@ from ecanet_jax.cli import main
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights.files import formats
 from ecanet_jax.weights.hub import hub_folder
-from ecanet_jax.weights.source import read_source
+from ecanet_jax.weights.loaded_weights import read_weights
 from tests.support import saved
 
 DEEP = b'[' * 200_000
@@ -147,7 +147,7 @@ def metas():
 @pytest.mark.parametrize('content', list(metas()), ids=range(16))
 def test_meta(content, step, tmp_path):
   with pytest.raises(UserError) as error:
-    source = read_source(crafted(step, tmp_path, 'meta/metadata', content))
+    source = read_weights(crafted(step, tmp_path, 'meta/metadata', content))
     source.create()
   assert '\n' not in str(error.value)
 
@@ -161,7 +161,7 @@ def test_arrays_outside_of_a_step(step, tmp_path, ocdbt):
   entry['key_metadata'][-1]['key'] = '../../../../outside'
   content['use_ocdbt'] = ocdbt
   with pytest.raises(UserError) as error:
-    read_source(crafted(step, tmp_path, 'ema/_METADATA', json.dumps(content).encode()))
+    read_weights(crafted(step, tmp_path, 'ema/_METADATA', json.dumps(content).encode()))
   assert '\n' not in str(error.value)
 
 
@@ -193,7 +193,7 @@ def test_nothing_is_imported_from_a_step(step, tmp_path):
   os.chdir(tmp_path)
   try:
     with contextlib.suppress(UserError):
-      read_source(tmp_path)
+      read_weights(tmp_path)
   finally:
     os.chdir(here)
   assert not (tmp_path / 'ran').exists()
@@ -225,7 +225,7 @@ def test_config_of_a_folder(tmp_path):
     config = {'architecture': 'resnet18', 'num_classes': 10, **changes}
     (tmp_path / hub_folder.CONFIG).write_text(json.dumps(config))
     with pytest.raises(UserError) as error:
-      read_source(tmp_path)
+      read_weights(tmp_path)
     assert '\n' not in str(error.value), changes
 
 

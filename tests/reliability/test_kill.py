@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from ecanet_jax.checkpoints.recovery import PARTIAL, steps_in
-from tests.reliability.test_peers import STARTED_AGAIN
-from tests.reliability.test_signals import finish, pair
 from tests.support import programs
-from tests.training.test_trainer import arrays, losses
+from tests.support.runs import arrays, losses
+from tests.support.trainings import STARTED_AGAIN, finish, pair
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 

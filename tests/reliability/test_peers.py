@@ -7,12 +7,11 @@ import pytest
 
 from ecanet_jax.ops import cpu
 from ecanet_jax.runtime.distributed import HEARTBEAT
-from tests.reliability.test_signals import assert_same_run, await_mark, finish, pair, train
 from tests.support import programs
+from tests.support.runs import assert_same_run
+from tests.support.trainings import STARTED_AGAIN, await_mark, finish, pair, train
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
-
-STARTED_AGAIN = (75, 76, 134, 137, 143, -signal.SIGABRT)  # by scripts/again.sh
 
 
 @pytest.mark.parametrize('dead', [0, 1], ids=['coordinator', 'worker'])

@@ -4,54 +4,11 @@ import re
 import signal
 import time
 
-import numpy as np
 import pytest
 
-from ecanet_jax.training.logging.writers import read_metrics
 from tests.support import programs
-from tests.support.phases import MARK
-from tests.training.test_trainer import arrays, losses
-
-ARGUMENTS = (
-  '--config=configs/smoke.py', '--config.batch_size=32', '--config.data.image_size=16',
-  '--config.log_steps=1', '--config.epochs=2', '--config.eval_epochs=1',
-  '--config.save_epochs=0.5', '--config.tensorboard=False',
-)
-
-
-def train(workdir, *more, phase=''):
-  program = ('-m', 'tests.support.phases', phase) if phase else ('train.py',)
-  return [*program, f'--workdir={workdir}', *ARGUMENTS, *more]
-
-
-def pair(start, command, devices=1, of=2):
-  """Starts the processes of one training."""
-  address = f'127.0.0.1:{programs.free_port()}'
-  commands = command if callable(command) else lambda rank: command
-  return [
-    start(*commands(rank), f'--coordinator={address}', f'--num_processes={of}',
-          f'--process_id={rank}', devices=devices)
-    for rank in range(of)
-  ]
-
-
-def finish(processes):
-  """Waits for the processes of one training."""
-  try:
-    return [programs.finish(process, programs.PAIR_TIMEOUT) for process in processes]
-  finally:
-    for process in processes:
-      process.kill()
-
-
-def await_mark(process, mark=MARK):
-  """Reads its log up to the mark; returns what was read."""
-  lines = []
-  for line in process.stderr:
-    lines.append(line)
-    if mark in line:
-      return ''.join(lines)
-  raise AssertionError(f'{process.wait()}: ended before {mark!r}:\n{"".join(lines)}')
+from tests.support.runs import assert_same_run, losses
+from tests.support.trainings import await_mark, finish, pair, train
 
 
 def interrupt(process, number=signal.SIGTERM):
@@ -60,22 +17,6 @@ def interrupt(process, number=signal.SIGTERM):
   process.send_signal(number)
   done = programs.finish(process)
   return done, time.monotonic() - began
-
-
-def figures(workdir):
-  """What metrics.jsonl says of losses and evaluations."""
-  keys = ('train/loss', 'eval/top1', 'eval/loss', 'eval/top1_count')
-  return [
-    (line['step'], key, line[key]) for line in read_metrics(workdir) for key in keys if key in line
-  ]
-
-
-def assert_same_run(workdir, expected):
-  ours, theirs = arrays(workdir), arrays(expected)
-  assert ours.keys() == theirs.keys()
-  assert not [key for key in theirs if not np.array_equal(ours[key], theirs[key])]
-  assert sorted(figures(workdir)) == sorted(figures(expected))
-  assert not list((workdir / 'checkpoints').glob('*tmp*'))
 
 
 @pytest.fixture(scope='module')

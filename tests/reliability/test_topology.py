@@ -13,8 +13,8 @@ from ecanet_jax.evaluation.evaluate import evaluate, make_eval_step
 from ecanet_jax.models import create_from_config
 from ecanet_jax.runtime import sharding
 from ecanet_jax.tasks.classification import Classification
-from tests.reliability.test_signals import finish, pair
-from tests.training.test_trainer import losses
+from tests.support.runs import losses
+from tests.support.trainings import finish, pair
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
@@ -94,7 +94,7 @@ def test_every_batch_size_and_number_of_devices_counts_the_same(images):
   task, found = Classification(config), {}
   for devices, batch_size in ((1, 64), (1, 999), (2, 250), (4, 512), (8, 8), (8, 9976)):
     mesh = sharding.make_mesh(devices)
-    batches, steps = data.eval_batches(config, batch_size=batch_size)
+    batches, steps = data.open(config).eval(batch_size=batch_size)
     metrics = evaluate(
       make_eval_step(model, task, mesh), jax.device_put(variables, sharding.replicated(mesh)),
       batches, steps, IMAGES, task, mesh,

@@ -1,29 +1,45 @@
 """Compares an attention module with a float64 PyTorch twin: outputs, gradients, statistics."""
 
+import dataclasses
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
 from flax import traverse_util
 
-from ecanet_jax.nn.attention import ATTENTION, Attention, Slot
+from ecanet_jax.nn.attention import ATTENTION, Attention, Slot, kernel_size
+from ecanet_jax.nn.block import Block
 from ecanet_jax.nn.layers import PRESET, Layers
 
+STAGES = 4
 
-def make_slot(channels, **facts):
-  """Slot of a block all of whose widths are `channels`, where `facts` do not say otherwise."""
+
+def make_block(channels, **facts):
+  """A block all of whose widths are `channels`, where `facts` do not say otherwise."""
   facts = {
-    'stage': 2, 'stages': 4, 'index': 0, 'last': False, 'has_skip': True, 'stride': 1,
+    'name': 'block', 'kind': 'block', 'module': nn.Module, 'kernel': 3, 'adds': True,
+    'stage': 2, 'index': 0, 'last': False, 'has_skip': True, 'stride': 1,
     'in_channels': channels, 'mid_channels': channels, 'out_channels': channels,
-    'planes': channels, 'base_channels': channels, 'activation': 'relu', 'position': 'end', **facts,
+    'planes': channels, 'base_channels': channels, **facts,
   }
-  return Slot(**facts)
+  return Block(**facts)
 
 
-def make(kind, channels, options=(), dtype=jnp.float32, **facts):
-  """A module of the kind with the attention's options and the slot's facts."""
+def make_slot(spec, channels, position='end', **facts):
+  """The slot at a position of such a block."""
+  slot = Slot(make_block(channels, **facts), position)
+  if ATTENTION[spec.kind].has_kernel_size:
+    slot = dataclasses.replace(slot, k=kernel_size(spec, slot, STAGES))
+  return slot
+
+
+def make(kind, channels, options=(), dtype=jnp.float32, activation='relu', **facts):
+  """A module of the kind with the attention's options and the block's facts."""
   spec = Attention(kind=kind, **dict(options))
-  return ATTENTION[kind](spec, make_slot(channels, **facts), Layers(PRESET['torch'], dtype=dtype))
+  layers = Layers(PRESET['torch'], activation, dtype=dtype)
+  return ATTENTION[kind](spec, make_slot(spec, channels, **facts), layers)
 
 
 def shapes(module, x):

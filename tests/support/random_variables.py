@@ -3,14 +3,14 @@
 import numpy as np
 from flax import traverse_util
 
-from ecanet_jax.weights.convert import model_shapes
+from ecanet_jax.nn.parameter_shapes import variable_shapes
 
 
 def random_variables(model, seed=0):
   """{'params', 'batch_stats'} of float32 arrays that keep activations and logits near 1."""
   random = np.random.default_rng(seed)
   variables = {}
-  for path, shape in traverse_util.flatten_dict(model_shapes(model)).items():
+  for path, shape in traverse_util.flatten_dict(variable_shapes(model)).items():
     size, name = shape.shape, path[-1]
     if name == 'var':
       value = random.uniform(0.5, 2.0, size)

@@ -25,7 +25,7 @@ class Small(nn.Module):
   @nn.compact
   def __call__(self, x, train):
     x = nn.Conv(8, (3, 3), 2, use_bias=False, name='conv')(x)
-    x = BatchNorm(PRESET['torch'], implementation='plain', name='bn')(x, train, 'relu')
+    x = BatchNorm(PRESET['torch'], name='bn')(x, train, 'relu')
     return nn.Dense(10, name='classifier')(x.mean((1, 2)))
 
 

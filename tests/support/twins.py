@@ -7,9 +7,8 @@ import torch
 
 from ecanet_jax import create_model, list_models
 from ecanet_jax.models import network
+from ecanet_jax.nn.parameter_shapes import variable_shapes
 from ecanet_jax.weights import from_torch, to_torch
-from ecanet_jax.weights.convert import model_shapes
-from tests.support import torchvision_shim  # noqa: F401
 from tests.support.random_variables import random_variables
 
 timm = pytest.importorskip('timm')
@@ -107,7 +106,7 @@ def check_logits(name, size, classes, dialect='timm', branch=1.0, **arguments):
 
 def exported_shapes(model, dialect='timm'):
   """Keys and shapes of the state dict that we write, in its order."""
-  zeros = jax.tree.map(lambda a: np.broadcast_to(np.float32(0), a.shape), model_shapes(model))
+  zeros = jax.tree.map(lambda a: np.broadcast_to(np.float32(0), a.shape), variable_shapes(model))
   return {key: array.shape for key, array in to_torch(model, zeros, dialect).items()}
 
 
@@ -117,3 +116,26 @@ def check_arrays(model, twin, dialect='timm'):
   ours = exported_shapes(model, dialect)
   assert ours == theirs
   assert list(ours) == list(theirs)  # the order too: files are the same, byte for byte
+
+
+def check_twin(model, twin, dialect, size):
+  """Asserts equal logits on the twin's random weights, imported, and on ours, exported."""
+  check_arrays(model, twin, dialect)
+  images = np.random.default_rng(1).normal(size=(1, size, size, 3)).astype(np.float32)
+  ours = compiled(model)
+  randomise_statistics(twin.eval())
+  state = {key: tensor.numpy().copy() for key, tensor in twin.state_dict().items()}
+  logits = np.asarray(ours(from_torch(model, state, dialect), images))
+  difference = relative(logits, twin_logits(twin, images))
+  print(f'{dialect}: {difference:.1e} with their weights')
+  assert difference < 1e-5
+  check_bytes(model, state, dialect)
+
+  variables = random_variables(model)
+  state = to_torch(model, variables, dialect)
+  twin.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()}, strict=True)
+  logits = np.asarray(ours(variables, images))
+  assert np.isfinite(logits).all() and logits.std() > 0.1
+  difference = relative(logits, twin_logits(twin, images))
+  print(f'{dialect}: {difference:.1e} with ours')
+  assert difference < 1e-5

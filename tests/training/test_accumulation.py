@@ -1,10 +1,8 @@
 """Accumulation: parts of a batch in turn give the step of the whole batch."""
 
-import functools
 import itertools
 import re
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,9 +10,7 @@ import pytest
 
 from configs import smoke
 from ecanet_jax import data
-from ecanet_jax.data.sources.on_device import Resident
 from ecanet_jax.models.from_config import make_model
-from ecanet_jax.nn.layers import PRESET, Layers
 from ecanet_jax.runtime import sharding
 from ecanet_jax.tasks.classification import Classification
 from ecanet_jax.training.accumulation import check_parts, mean_of_parts
@@ -22,20 +18,7 @@ from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.schedule import make_schedule
 from ecanet_jax.training.state import init_state
 from ecanet_jax.training.step import make_train_step
-
-
-class Small(nn.Module):
-  """Two convolutions with BatchNorm: quick to compile."""
-
-  bn_groups: int = 1
-  dtype: jnp.dtype = jnp.float32
-
-  @nn.compact
-  def __call__(self, x, train):
-    layer = Layers(PRESET['torch'], bn_groups=self.bn_groups, dtype=self.dtype)
-    x = layer.conv_bn(x, 'stem', train, 8, 3, 2)
-    x = layer.conv_bn(x, 'head', train, 16)
-    return nn.Dense(10, name='classifier')(x.mean((1, 2)).astype(jnp.float32))
+from tests.support.small_convnet import SmallConvNet
 
 
 def configured(accumulate, groups, resident=False):
@@ -51,13 +34,14 @@ def trained(accumulate, groups, devices=1, resident=False, count=4, model=None, 
   config.update(sections)
   mesh = sharding.make_mesh(devices)
   check_parts(config, mesh)
-  model, task = model or Small(groups), Classification(config)
+  model, task = model or SmallConvNet(groups), Classification(config)
   schedule = make_schedule(config, 8, 64)
   tx = make_optimizer(config, schedule)
   state = init_state(model, tx, config, task.example(), mesh)
-  source = Resident(config) if resident else None
+  dataset = data.open(config)
+  source = dataset.resident() if resident else None
   step = make_train_step(model, task, tx, schedule, config, mesh, source)
-  stream = source.train_batches(0, count) if resident else data.train_batches(config, 0, count)
+  stream = (source or dataset).train(0, count)
   metrics = []
   for batch in stream:
     placed = sharding.put_batch(batch, mesh, config.accumulate)
@@ -118,7 +102,7 @@ def test_every_part_has_its_own_key_and_the_mean_is_theirs():
 
 @pytest.mark.slow
 def test_bfloat16():
-  model = Small(4, jnp.bfloat16)
+  model = SmallConvNet(4, jnp.bfloat16)
   state, metrics, _ = trained(4, 4, model=model)
   expected, their_metrics, _ = trained(1, 4, model=model)
   assert {leaf.dtype for leaf in jax.tree.leaves(state.variables)} == {np.dtype('float32')}
@@ -133,11 +117,11 @@ def test_parts_do_not_depend_on_the_hosts(kind, resident):
   """Each host's share of each part, side by side, is the part."""
   config = configured(4, 4, resident)
   config.data.name = kind
-  source = Resident(config) if resident else None
+  dataset = data.open(config)
+  source = dataset.resident() if resident else dataset
 
   def parts(host, num_hosts):
-    stream = source.train_batches if resident else functools.partial(data.train_batches, config)
-    batches = itertools.islice(stream(7, 3, host=host, num_hosts=num_hosts), 3)
+    batches = itertools.islice(source.train(7, 3, host=host, num_hosts=num_hosts), 3)
     return [{k: v.reshape(4, -1, *v.shape[1:]) for k, v in batch.items()} for batch in batches]
 
   whole, hosts = parts(0, 1), [parts(host, 2) for host in range(2)]
@@ -153,7 +137,7 @@ def test_a_whole_network_in_less_memory(remat):
   def run(accumulate):
     config = configured(accumulate, 4)
     config.ops.remat = remat
-    model = make_model(config, 10).clone(dropout=0.0, drop_path=0.0)
+    model = make_model(config, 10, sharding.make_mesh()).clone(dropout=0.0, drop_path=0.0)
     return trained(accumulate, 4, model=model, ops={'remat': remat})
 
   (state, _, step), (expected, _, their_step) = run(4), run(1)

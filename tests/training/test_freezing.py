@@ -18,7 +18,7 @@ def train(**fields):
   config = schema.get_config()
   config.optimizer.name, config.optimizer.weight_decay = 'sgd', 0.1
   config.model.frozen_stages = fields.get('frozen_stages', 0)
-  model = create_model('tiny_efficientnet', num_classes=4, drop_path=0.2, depthwise='lax', **fields)
+  model = create_model('tiny_efficientnet', num_classes=4, drop_path=0.2, **fields)
   tx = make_optimizer(config, lambda step: 0.1, model.is_frozen)
   start = random_variables(model)
 

@@ -11,6 +11,7 @@ from timm.utils.agc import adaptive_clip_grad
 
 from ecanet_jax import create_model
 from ecanet_jax.config import schema
+from ecanet_jax.nn.parameter_shapes import variable_shapes
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.training.optimizer import clip_units, decayed, make_optimizer
 
@@ -177,9 +178,7 @@ def test_distance_from_the_head():
 
 def test_which_parameters_decay():
   model = create_model('efficientnet_b0')
-  shapes = jax.eval_shape(
-    lambda: model.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=False)
-  )['params']
+  shapes = variable_shapes(model)['params']
   with_biases = decayed(shapes, biases=True)
   assert with_biases['blocks_1_0']['attention']['reduce'] == {'kernel': True, 'bias': True}
   assert with_biases['blocks_1_0']['expand_bn'] == {'scale': False, 'bias': False}

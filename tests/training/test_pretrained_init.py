@@ -19,7 +19,7 @@ from ecanet_jax.training.state import init_state
 from ecanet_jax.training.trainer import Trainer
 from ecanet_jax.weights import to_torch, write_state_dict
 from tests.support.random_variables import random_variables
-from tests.training.test_accumulation import Small
+from tests.support.small_convnet import SmallConvNet
 
 HEAD = {'params/classifier/kernel', 'params/classifier/bias'}
 
@@ -100,7 +100,7 @@ def test_preprocessing_that_differs_is_one_warning(tmp_path, lines):
 
 
 def test_state_and_average_start_from_them():
-  config, model = smoke.get_config(), Small()
+  config, model = smoke.get_config(), SmallConvNet()
   images = jax.numpy.zeros((1, 8, 8, 3))
   tx = make_optimizer(config, lambda step: 0.1)
   mesh = sharding.make_mesh(1)

@@ -8,7 +8,7 @@ import pytest
 from configs import smoke
 from ecanet_jax import create_model, data
 from ecanet_jax.runtime.errors import UserError
-from ecanet_jax.training.progressive_resizing import Stretch, check_sizes, stretches
+from ecanet_jax.training.progressive_resizing import Stretch, check_sizes, size_at, stretches
 from ecanet_jax.training.train_batches import step_stream
 
 
@@ -22,6 +22,7 @@ def test_sizes_by_step():
   config = configured((0, 16), (1.5, 24), (2, 32), (9, 64))
   expected = [Stretch(0, 15, 16), Stretch(15, 20, 24), Stretch(20, 40, 32)]
   assert stretches(config, 10.0, 40) == expected
+  assert [size_at(expected, step) for step in (0, 14, 15, 19, 20, 39)] == [16, 16, 24, 24, 32, 32]
   assert stretches(configured(), 10.0, 40) == [Stretch(0, 40, 32)]
   assert stretches(configured((0, 16), (0.01, 24)), 10.0, 40) == [Stretch(0, 40, 24)]
 
@@ -47,7 +48,8 @@ def test_the_stream_changes_its_size_and_nothing_else(resident):
     made.append(source)
     return len(made)
 
-  whole = list(step_stream(config, parts, 0, make_step))
+  dataset = data.open(config)
+  whole = list(step_stream(dataset, parts, 0, make_step))
   assert len(whole) == 12
   if resident:  # one compiled step for each set of images on the device
     assert [step for step, _ in whole] == [1] * 6 + [2] * 6
@@ -55,19 +57,17 @@ def test_the_stream_changes_its_size_and_nothing_else(resident):
   else:
     assert made == [None]
     assert [batch['image'].shape[1] for _, batch in whole] == [16] * 6 + [24] * 6
-  config.data.size_schedule, config.data.image_size = (), 24
-  same = [(None, batch) for batch in data.train_batches(config, 0, 12)]
-  for (_, batch), (_, plain) in zip(whole, same):  # the order is that of one size
+  for (_, batch), plain in zip(whole, dataset.train(0, 12)):  # the order is that of one size
     if not resident:
       np.testing.assert_array_equal(batch['label'], plain['label'])
+  config.data.image_size = 24
+  for (_, batch), plain in zip(whole[6:], data.open(config).train(6, 6), strict=True):
+    if not resident:  # the pixels are those of a data set that was opened at this size
+      np.testing.assert_array_equal(batch['image'], plain['image'])
   for start in (3, 6, 9):  # the tail of the stream, before, at and behind the change
-    tail = list(step_stream(config_of(resident), parts, start, make_step))
+    tail = list(step_stream(dataset, parts, start, make_step))
     for (_, batch), (_, expected) in itertools.zip_longest(tail, whole[start:]):
       assert all(np.array_equal(batch[name], expected[name]) for name in expected)
-
-
-def config_of(resident):
-  return configured((0, 16), (0.1, 24), resident=resident)
 
 
 def test_a_network_of_one_size():

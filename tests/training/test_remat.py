@@ -94,7 +94,7 @@ def test_policies_and_mistakes():
   config = smoke.get_config()
   config.ops.remat = 'block'
   with pytest.raises(UserError, match=r"unknown ops.remat 'block'. Did you mean 'blocks'"):
-    make_model(config, 10)
+    make_model(config, 10, sharding.make_mesh(1))
   with pytest.raises(UserError, match=r"unknown remat 'all'"):
     create_model('tiny_resnet', remat='all')
 

@@ -1,22 +1,19 @@
 """The trainer as users run it: resume, devices, processes, checkpoints that do not fit."""
 
 import json
-import pathlib
 import signal
 import time
 
-import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 from configs import smoke
 from ecanet_jax.checkpoints.files import load_evaluated, load_weights
 from ecanet_jax.evaluation.summary import origin
 from ecanet_jax.runtime.errors import UserError
-from ecanet_jax.training.logging.writers import read_metrics
 from ecanet_jax.training.trainer import Trainer
 from tests.support import programs
+from tests.support.runs import arrays, losses
 
 STEPS = (
   '--config.batch_size=32', '--config.data.image_size=16', '--config.log_steps=1',
@@ -26,26 +23,6 @@ STEPS = (
 
 def train(workdir, *more):
   return ['train.py', '--config=configs/smoke.py', f'--workdir={workdir}', *STEPS, *more]
-
-
-def losses(workdir):
-  lines = read_metrics(workdir)
-  return {line['step']: line['train/loss'] for line in lines if 'train/loss' in line}
-
-
-def arrays(workdir):
-  """Every array of the newest checkpoint, by item and key."""
-  root = pathlib.Path(workdir) / 'checkpoints'
-  step = max(int(path.name) for path in root.iterdir() if path.name.isdigit())
-  found = {'step': step}
-  for item in ('variables', 'ema', 'optimizer'):
-    with ocp.PyTreeCheckpointer() as reader:  # to the host: other devices may have saved it
-      tree = reader.metadata(root / str(step) / item).item_metadata.tree
-      to_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-      restored = reader.restore(root / str(step) / item, restore_args=to_host)
-    flat = ocp.tree.to_flat_dict(restored, sep='/')
-    found |= {f'{item}/{key}': np.asarray(value) for key, value in flat.items()}
-  return found
 
 
 @pytest.fixture(scope='module')

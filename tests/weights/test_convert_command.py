@@ -8,7 +8,7 @@ from flax import traverse_util
 from ecanet_jax import cli, create_model, load_pretrained
 from ecanet_jax.checkpoints.files import is_checkpoint, load_weights, save_weights
 from ecanet_jax.config.schema import get_config
-from ecanet_jax.data.preprocessing import preset
+from ecanet_jax.data.preprocessing import find_preprocessing
 from ecanet_jax.weights import read_folder, read_state_dict, to_torch, write_state_dict
 from tests.support.random_variables import random_variables
 
@@ -41,7 +41,7 @@ def test_folder_and_back(workdir, tmp_path, capsys):
   assert len(lines) == 3
   assert 'max abs difference 0.00e+00, max rel 0.00e+00, same top-1 for 100%' in lines[0]
   assert 'not with PyTorch: timm has no such' in lines[0]
-  assert 'preprocessing as config.json says: mean (0.5, 0.5, 0.5)' in lines[1]
+  assert 'preprocessing of config.json: mean (0.5, 0.5, 0.5)' in lines[1]
   config, back = load_weights(str(tmp_path / 'back'))
   assert_same(back, variables)
   assert config['model']['name'] == 'tiny_efficientnet' and config['model']['num_classes'] == 10
@@ -56,7 +56,7 @@ def test_single_file_and_back(workdir, tmp_path, capsys, name):
   assert convert(source, file) == 0
   assert len(read_state_dict(str(file))) == 84
   assert convert(file, tmp_path / 'back', '--model=tiny_efficientnet') == 0
-  assert 'the preset timm, the default for tiny_efficientnet: mean (0.485' in (
+  assert 'preprocessing timm, the default for tiny_efficientnet: mean (0.485' in (
     capsys.readouterr().out
   )
   config, back = load_weights(str(tmp_path / 'back'))
@@ -64,16 +64,16 @@ def test_single_file_and_back(workdir, tmp_path, capsys, name):
   assert_same(back, variables)
 
 
-def test_preset_travels(workdir, tmp_path, capsys):
+def test_preprocessing_is_stored(workdir, tmp_path, capsys):
   model = create_model('tiny_efficientnet', num_classes=10)
   write_state_dict(str(tmp_path / 'w.npz'), to_torch(model, workdir[1]))
-  arguments = ['--model=tiny_efficientnet', '--preset=lite']
+  arguments = ['--model=tiny_efficientnet', '--preprocessing=lite']
   assert convert(tmp_path / 'w.npz', tmp_path / 'ours', *arguments) == 0
-  assert 'preprocessing the preset lite: mean (0.498' in capsys.readouterr().out
+  assert 'preprocessing lite: mean (0.498' in capsys.readouterr().out
   assert convert(tmp_path / 'ours', tmp_path / 'folder') == 0
-  assert read_folder(tmp_path / 'folder').data == preset('lite').data(224)
-  assert convert(tmp_path / 'folder', tmp_path / 'again', '--preset=tf') == 2
-  assert '--preset=tf: ' in capsys.readouterr().err and not (tmp_path / 'again').exists()
+  assert read_folder(tmp_path / 'folder').data == find_preprocessing('lite').data(224)
+  assert convert(tmp_path / 'folder', tmp_path / 'again', '--preprocessing=tf') == 2
+  assert '--preprocessing=tf: ' in capsys.readouterr().err and not (tmp_path / 'again').exists()
   assert convert(tmp_path / 'folder', tmp_path / 'again') == 0
   assert load_weights(tmp_path / 'again')[0]['data']['std'] == [128 / 255] * 3
 
@@ -91,7 +91,7 @@ def test_new_classifier(workdir, tmp_path, capsys, through):
     assert convert(source, tmp_path / 'folder') == 0
     source = tmp_path / 'folder'
   assert convert(source, tmp_path / 'new', '--num_classes=7') == 0
-  assert 'the classifier of 10 classes is left out; one of 7 classes' in capsys.readouterr().out
+  assert 'the classifier of 10 classes is replaced by a new one of 7' in capsys.readouterr().out
   model, found = load_pretrained(tmp_path / 'new')
   assert model.num_classes == 7
   classifier = {'params/classifier/kernel', 'params/classifier/bias'}
@@ -157,26 +157,28 @@ def test_other_dialect(tmp_path):
 
 @pytest.mark.parametrize(('arguments', 'message'), [
   (('nowhere', 'out'), 'nowhere: no such file or directory'),
-  (('w.safetensors', 'out'), 'does not say which network it is; give --model=NAME'),
+  (('w.safetensors', 'out'), 'does not say which network it is of; give --model=NAME'),
   (('w.safetensors', 'out', '--model=tiny_eficientnet'), "Did you mean 'tiny_efficientnet'?"),
   (('w.safetensors', 'out', '--model=efficientnet_lite0'), 'missing'),
   (('w.safetensors', 'out', '--model=tiny_efficientnet', '--dialect=lukemelas'), 'no name for'),
-  (('w.safetensors', 'w2.safetensors', '--model=tiny_efficientnet'), 'TARGET must be a directory'),
+  (('w.safetensors', 'w2.safetensors', '--model=tiny_efficientnet'), 'give a directory as TARGET'),
   (('w.safetensors', 'full', '--model=tiny_efficientnet'), 'is not empty'),
   (('cut.safetensors', 'out', '--model=tiny_efficientnet'), 'not a complete safetensors file'),
   (('full', 'out'), 'has neither checkpoints of a training nor the config.json'),
-  (('full', 'full'), 'is SOURCE; give another'),
-  (('w.safetensors', 'out', '--weights=emma'), "Did you mean 'ema'?"),
+  (('full', 'full'), 'is SOURCE; give another TARGET'),
+  (('w.safetensors', 'out', '--kind=emma'), "Did you mean 'ema'?"),
   (('w.safetensors', 'out', '--tolerance=0'), '--tolerance=0.0 must be above 0'),
   (('WORKDIR', 'out', '--model=tiny_efficientnet'), 'leave --model out'),
   (('WORKDIR', 'full'), "holds 'note.txt'"),
-  (('WORKDIR', 'out', '--preset=tf'), 'leave --preset out'),
+  (('WORKDIR', 'out', '--preprocessing=tf'), 'leave --preprocessing out'),
   (('WORKDIR', 'out', '--widen'), 'leave --widen out'),
   (('WORKDIR', 'out', '--push=me'), "'me' is not a name of the hub; it must be OWNER/NAME"),
-  (('WORKDIR', 'out.npz', '--push=a/b'), 'only a folder that is made of a checkpoint is pushed'),
-  (('w.safetensors', 'out', '--push=a/b'), 'only a folder that is made of a checkpoint is pushed'),
+  (('WORKDIR', 'out.npz', '--push=a/b'), '--push=a/b uploads only a timm folder'),
+  (('w.safetensors', 'out', '--push=a/b'), '--push=a/b uploads only a timm folder'),
   (('WORKDIR', 'out', '--num_classes=0'), '--num_classes=0 must be at least 1'),
-  (('w.safetensors', 'out', '--model=tiny_efficientnet', '--preset=tff'), "Did you mean 'tf'?"),
+  (('w.safetensors', 'out', '--model=tiny_vgg', '--preprocessing=tff'), "Did you mean 'tf'?"),
+  (('w.safetensors', 'out', '--preset=tf'), '--preset=tf: write --preprocessing=tf instead'),
+  (('w.safetensors', 'out', '--weights', 'raw'), '--weights=raw: write --kind=raw instead'),
   (('bad.npz', 'out', '--model=tiny_efficientnet'), 'bad.npz is not a complete npz file'),
 ])
 def test_mistakes_are_one_line_and_write_nothing(

@@ -8,12 +8,12 @@ tests/models/test_resnet_twins.py.
 import pytest
 
 from ecanet_jax import create_model
-from tests.support import torchvision_shim  # noqa: F401
-from tests.weights.test_dialects import check_twin
 
 torch = pytest.importorskip('torch', reason='the twins are in PyTorch')
 
-import torchvision  # noqa: E402  after the shim
+import torchvision  # noqa: E402  after the check for PyTorch
+
+from tests.support import twins  # noqa: E402
 
 
 class ECA(torch.nn.Module):
@@ -70,4 +70,4 @@ def test_logits_equal(name):
   else:
     sizes = [int(k) for k in name.rpartition('k')[2]]
     twin = resnet(model.depths, model.bottleneck, sizes, 20)
-  check_twin(model, twin, 'ecanet', 64)
+  twins.check_twin(model, twin, 'ecanet', 64)

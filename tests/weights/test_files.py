@@ -135,7 +135,7 @@ def test_record_that_is_absent_or_damaged(tmp_path, caplog, monkeypatch):
     read_state_dict(path)
   with open(f'{path}.json', 'w') as file:
     json.dump({'sha256': 3}, file)
-  with pytest.raises(UserError, match='the record of its checksums has no'):
+  with pytest.raises(UserError, match='its record of checksums lacks "sha256" or'):
     read_state_dict(path)
   os.unlink(f'{path}.json')
   monkeypatch.setattr(logging.getLogger('ecanet_jax'), 'propagate', True)
@@ -174,21 +174,21 @@ def test_pth_alone(tmp_path, torch, tensors):
   assert_same(read_state_dict(str(tmp_path / 'w.pth')), STATE)
 
 
-@pytest.mark.parametrize(('weights', 'added'), [('ema', 1), ('raw', 0)])
-def test_training_checkpoint(tmp_path, torch, tensors, weights, added, caplog):
+@pytest.mark.parametrize(('kind', 'added'), [('ema', 1), ('raw', 0)])
+def test_training_checkpoint(tmp_path, torch, tensors, kind, added, caplog):
   ema = {key: tensor + 1 for key, tensor in tensors.items()}
   torch.save({'state_dict': tensors, 'state_dict_ema': ema, 'epoch': 3}, tmp_path / 'w.pth.tar')
-  read = read_state_dict(str(tmp_path / 'w.pth.tar'), weights)
+  read = read_state_dict(str(tmp_path / 'w.pth.tar'), kind)
   assert_same(read, {key: array + added for key, array in STATE.items()})
-  assert f'took {"state_dict_ema" if added else "state_dict"!r} out of' in caplog.text
+  assert f'read {"state_dict_ema" if added else "state_dict"!r}, one of' in caplog.text
 
 
-@pytest.mark.parametrize(('weights', 'added'), [('ema', 1), ('raw', 0)])
-def test_training_checkpoint_of_torchvision(tmp_path, torch, tensors, weights, added):
+@pytest.mark.parametrize(('kind', 'added'), [('ema', 1), ('raw', 0)])
+def test_training_checkpoint_of_torchvision(tmp_path, torch, tensors, kind, added):
   ema = {f'module.{key}': tensor + 1 for key, tensor in tensors.items()}
   content = {'model': tensors, 'model_ema': ema, 'args': [1], 'optimizer': {'state': {}}}
   torch.save(content, tmp_path / 'w.pth')
-  read = strip_prefixes(read_state_dict(str(tmp_path / 'w.pth'), weights))
+  read = strip_prefixes(read_state_dict(str(tmp_path / 'w.pth'), kind))
   assert_same(read, {key: array + added for key, array in STATE.items()})
 
 
@@ -215,7 +215,7 @@ class Evil:
 
 def test_code_in_a_pth_does_not_run(tmp_path, torch):
   (tmp_path / 'w.pth').write_bytes(pickle.dumps({'a': Evil(str(tmp_path / 'made'))}, protocol=2))
-  with pytest.raises(UserError, match='PyTorch file of tensors alone'):
+  with pytest.raises(UserError, match='PyTorch file with only tensors'):
     read_state_dict(str(tmp_path / 'w.pth'))
   assert not (tmp_path / 'made').exists()
 
@@ -223,10 +223,10 @@ def test_code_in_a_pth_does_not_run(tmp_path, torch):
 def test_code_in_an_npz_does_not_run(tmp_path):
   evil = np.array([Evil(str(tmp_path / 'made'))], dtype=object)
   np.savez(tmp_path / 'w.npz', a=evil)
-  with pytest.raises(UserError, match=r'not a complete npz file of arrays alone .*[Oo]bject'):
+  with pytest.raises(UserError, match=r'not a complete npz file with only arrays .*[Oo]bject'):
     read_state_dict(str(tmp_path / 'w.npz'))
   (tmp_path / 'w.npz').write_bytes(pickle.dumps({'a': Evil(str(tmp_path / 'made'))}))
-  with pytest.raises(UserError, match='not a complete npz file of arrays alone'):
+  with pytest.raises(UserError, match='not a complete npz file with only arrays'):
     read_state_dict(str(tmp_path / 'w.npz'))
   with open(tmp_path / 'w.npz', 'wb') as file:
     np.save(file, np.zeros(3))
@@ -244,9 +244,9 @@ def test_other_content_in_a_pth(tmp_path, torch, tensors):
     read_state_dict(str(tmp_path / 'w.pth'))
 
 
-def test_unknown_choice_of_weights(tmp_path, torch, tensors):
+def test_unknown_kind(tmp_path, torch, tensors):
   torch.save(tensors, tmp_path / 'w.pth')
-  with pytest.raises(UserError, match=r"unknown weights 'rw'. Did you mean 'raw'\?"):
+  with pytest.raises(UserError, match=r"unknown kind 'rw'. Did you mean 'raw'\?"):
     read_state_dict(str(tmp_path / 'w.pth'), 'rw')
 
 

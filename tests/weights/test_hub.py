@@ -11,10 +11,10 @@ import pytest
 
 import ecanet_jax
 from ecanet_jax.runtime.errors import UserError
-from ecanet_jax.weights import read_source
+from ecanet_jax.weights import read_weights
 from ecanet_jax.weights.hub import client
 from tests.support.random_variables import random_variables
-from tests.weights.test_hub_folder import MODEL, write
+from tests.support.weights_folder import MODEL, write
 
 
 class Hub(types.ModuleType):
@@ -49,7 +49,7 @@ def install(monkeypatch, module):
 def test_a_name_of_the_hub_is_read_as_a_folder(tmp_path, monkeypatch):
   write(tmp_path / 'x')
   asked = install(monkeypatch, Hub(tmp_path / 'x')).asked
-  source = read_source('hf-hub:someone/tiny')
+  source = read_weights('hf-hub:someone/tiny')
   assert source.model['name'] == 'tiny_efficientnet'
   model, _ = ecanet_jax.create_model('tiny_efficientnet', pretrained='hf-hub:someone/tiny@v2')
   assert model == MODEL
@@ -69,7 +69,7 @@ def test_push(tmp_path, monkeypatch):
 @pytest.mark.parametrize('error', [OSError('401 not allowed'), ValueError('no such revision')])
 def test_faults_of_the_hub_are_one_line(tmp_path, monkeypatch, error):
   install(monkeypatch, Hub(error=error))
-  with pytest.raises(UserError, match=f'hf-hub:a/b cannot be fetched: {error}'):
+  with pytest.raises(UserError, match=f'hf-hub:a/b cannot be downloaded: {error}'):
     client.fetch_folder('hf-hub:a/b')
   with pytest.raises(UserError, match=f'is written, but could not be pushed to a/b: {error}'):
     client.push_folder(tmp_path, 'a/b')

@@ -12,25 +12,12 @@ import pytest
 import ecanet_jax
 from ecanet_jax import create_model, load_pretrained
 from ecanet_jax.config.schema import get_config
-from ecanet_jax.models import network
 from ecanet_jax.runtime.errors import UserError
-from ecanet_jax.weights import from_torch, read_folder, to_torch, write_folder
+from ecanet_jax.weights import from_torch, read_folder, to_torch
 from ecanet_jax.weights.export import export
 from ecanet_jax.weights.files import formats
 from tests.support.random_variables import random_variables
-
-MODEL = create_model('tiny_efficientnet', num_classes=10)
-PREPROCESSING = {
-  'mean': (0.5, 0.4, 0.3), 'std': (0.2, 0.2, 0.1), 'interpolation': 'bilinear',
-  'crop_fraction': 0.9, 'image_size': 64,
-}
-
-
-def write(directory, seed=0, **changes):
-  state = to_torch(MODEL, random_variables(MODEL, seed))
-  arguments = {'num_classes': 10, **PREPROCESSING, **changes}
-  write_folder(directory, network('tiny_efficientnet'), MODEL, state, **arguments)
-  return state
+from tests.support.weights_folder import MODEL, PREPROCESSING, write
 
 
 def recipe(name, **model):
@@ -114,7 +101,7 @@ def test_create_model_with_weights(tmp_path, caplog):
   )
   model, other = create(num_classes=3)
   assert model.num_classes == 3 and other['params']['classifier']['bias'].shape == (3,)
-  assert 'the classifier of 10 classes is left out; one of 3 is initialised' in caplog.text
+  assert 'its classifier of 10 classes is replaced by a new one of 3' in caplog.text
   np.testing.assert_array_equal(
     other['params']['stem']['kernel'], variables['params']['stem']['kernel']
   )
@@ -132,7 +119,7 @@ def test_weights_of_another_padding_are_refused(tmp_path):
   (tmp_path / 'config.json').write_text(json.dumps({'architecture': name, 'num_classes': 3}))
   assert read_folder(tmp_path).model['name'] == name
   with pytest.raises(UserError, match=(
-    f'holds {name}, whose padding and BatchNorm are those of preset=tf; efficientnet_lite0 has '
+    f'holds {name}, which has the padding and BatchNorm of preset=tf; efficientnet_lite0 has '
     f'preset=torch. Give --model={name}, or leave --model out'
   )):
     read_folder(tmp_path, 'efficientnet_lite0')
@@ -197,7 +184,7 @@ def test_damaged_folders(tmp_path):
   with pytest.raises(UserError, match=r'is not the config\.json of a timm folder'):
     read_folder(tmp_path)
   (tmp_path / 'config.json').write_text('{"architecture": "resnet50", "model_args": {"a": 1}}')
-  with pytest.raises(UserError, match=r"'resnet50' with \{'a': 1\} is not a network of ours"):
+  with pytest.raises(UserError, match=r"'resnet50' with \{'a': 1\}; name one with --model"):
     read_folder(tmp_path)
 
 
@@ -215,7 +202,7 @@ def test_export_of_an_override_that_timm_lacks(tmp_path):
   model = create_model('tiny_efficientnet', num_classes=10, attention=attention)
   variables = random_variables(model)
   result = export(config, variables, tmp_path / 'x')
-  assert not result.twin and 'timm has no such network' in str(result)
+  assert not result.in_pytorch and 'timm has no such network' in str(result)
   folder = read_folder(tmp_path / 'x')
   assert folder.model['attention'] == {
     'kind': 'eca', 'where': 'stages', 'stages': [2], 'k': [3]
@@ -239,15 +226,14 @@ def test_export_that_fails_writes_nothing(tmp_path):
 
 def test_timm_loads_the_folder(tmp_path):
   torch = pytest.importorskip('torch')
-  from tests.support import torchvision_shim  # noqa: F401
-
   timm = pytest.importorskip('timm')
   model = create_model('eca_efficientnet_b0', num_classes=10)
   variables = random_variables(model)
   # As an override of efficientnet_b0, so that export has to find the network in timm.
   config = recipe('efficientnet_b0', attention={'kind': 'eca'})
   result = export(config, variables, tmp_path / 'x', label_names=list('abcdefghij'))
-  assert result.twin and result.max_rel < 1e-5 and 'efficientnet_b0, se_layer=' in result.reference
+  assert result.in_pytorch and result.max_rel < 1e-5
+  assert 'efficientnet_b0, se_layer=' in result.reference
 
   loaded = timm.create_model(f'local-dir:{tmp_path / "x"}', pretrained=True).eval()
   direct = timm.create_model('efficientnet_b0', se_layer='eca', num_classes=10).eval()
@@ -264,8 +250,6 @@ def test_timm_loads_the_folder(tmp_path):
 
 def test_timm_does_not_take_a_network_that_it_lacks(tmp_path):
   pytest.importorskip('torch')
-  from tests.support import torchvision_shim  # noqa: F401
-
   timm = pytest.importorskip('timm')
   write(tmp_path)
   with pytest.raises(RuntimeError, match=r'Unknown model .ecanet_jax_tiny_efficientnet'):

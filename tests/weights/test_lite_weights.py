@@ -61,8 +61,6 @@ def test_round_trip_of_the_file_is_exact(i):
 @pytest.mark.slow
 @pytest.mark.parametrize('i', [0, 1, 2])
 def test_import_photographs_and_export_equal_pytorch(i, tmp_path, capsys):
-  from tests.support import torchvision_shim  # noqa: F401
-
   timm = pytest.importorskip('timm')
   name, file = f'tf_efficientnet_lite{i}', file_of(i)
   model = create_model(name)
@@ -70,7 +68,7 @@ def test_import_photographs_and_export_equal_pytorch(i, tmp_path, capsys):
   arguments = [f'--model={name}', '--dialect=lukemelas']
   assert cli.main(['convert', file, str(tmp_path / 'weights'), *arguments]) == 0
   out = capsys.readouterr().out
-  assert f'{name} on PyTorch' in out and 'preprocessing the preset lite' in out
+  assert f'{name} on PyTorch' in out and 'preprocessing lite' in out
   _, variables = load_weights(str(tmp_path / 'weights'))
   ours = our_logits(model, variables, images)
 

@@ -1,4 +1,4 @@
-"""Presets: the values of the code that they name, and which one a bare file gets."""
+"""Named preprocessing: the values of the code it names, and the default of a file."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,17 @@ import pytest
 from configs import smoke
 from ecanet_jax import create_model
 from ecanet_jax.config import schema
-from ecanet_jax.data.preprocessing import KEYS, PRESETS, default_preset, describe, preset
+from ecanet_jax.data.preprocessing import (
+  KEYS,
+  PREPROCESSING,
+  default_preprocessing,
+  describe,
+  find_preprocessing,
+)
 from ecanet_jax.evaluation.evaluate_weights import apply_preprocessing
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.tasks.classification import Classification
-from ecanet_jax.weights import read_source, to_torch, write_state_dict
+from ecanet_jax.weights import read_weights, to_torch, write_state_dict
 from tests.support.random_variables import random_variables
 
 
@@ -23,25 +29,25 @@ from tests.support.random_variables import random_variables
   ('legacy_seresnet50', 'cadene', 'torchvision'), ('eca_resnet50_k3557', 'ecanet', 'torchvision'),
 ])
 def test_default(network, dialect, name):
-  assert default_preset(network, dialect) == name
+  assert default_preprocessing(network, dialect) == name
 
 
-def test_every_preset_is_a_data_section():
-  for name, entry in PRESETS.items():
+def test_every_entry_is_a_data_section():
+  for name, entry in PREPROCESSING.items():
     data = entry.data(224)
     assert tuple(data) == KEYS and data['crop_fraction'] == 0.875, name
     config = schema.get_config()
     for key, value in data.items():
       config.data[key] = type(config.data[key])(value)
     assert '224 px' in describe(config.data) and entry.source
-  assert preset('tf').data(380)['crop_fraction'] == pytest.approx(380 / 412, abs=1e-4)
-  with pytest.raises(UserError, match=r"unknown preset 'tim'. Did you mean 'timm'\?"):
-    preset('tim')
+  assert find_preprocessing('tf').data(380)['crop_fraction'] == pytest.approx(380 / 412, abs=1e-4)
+  with pytest.raises(UserError, match=r"unknown preprocessing 'tim'. Did you mean 'timm'\?"):
+    find_preprocessing('tim')
 
 
 def normalised(name, pixels):
   config = smoke.get_config()
-  data = preset(name).data(32)
+  data = find_preprocessing(name).data(32)
   config.data.mean, config.data.std = tuple(data['mean']), tuple(data['std'])
   return np.asarray(Classification(config).inputs({'image': np.uint8(pixels)}))
 
@@ -64,17 +70,17 @@ def source(tmp_path):
   model = create_model('tiny_efficientnet', num_classes=10)
   path = tmp_path / 'w.npz'
   write_state_dict(str(path), to_torch(model, random_variables(model)))
-  return read_source(path, model={'name': 'tiny_efficientnet'}, preset='lite')
+  return read_weights(path, model={'name': 'tiny_efficientnet'}, preprocessing='lite')
 
 
 def test_which_preprocessing_an_evaluation_uses(source):
   config = smoke.get_config()
   before = config.data.to_dict()
-  assert apply_preprocessing(config, source, 'config', ()) == 'as the config says'
+  assert apply_preprocessing(config, source, 'config', ()) == 'of the config'
   assert config.data.to_dict() == before
   said = apply_preprocessing(config, source, 'weights', ['data.image_size', 'batch_size'])
-  assert said == 'the preset lite, but for image_size of the command line'
+  assert said == 'lite, but for image_size of the command line'
   assert config.data.mean == (127 / 255,) * 3 and config.data.interpolation == 'bilinear'
   assert config.data.image_size == 32
-  assert apply_preprocessing(config, source, 'inception', ()) == 'the preset inception'
+  assert apply_preprocessing(config, source, 'inception', ()) == 'inception'
   assert config.data.std == (0.5,) * 3 and config.data.image_size == 224

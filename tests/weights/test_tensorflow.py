@@ -10,76 +10,21 @@ from flax import traverse_util
 from ecanet_jax import create_model
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights import from_torch
-from ecanet_jax.weights.convert import model_shapes
 from ecanet_jax.weights.files.tensorflow import READERS, read_keras, read_tf1
 
 tf = pytest.importorskip('tensorflow', reason='reads TF1 checkpoints')
 
+from tests.support.tf1_checkpoint import (  # noqa: E402  after the check for TensorFlow
+  MODEL,
+  save,
+  tf1_layers,
+  tf1_variables,
+)
+
 # Keras's backend on NumPy 2.
 pytestmark = pytest.mark.filterwarnings('ignore:__array__ implementation:DeprecationWarning')
 
-MODEL = create_model('tiny_efficientnet', attention='se', preset='tf', num_classes=10)
 BN = ('gamma', 'beta', 'moving_mean', 'moving_variance')
-OURS = {'gamma': 'scale', 'beta': 'bias', 'moving_mean': 'mean', 'moving_variance': 'var'}
-CLASSES = {'conv': 'conv2d', 'depthwise': 'depthwise_conv2d', 'bn': 'tpu_batch_normalization'}
-
-
-def tf1_layers(model):
-  """Our layers and TF1's names of them: classes counted in the order in which a block makes them.
-
-  This is tensorflow/tpu's own rule, so that our table is compared with something else.
-  """
-  yield 'stem', 'stem/conv2d'
-  yield 'stem_bn', 'stem/tpu_batch_normalization'
-  for number, block in enumerate(model.blocks()):
-    made = [('expand', 'conv'), ('expand_bn', 'bn')] * block.expands
-    made += [('depthwise', 'depthwise'), ('depthwise_bn', 'bn')]
-    made += [('project', 'conv'), ('project_bn', 'bn')]
-    counts = dict.fromkeys(CLASSES, 0)
-    for ours, kind in made:
-      suffix = f'_{counts[kind]}' if counts[kind] else ''
-      counts[kind] += 1
-      yield f'{block.name}/{ours}', f'blocks_{number}/{CLASSES[kind]}{suffix}'
-    yield f'{block.name}/attention/reduce', f'blocks_{number}/se/conv2d'
-    yield f'{block.name}/attention/expand', f'blocks_{number}/se/conv2d_1'
-  yield 'head', 'head/conv2d'
-  yield 'head_bn', 'head/tpu_batch_normalization'
-  yield 'classifier', 'head/dense'
-
-
-def tf1_variables(model, scope='efficientnet-tiny/'):
-  """TF1 variables of random values, and ours of the same."""
-  random = np.random.default_rng(0)
-  shapes = traverse_util.flatten_dict(model_shapes(model), sep='/')
-  theirs, ours = {}, {}
-  for module, layer in tf1_layers(model):
-    for path, struct in shapes.items():
-      collection, _, rest = path.partition('/')
-      owner, _, array = rest.rpartition('/')
-      if owner != module:
-        continue
-      value = random.normal(size=struct.shape).astype(np.float32)
-      name = array
-      stored = value
-      if module.endswith('_bn'):
-        name = next(theirs for theirs, own in OURS.items() if own == array)
-      elif array == 'kernel' and value.ndim == 3:
-        name, stored = 'depthwise_kernel', value[:, :, :, None]
-      elif array == 'kernel' and value.ndim == 2 and module != 'classifier':
-        stored = value[None, None]
-      theirs[f'{scope}{layer}/{name}'] = stored
-      ours[path] = value
-  assert len(ours) == len(shapes)
-  return theirs, ours
-
-
-def save(prefix, variables):
-  names = sorted(variables)
-  tf.raw_ops.SaveV2(
-    prefix=prefix, tensor_names=names, shape_and_slices=[''] * len(names),
-    tensors=[tf.constant(variables[name]) for name in names],
-  )
-  return prefix
 
 
 @pytest.fixture(scope='module')
@@ -108,7 +53,7 @@ def test_tf1_checkpoint_array_by_array(checkpoint, caplog):
   count = len(raw)
   assert f'dropped {2 * count + 1} of {4 * count + 1} variables, those of the opt' in caplog.text
   assert f"removed the scope 'efficientnet-tiny/' from all {count} names" in caplog.text
-  assert 'no averaged copy' not in caplog.text
+  assert 'no average' not in caplog.text
   assert_equal(from_torch(MODEL, read_tf1(f'{prefix}.index', 'raw'), 'tf1'), raw)
 
 
@@ -119,22 +64,22 @@ def test_tf1_names_of_the_first_network():
   assert names['blocks_6_0/project_bn'] == 'blocks_15/tpu_batch_normalization_2'
 
 
-def test_tf1_variables_without_copies_are_taken_as_they_are(tmp_path, caplog):
+def test_tf1_variables_without_averages_are_read_themselves(tmp_path, caplog):
   theirs, ours = tf1_variables(MODEL, scope='')
   prefix = save(str(tmp_path / 'model.ckpt'), theirs)
   with caplog.at_level('WARNING'):
     assert_equal(from_torch(MODEL, read_tf1(prefix), 'tf1'), ours)
-  assert f'{len(ours)} of {len(ours)} variables have no averaged copy' in caplog.text
+  assert f'{len(ours)} of {len(ours)} variables have no average' in caplog.text
   assert 'scope' not in caplog.text and 'dropped' not in caplog.text
 
 
 def test_tf1_mistakes(tmp_path, monkeypatch):
   with pytest.raises(UserError, match=r'no TF1 checkpoint; give the prefix of its files'):
     read_tf1(str(tmp_path / 'model.ckpt'))
-  with pytest.raises(UserError, match=r"unknown weights 'emma'\. Did you mean 'ema'"):
+  with pytest.raises(UserError, match=r"unknown kind 'emma'\. Did you mean 'ema'"):
     read_tf1('model.ckpt', 'emma')
   prefix = save(str(tmp_path / 'model.ckpt'), {'a/b/ExponentialMovingAverage': np.zeros(1)})
-  with pytest.raises(UserError, match="1 variables have an averaged copy alone"):
+  with pytest.raises(UserError, match="1 variables are there only as averages"):
     read_tf1(prefix, 'raw')
   assert list(read_tf1(prefix)) == ['b']
   objects = tf.train.Checkpoint(v=tf.Variable(1.0)).write(str(tmp_path / 'objects'))
@@ -176,7 +121,7 @@ def keras_model(pixels):
 @pytest.mark.slow
 @pytest.mark.parametrize('pixels', [75, 224])
 def test_keras_logits(pixels, caplog):
-  pytest.importorskip('torch', reason='tests/models/twins.py imports it')
+  pytest.importorskip('torch', reason='tests/support/twins.py imports it')
   from tests.support import twins
 
   theirs = keras_model(pixels)
@@ -257,7 +202,7 @@ def test_keras_mistakes(tmp_path, monkeypatch):
     read_keras(tmp_path / 'empty.keras')
   with h5py.File(tmp_path / 'old.weights.h5', 'w') as file:  # before layers had names in files
     file['layers/conv2d/vars/0'] = np.zeros(1)
-  with pytest.raises(UserError, match=r'/layers/conv2d is a layer .* give the model to'):
+  with pytest.raises(UserError, match=r'layer /layers/conv2d have no known .* pass the model to'):
     read_keras(tmp_path / 'old.weights.h5')
   monkeypatch.setitem(sys.modules, 'h5py', None)
   with pytest.raises(UserError, match='needs h5py to be read'):

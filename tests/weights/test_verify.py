@@ -9,17 +9,18 @@ from ecanet_jax import create_model
 from ecanet_jax.models import network
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights import to_torch, verify
-from ecanet_jax.weights.timm_reference import TwinMissing, find_record, twin_logits
+from ecanet_jax.weights.timm_reference import ReferenceMissing, find_record, timm_logits
 from ecanet_jax.weights.verify import compare
 from tests.support.random_variables import random_variables
 
 TINY = create_model('tiny_efficientnet', num_classes=10)
 
 
-def test_without_a_twin_it_says_so():
+def test_without_a_reference_in_pytorch_it_says_so():
   variables = random_variables(TINY)
   result = verify(TINY, variables, to_torch(TINY, variables), image_size=32)
-  assert not result.twin and result.max_abs == result.max_rel == 0 and result.top1_agreement == 1
+  assert not result.in_pytorch
+  assert result.max_abs == result.max_rel == 0 and result.top1_agreement == 1
   assert str(result) == (
     'logits of 2 random images of 32 x 32: max abs difference 0.00e+00, max rel 0.00e+00, same '
     'top-1 for 100%; compared with our own network on the weights read back, not with PyTorch: '
@@ -58,9 +59,9 @@ def test_figures():
 @pytest.mark.parametrize('module', ['torch', 'timm'])
 def test_absent_package_is_the_reason(monkeypatch, module):
   monkeypatch.setitem(sys.modules, module, None)
-  with pytest.raises(TwinMissing, match='PyTorch with timm cannot be imported: .*' + module):
+  with pytest.raises(ReferenceMissing, match='PyTorch with timm cannot be imported: .*' + module):
     model, images = create_model('efficientnet_b0'), np.zeros((1, 32, 32, 3), np.float32)
-    twin_logits(model, network('efficientnet_b0'), {}, images)
+    timm_logits(model, network('efficientnet_b0'), {}, images)
 
 
 def test_overrides_can_make_a_network_that_timm_has():

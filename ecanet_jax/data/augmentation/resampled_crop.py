@@ -1,8 +1,9 @@
-"""Crop, shift and mirroring of images that are held decoded (source memory, data.resident).
+"""Random crop, shift and mirroring of decoded images (data.source='memory', data.resident).
 
-On the host only what is random is computed, as integers: which pixels of the stored image make each
-row and each column of the result, and with which weights. `resample` then takes them, in numpy on
-the host or in the compiled step, with the same pixels: there is nothing to round but the end.
+The random part is drawn on the host, as integers: for each row and each column of the result, which
+source pixels it is made of and with which weights (`Taps`). `resample` computes the pixels from
+them, in numpy on the host or in the compiled step. Both give the same pixels, because all sums are
+exact integers and only the result is rounded.
 """
 
 import math
@@ -13,13 +14,13 @@ import numpy as np
 from ecanet_jax.data import shuffling
 from ecanet_jax.runtime.errors import lookup
 
-ATTEMPTS = 10  # to find a rectangle that fits
-BITS = 11  # of a weight: two of them times 255 times what bicubic overshoots is below 2**31
-ONE = 2**BITS  # the weights of each row and of each column together
-SHIFTS = {'shift': 8, 'center': 0}  # by at most side / this
+ATTEMPTS = 10  # draws of a rectangle until one fits
+BITS = 11  # of a weight: two weights times 255 stay below 2**31, with the overshoot of bicubic
+ONE = 2**BITS  # sum of the weights of a row or column
+SHIFTS = {'shift': 8, 'center': 0}  # the largest shift is side / this; 0 = none
 CROPS = ('inception', *SHIFTS)
-# The weights of the source pixels around a place that is `t` of the way from one pixel's centre to
-# the next's: of these two, or (Keys 1981, a = -1/2) of one more on either side.
+# Weights of the source pixels around a point at the fraction `t` between two pixel centres: of the
+# two pixels, or (bicubic, Keys 1981, a = -1/2) also of the next one on either side.
 KERNELS = {
   'bilinear': lambda t: (1 - t, t),
   'bicubic': lambda t: (
@@ -30,12 +31,12 @@ KERNELS = {
 
 
 class Taps(NamedTuple):
-  """Which source pixels make an image, K for each of its rows and columns; also of a batch of them.
+  """The K source pixels of each row and column of an image; also of a batch of images.
 
   Attributes:
     rows: int32 [size, K], rows of the source.
-    row_weights: int32 [size, K], of sum `ONE`.
-    columns, column_weights: the same of columns.
+    row_weights: int32 [size, K]; their sum is `ONE`.
+    columns, column_weights: the same for columns.
   """
 
   rows: np.ndarray
@@ -44,36 +45,42 @@ class Taps(NamedTuple):
   column_weights: np.ndarray
 
 
-class Sampler:
-  """Draws what happens to each training image, a pure function of (key, index).
+def require_crop(name: str) -> None:
+  """Raises UserError if decoded images cannot be cropped in this way."""
+  lookup(dict.fromkeys(CROPS), name, 'crop (data.crop)')
 
-  With crop='inception' it is a rectangle of random area and shape, resized; with 'shift' the image
-  is moved by up to an eighth of its side in each direction, the border repeated; with 'center' it
-  is not. flip mirrors one image in two.
+
+class Sampler:
+  """Draws the crop and mirroring of each training image, a pure function of (key, index).
+
+  crop='inception' takes a rectangle of random area and shape and resizes it. 'shift' moves the
+  image by up to an eighth of its side in each direction and repeats the border. 'center' leaves
+  the image as it is. flip mirrors one image in two.
   """
 
-  def __init__(self, data, side: int):
-    """Makes the weights for every length.
+  def __init__(self, data, side: int, image_size: int):
+    """Computes the weights for every side that a rectangle may have.
 
     Args:
-      data: `config.data`; its crop, area, aspect, flip, image_size and interpolation are used.
-      side: of the stored squares; image_size, but with crop='inception' it may be less.
+      data: `config.data`; its crop, area, aspect, flip and interpolation are used.
+      side: pixels of the stored squares: image_size, or less with crop='inception'.
+      image_size: pixels of the result.
 
     Raises:
       UserError: an unknown crop or interpolation.
     """
-    lookup(dict.fromkeys(CROPS), data.crop, 'crop (data.crop)')
-    self._crop, self._flip, self._side, self._size = data.crop, data.flip, side, data.image_size
+    require_crop(data.crop)
+    self._crop, self._flip, self._side, self._size = data.crop, data.flip, side, image_size
     self._area, self._aspect = tuple(data.area), tuple(data.aspect)
     if data.crop == 'inception':
-      self._taps = taps(np.arange(1, side + 1), data.image_size, data.interpolation)
+      self._taps = taps(np.arange(1, side + 1), image_size, data.interpolation)
 
   def draw(self, keys: np.ndarray, indices: np.ndarray) -> Taps:
-    """Returns int32 [n, size, K] each.
+    """Returns the taps of n images, int32 [n, size, K] each.
 
     Args:
-      keys: int64 [n], the key of each image's epoch.
-      indices: int64 [n], each image's number in its split.
+      keys: int64 [n], the epoch key of each image (`shuffling.epoch_key`).
+      indices: int64 [n], the number of each image in its split.
     """
     if self._crop == 'inception':
       draws = shuffling.uniform(keys, indices, 1 + 4 * ATTEMPTS)
@@ -103,7 +110,7 @@ def inception_boxes(
   draws: np.ndarray, height: int, width: int, area: tuple[float, float],
   aspect: tuple[float, float],
 ) -> np.ndarray:
-  """Chooses a rectangle of random area and shape for each image; `crop.inception_crop` in numpy.
+  """Returns a rectangle of random area and shape per image: `host.crop.inception_crop` in numpy.
 
   Args:
     draws: float64 [n, 10, 4], uniform in [0, 1).
@@ -130,21 +137,22 @@ def inception_boxes(
 
 
 def taps(length: np.ndarray, size: int, interpolation: str) -> tuple[np.ndarray, np.ndarray]:
-  """Which of `length` pixels make each of `size`, none fewer: one axis of a resized rectangle.
+  """Returns the source pixels and weights that resize `length` pixels to `size`, along one axis.
 
-  Half-pixel centres. Pixels outside the rectangle have no weight, and the others more for it, as in
-  Pillow and in TensorFlow with antialias, so that what the image has around it does not matter.
+  Pixel centres are at half pixels. Pixels outside the rectangle have weight 0 and the others are
+  scaled up to the same sum, as in Pillow and in TensorFlow with antialias. The image around the
+  rectangle therefore has no influence.
 
   Args:
-    length: int [n], at most `size`.
+    length: int [n], sides of rectangles; at most `size`, so that nothing shrinks.
     size: pixels of the result.
     interpolation: bilinear (K = 2) or bicubic (K = 4).
 
   Returns:
-    (index, weight), int32 [n, size, K]: from 0 to length - 1, and whole numbers of sum `ONE`.
+    (index, weight), int32 [n, size, K]: indices from 0 to length - 1; weights of sum `ONE`.
   """
   kernel = lookup(KERNELS, interpolation, 'interpolation (data.interpolation)')
-  # The centres' places among those of the source, in 1 / (2 size) of a pixel.
+  # Centres of the result in source pixels, in units of 1 / (2 size) pixel.
   place = (2 * np.arange(size) + 1) * length[:, None] - size
   before, rest = np.divmod(place, 2 * size)
   weight = np.stack(kernel(rest / (2 * size)), axis=-1)
@@ -160,16 +168,16 @@ def taps(length: np.ndarray, size: int, interpolation: str) -> tuple[np.ndarray,
 
 
 def resample(image, taps: Taps):
-  """Makes one image of another's pixels; the same integers in numpy and under jit.
+  """Returns the crop of one image; numpy and jit give the same integers.
 
   Args:
     image: uint8 [H, W, 3].
-    taps: of one image.
+    taps: taps of one image.
 
   Returns:
     uint8 [size, size, 3].
   """
-  # XLA keeps what a sum over an axis gives, and computes the rest anew for each use.
+  # As one reduction, because XLA stores its result; a chain of sums it would compute for each use.
   columns = taps.column_weights[None, :, :, None] * image[:, taps.columns].astype('int32')
   wide = columns.sum(2, dtype='int32')
   total = sum(

@@ -1,22 +1,22 @@
-"""What a configuration may ask for in `augment`, `mix` and `data.crop`: mistakes are one line."""
+"""Checks of the keys `augment`, `mix` and `data.crop`, and what follows from them."""
 
 from ecanet_jax.data.augmentation.device.erasing import MODES
 from ecanet_jax.data.augmentation.host.policies import POLICIES
 from ecanet_jax.runtime.errors import UserError, lookup
 
 INTERPOLATIONS = ('nearest', 'bilinear', 'bicubic')
-# What images that are not decoded (data.source='memory', data.resident) cannot have, and its off.
+# Keys that need image files (not data.source='memory' or data.resident), with the value for 'off'.
 ON_HOST = {
   'policy': 'none', 'color_jitter': (0.0, 0.0, 0.0, 0.0), 'lighting': 0.0, 'rotation': 0.0
 }
 
 
 def check(config) -> None:
-  """Compares `config.augment` and `config.mix` with the rules.
+  """Checks `config.augment`, `config.mix` and `config.data.crop`.
 
   Raises:
-    UserError: a name that does not exist, a number out of its range, images that are not decoded
-      with more than mixing and erasing, mixing with one class.
+    UserError: an unknown name, a number out of its range, an augmentation that needs image files
+      for a set that has none, or mixing with one class.
   """
   augment, mix = config.augment, config.mix
   policy = lookup({'none': None, **POLICIES}, augment.policy, 'policy (augment.policy)')
@@ -67,12 +67,12 @@ def check(config) -> None:
 
 
 def used_on_host(augment) -> bool:
-  """Whether anything is to be done to a decoded crop."""
+  """Returns whether `host.chain` has anything to do."""
   return any(_plain(augment[key]) != off for key, off in ON_HOST.items())
 
 
 def layers(augment) -> int:
-  """Operations that the policy applies to an image one after the other; 0 without a policy."""
+  """Returns how many operations the policy applies to an image in turn; 0 without a policy."""
   policy = POLICIES.get(augment.policy)
   if policy is None:
     return 0

@@ -1,9 +1,10 @@
-"""Images in folders: DATA_DIR/SPLIT/CLASS/*.jpg. Classes are the sorted names of the folders.
+"""Images in folders: DATA_DIR/SPLIT/CLASS/*.jpg. The class names are the sorted folder names.
 
-Every file in a class folder, at any depth, is an image; a file that cannot be one is an error, not
+Every file in a class folder, at any depth, is an image. A file of another kind is an error, not
 something to skip. Hidden files (.name, Thumbs.db, desktop.ini) are ignored.
-A training first decodes every file of a folder of up to 20,000 and names those that it cannot, if
-they are more than data.max_bad allows.
+
+The folders are listed once, when the data set is opened. Before training every file of a split of
+up to 20,000 is decoded; more unreadable files than data.max_bad allows are an error.
 """
 
 import concurrent.futures
@@ -13,11 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Split, count_labels, require_square
+from ecanet_jax.data.labels import count_labels
+from ecanet_jax.data.tfdata import decode, pipeline
+from ecanet_jax.data.tfdata.corrupt_images import allowed_count, error_text
+from ecanet_jax.data.tfdata.tf_import import tensorflow
+from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Split
 from ecanet_jax.runtime.errors import UserError, closest
 
+tf = tensorflow()
+
 EXTENSIONS = ('.jpg', '.jpeg', '.jpe', '.png', '.gif', '.bmp', '.webp')
-CHECKED = 20_000  # a folder with more files is checked while it is read
+CHECKED = 20_000  # files; a larger split is checked only while it is read
 _IGNORED = ('thumbs.db', 'desktop.ini')
 
 
@@ -45,6 +52,10 @@ class FolderSplit:
     paths = self.paths[indices]
     return {'data': paths, 'label': self.labels[indices], 'name': paths}
 
+  def read(self, data):
+    """Returns the bytes of the file with the path `data` (TensorFlow string scalars)."""
+    return tf.io.read_file(data)
+
   def check(self, allowed: int = 0) -> None:
     """Decodes every image.
 
@@ -52,19 +63,16 @@ class FolderSplit:
       UserError: more than `allowed` cannot be read or decoded; the text counts them and names the
         first five.
     """
-    from ecanet_jax.data.tfdata import decode, pipeline
-
-    tf = decode.tf
-    size = tf.function(
+    decoded_size = tf.function(
       lambda path: tf.size(decode.decode(self.read(path))),
       input_signature=[tf.TensorSpec([], tf.string)], autograph=False,
     ).get_concrete_function()
 
     def mistake(path: bytes) -> str:
       try:
-        size(tf.constant(path))
+        decoded_size(tf.constant(path))
       except tf.errors.OpError as error:
-        return f'{os.fsdecode(path)} ({pipeline.reason(error)})'
+        return f'{os.fsdecode(path)} ({error_text(error)})'
       return ''
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -76,62 +84,73 @@ class FolderSplit:
         f'{"; ".join(found[:5])}{more}'
       )
 
-  def read(self, data):
-    """Returns the bytes of the file with the path `data`."""
-    from ecanet_jax.data.tfdata.tf_import import tensorflow
 
-    return tensorflow().io.read_file(data)
-
-
-class FolderSource:
+class ImageFolderSource:
   """A training and an evaluation folder with the same classes."""
 
   def __init__(self, config):
-    require_square(config)
+    data = self._data = config.data
     self._config = config
-    root = os.path.expanduser(config.data.data_dir)
+    root = os.path.expanduser(data.data_dir)
     if not root:
       raise UserError("data.source='folder' needs data.data_dir, the folder that holds the splits")
-    self._train = FolderSplit(_split_directory(root, config.data.train_split, 'data.train_split'))
-    self._eval = FolderSplit(_split_directory(root, config.data.eval_split, 'data.eval_split'))
+    self._train = FolderSplit(_split_directory(root, data.train_split, 'data.train_split'))
+    if data.eval_split == data.train_split:
+      self._eval = self._train
+    else:
+      self._eval = FolderSplit(_split_directory(root, data.eval_split, 'data.eval_split'))
     names = self._train.class_names
     if names != self._eval.class_names:
       _raise_different(self._train, self._eval)
     self.info = DatasetInfo(
-      train=Split(config.data.train_split, len(self._train), len(names)),
-      eval=Split(config.data.eval_split, len(self._eval), len(names)),
+      train=Split(data.train_split, len(self._train), len(names)),
+      eval=Split(data.eval_split, len(self._eval), len(names)),
       num_classes=len(names),
       label_names=names,
       index_addressable=True,
     )
 
   def check(self) -> None:
-    """Decodes every image of both splits that are not too large; see `FolderSplit.check`.
+    """Decodes every image of each split of up to `CHECKED` files; see `FolderSplit.check`.
 
-    Of the training split some may be broken (data.max_bad): they are replaced when they are met.
+    A fraction data.max_bad of the training images may be corrupt: others replace them in training.
     """
-    from ecanet_jax.data.tfdata.corrupt_images import allowed
-
-    some = allowed(self._config.data.max_bad, len(self._train))
+    some = allowed_count(self._data.max_bad, len(self._train))
     for split, number in ((self._train, some), (self._eval, 0)):
       if len(split) <= CHECKED:
         split.check(number)
 
-  def train_batches(self, start_step: int, steps: int | None, shard: Shard) -> Iterator[Batch]:
-    """Yields this host's rows of `steps` training batches from `start_step` on; None = endless."""
-    from ecanet_jax.data.tfdata import pipeline
+  def train(
+    self, start: int, steps: int | None, shard: Shard, image_size: int
+  ) -> Iterator[Batch]:
+    """Yields this host's rows of the training batches from step `start` on; None = endless."""
+    return pipeline.indexed_train(self._config, self._train, start, steps, shard, image_size)
 
-    return pipeline.indexed_train(self._config, self._train, start_step, steps, shard)
+  def eval(self, rows: int, shard: Shard, crops: int = 1) -> Iterator[Batch]:
+    """Yields this host's part of the evaluation split once; the last batch may be short."""
+    transform = decode.eval_transform(
+      self._data.image_size, self._data.crop_fraction, self._data.interpolation, crops
+    )
+    part = shard.examples(len(self._eval))
+    return pipeline.indexed_in_order(
+      self._eval, part, transform, rows, self._data.decode_threads
+    )
 
   def label_counts(self) -> np.ndarray:
-    """Returns how many training images every class has, int64 [classes]."""
+    """Returns the number of training images of each class, int64 [classes]."""
     return count_labels(self._train.labels, self.info.num_classes)
 
-  def eval_batches(self, rows: int, shard: Shard, crops: int = 1) -> Iterator[Batch]:
-    """Yields this host's part of the evaluation split once; the last batch may be short."""
-    from ecanet_jax.data.tfdata import pipeline
+  def stored_size(self, image_size: int) -> int:
+    """Returns `image_size`."""
+    return image_size
 
-    return pipeline.indexed_eval(self._config, self._eval, rows, shard, crops)
+  def train_images(self, side: int, rows: int) -> Iterator[Batch]:
+    """Yields the whole training split once, in order: the largest centred squares."""
+    transform = decode.eval_transform(side, 1.0, self._data.interpolation)
+    part = range(len(self._train))
+    return pipeline.indexed_in_order(
+      self._train, part, transform, rows, self._data.decode_threads
+    )
 
 
 def _split_directory(root: str, split: str, key: str) -> str:

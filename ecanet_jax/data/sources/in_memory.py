@@ -1,21 +1,21 @@
-"""Small sets that are held in memory as uint8 arrays and need no TensorFlow.
+"""Small data sets in memory, as uint8 arrays; they need no TensorFlow.
 
 - digits: scikit-learn's handwritten digits, 1,797 real scans of 8 x 8 pixels (UCI, Alpaydin and
   Kaynak 1998), 1,437 for training and 360 for evaluation: the first and the last of the fixed
   permutation `RandomState(0).permutation(1797)`.
-- synthetic: 512 + 200 generated images of 10 classes, each class a smooth colour pattern of its
-  own under noise; for tests and benchmarks.
+- synthetic: 512 + 200 generated images of 10 classes; each class is a smooth colour pattern with
+  noise. For tests and benchmarks.
 - fashion_mnist: 60,000 + 10,000 pictures of clothes of 28 x 28 pixels (Xiao et al. 2017,
   1708.07747) from the four idx.gz files in data.data_dir; '' = where Debian's package
   dataset-fashion-mnist puts them.
 
-A part of a split is written as in TFDS, 'train[:2000]'. The names 'validation' and 'test' both mean
-the evaluation split. Images are decoded and resized once, when they are loaded: to image_size, but
-with crop='inception' the training split keeps its own size if that is square and not larger.
-Augmentation is a pure function of (seed, epoch, index): crop, area, aspect, flip and interpolation
-mean what they do for images that are decoded, and crop='shift' moves the image by up to an eighth
-of its side in each direction, the border repeated (augmentation/sampling.py). `crop_fraction` is
-not used.
+A part of a split is written as in TFDS, 'train[:2000]'. Both 'validation' and 'test' name the
+evaluation split. Images are resized to image_size once, when they are loaded; with crop='inception'
+square training images that are not larger keep their own size.
+Augmentation is a pure function of (seed, epoch, index). The keys crop, area, aspect, flip and
+interpolation mean the same as for image files. crop='shift' moves the image by up to an eighth of
+its side in each direction and repeats the border (augmentation/resampled_crop.py). `crop_fraction`
+is not used.
 """
 
 import functools
@@ -28,8 +28,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from ecanet_jax.data import shuffling
-from ecanet_jax.data.augmentation.resampled_crop import Sampler, Taps, resample
-from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Split, count_labels, require_square
+from ecanet_jax.data.augmentation.resampled_crop import Sampler, Taps, require_crop, resample
+from ecanet_jax.data.labels import count_labels
+from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Split
 from ecanet_jax.runtime.errors import UserError, lookup
 
 DIGITS_TRAIN = 1437
@@ -40,7 +41,6 @@ FASHION_NAMES = (
 )
 MAX_BYTES = 2**32  # of a split's images
 
-
 Parts = tuple[Batch, Batch]
 
 
@@ -50,7 +50,7 @@ def digits(directory: str = '') -> Parts:
   Raises:
     UserError: scikit-learn is not installed.
   """
-  del directory  # it is a part of scikit-learn
+  del directory  # scikit-learn has them
   try:
     from sklearn import datasets
   except ImportError as error:
@@ -83,7 +83,7 @@ def fashion_mnist(directory: str = '') -> Parts:
   """Returns Fashion-MNIST: (train, test), each {'image': uint8 [n, 28, 28, 1], 'label'}.
 
   Args:
-    directory: of the four files; '' = `FASHION_MNIST`.
+    directory: folder of the four files; '' = `FASHION_MNIST`.
 
   Raises:
     UserError: a file is missing or is not what its name says.
@@ -132,12 +132,15 @@ def load(
   """Returns {'image': uint8 [n, size, size, 3], 'label': int32 [n]}, read-only arrays.
 
   Args:
-    name: of `SETS`.
+    name: a key of `SETS`.
     split: train, validation or test, or a part such as 'train[:2000]'.
-    image_size: pixels.
+    image_size: pixels, height = width.
     interpolation: bicubic or bilinear.
-    directory: of the files, for sets that have any.
-    key: of the config, for the message.
+    directory: folder of the set's files, if it has files.
+    key: the config key of the split, for messages.
+
+  Raises:
+    UserError: an unknown set, split or interpolation, or too many images for the memory.
   """
   lookup(SETS, name, 'set in memory (data.name)')
   train, test = _read(name, directory)
@@ -157,46 +160,29 @@ def load(
       f'{key}={split!r}: {len(chosen):,} images of {image_size} px are {size / 2**30:.1f} GiB and '
       f'{MAX_BYTES / 2**30:.0f} GiB is the most in memory; take a part, or data.source=tfds'
     )
-  evaluation = base != 'train'
-  return _part(name, directory, evaluation, chosen.start, chosen.stop, image_size, interpolation)
-
-
-@functools.lru_cache(maxsize=4)
-def _part(
-  name: str, directory: str, evaluation: bool, first: int, last: int, image_size: int,
-  interpolation: str,
-) -> Batch:
-  whole = _read(name, directory)[evaluation]
+  part = slice(chosen.start, chosen.stop)
   arrays = {
-    'image': _resize(whole['image'][first:last], image_size, interpolation),
-    'label': whole['label'][first:last].copy(),
+    'image': _resize(whole['image'][part], image_size, interpolation),
+    'label': whole['label'][part].copy(),
   }
   for array in arrays.values():
     array.setflags(write=False)
   return arrays
 
 
-def stored_size(data) -> int:
-  """Returns the side of the training images as they are held; `data` is `config.data`."""
-  lookup(SETS, data.name, 'set in memory (data.name)')
-  height, width = _read(data.name, data.data_dir)[0]['image'].shape[1:3]
-  own = data.crop == 'inception' and height == width <= data.image_size
-  return height if own else data.image_size
-
-
-class MemorySource:
-  """One of the small sets; see the module's text for what its augmentation does."""
+class InMemorySource:
+  """One of the small sets; the module's docstring explains its augmentation."""
 
   def __init__(self, config):
     data = config.data
-    size, stored = require_square(config), stored_size(data)
-    self._seed, self._batch_size = config.seed, config.batch_size
-    self._sampler = Sampler(data, stored)
-    read = functools.partial(
-      load, data.name, interpolation=data.interpolation, directory=data.data_dir
+    require_crop(data.crop)
+    self._config = config
+    self._side = self.stored_size(data.image_size)
+    self._train = self._load_train(self._side)
+    self._eval = load(
+      data.name, data.eval_split, data.image_size, data.interpolation, data.data_dir,
+      'data.eval_split',
     )
-    self._train = read(split=data.train_split, image_size=stored, key='data.train_split')
-    self._eval = read(split=data.eval_split, image_size=size, key='data.eval_split')
     self.info = DatasetInfo(
       train=Split(data.train_split, len(self._train['label']), 10),
       eval=Split(data.eval_split, len(self._eval['label']), 10),
@@ -205,31 +191,64 @@ class MemorySource:
       index_addressable=True,
     )
 
-  def train_batches(self, start_step: int, steps: int | None, shard: Shard) -> Iterator[Batch]:
-    """Yields this host's rows of `steps` training batches from `start_step` on; None = endless."""
-    size, mine = self._batch_size, shard.places(self._batch_size)
-    count = len(self._train['label'])
-    numbers = itertools.count(start_step)
-    for step in numbers if steps is None else range(start_step, start_step + steps):
-      keys, indices = shuffling.batch_positions(count, self._seed, step, size, mine)
-      taps = self._sampler.draw(keys, indices)
+  def check(self) -> None:
+    """Does nothing: the images are decoded."""
+
+  def train(
+    self, start: int, steps: int | None, shard: Shard, image_size: int
+  ) -> Iterator[Batch]:
+    """Yields this host's rows of the training batches from step `start` on; None = endless."""
+    size, seed = self._config.batch_size, self._config.seed
+    side, mine = self.stored_size(image_size), shard.places(size)
+    images = self._train_at(side)
+    sampler, count = Sampler(self._config.data, side, image_size), len(images['label'])
+    numbers = itertools.count(start)
+    for step in numbers if steps is None else range(start, start + steps):
+      keys, indices = shuffling.batch_positions(count, seed, step, size, mine)
+      taps = sampler.draw(keys, indices)
       image = np.stack([
-        resample(self._train['image'][index], Taps(*one)) for index, *one in zip(indices, *taps)
+        resample(images['image'][index], Taps(*one)) for index, *one in zip(indices, *taps)
       ])
-      yield {'image': image, 'label': self._train['label'][indices]}
+      yield {'image': image, 'label': images['label'][indices]}
 
-  def label_counts(self) -> np.ndarray:
-    """Returns how many training images every class has, int64 [classes]."""
-    return count_labels(self._train['label'], self.info.num_classes)
-
-  def eval_batches(self, rows: int, shard: Shard, crops: int = 1) -> Iterator[Batch]:
+  def eval(self, rows: int, shard: Shard, crops: int = 1) -> Iterator[Batch]:
     """Yields this host's part of the evaluation split once; the last batch may be short."""
     if crops > 1:
       raise UserError("data.source='memory' has whole images of image_size only, without crops")
     mine = shard.examples(len(self._eval['label']))
-    for first in range(mine.start, mine.stop, rows):
-      part = slice(first, min(first + rows, mine.stop))
-      yield {name: array[part] for name, array in self._eval.items()}
+    return _batches(self._eval, mine, rows)
+
+  def label_counts(self) -> np.ndarray:
+    """Returns the number of training images of each class, int64 [classes]."""
+    return count_labels(self._train['label'], self.info.num_classes)
+
+  def stored_size(self, image_size: int) -> int:
+    """Returns the side of the training images as they are kept, in pixels."""
+    data = self._config.data
+    lookup(SETS, data.name, 'set in memory (data.name)')
+    height, width = _read(data.name, data.data_dir)[0]['image'].shape[1:3]
+    keeps_own = data.crop == 'inception' and height == width <= image_size
+    return height if keeps_own else image_size
+
+  def train_images(self, side: int, rows: int) -> Iterator[Batch]:
+    """Yields the whole training split once, in order."""
+    images = self._train_at(side)
+    return _batches(images, range(len(images['label'])), rows)
+
+  def _train_at(self, side: int) -> Batch:
+    return self._train if side == self._side else self._load_train(side)
+
+  def _load_train(self, side: int) -> Batch:
+    data = self._config.data
+    return load(
+      data.name, data.train_split, side, data.interpolation, data.data_dir, 'data.train_split'
+    )
+
+
+def _batches(images: Batch, part: range, rows: int) -> Iterator[Batch]:
+  for first in range(part.start, part.stop, rows):
+    chosen = slice(first, min(first + rows, part.stop))
+    yield {name: array[chosen] for name, array in images.items()}
 
 
 def _resize(images: np.ndarray, size: int, interpolation: str) -> np.ndarray:

@@ -1,10 +1,12 @@
-"""TFDS data sets that are prepared on disk: TFRecord or array_record. Never uses the network.
+"""TFDS data sets that are prepared on disk, as TFRecord or array_record. Never uses the network.
 
-TFRecord files are read in the order that (seed, epoch) gives: files, then a buffer of encoded
-images. A host reads its own part of the split (of equal size on every host: up to num_hosts - 1
-images are left out), in whole batches (the images that do not fill an epoch's last batch are left
-out; the next epoch leaves out others). A step is found again by reading and skipping encoded images
-from the beginning of its epoch. array_record files are read at random (see order.py).
+array_record files are read at random; shuffling.py gives the order.
+
+TFRecord files can only be read one after the other. (seed, epoch) gives the order of the files and
+shuffles a buffer of encoded images. To resume at a step, the images of its epoch are read again and
+skipped, without decoding. Every host reads its own part of the split. All parts have the same size,
+so up to num_hosts - 1 images are left out. So are the images that do not fill an epoch's last
+batch; every epoch leaves out others.
 """
 
 import os
@@ -14,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from ecanet_jax.data import datasets
-from ecanet_jax.data.tfdata import pipeline
-from ecanet_jax.data.tfdata.corrupt_images import Broken
+from ecanet_jax.data import tfds_builders
+from ecanet_jax.data.labels import count_labels
+from ecanet_jax.data.tfdata import decode, pipeline
+from ecanet_jax.data.tfdata.corrupt_images import CorruptImages
 from ecanet_jax.data.tfdata.tf_import import tensorflow, tensorflow_datasets
-from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Split, count_labels, require_square
+from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Split
 from ecanet_jax.runtime.errors import UserError, closest, lookup
 
 tf = tensorflow()
@@ -34,9 +37,9 @@ def data_directory(data_dir: str) -> str:
 
 
 def require_known(name: str) -> str:
-  """Returns the name without config and version; raises UserError when nobody knows it."""
+  """Returns the name without config and version; raises UserError if TFDS has no such data set."""
   base = re.split('[:/]', name)[0]
-  known = sorted({*tfds.list_builders(with_community_datasets=False), *datasets.BUILDERS})
+  known = sorted({*tfds.list_builders(with_community_datasets=False), *tfds_builders.BUILDERS})
   if base in known:
     return base
   near = closest(_OFTEN_MEANT.get(base.lower(), base), known)
@@ -66,7 +69,7 @@ def open_builder(name: str, data_dir: str):
 
 
 def read_records(builder, split, *, shuffle_seed=None):
-  """Returns the records of a split (see pipeline.py), encoded, as a tf.data.Dataset."""
+  """Returns the encoded records of a split (see pipeline.py) as a tf.data.Dataset."""
   read_config = tfds.ReadConfig(
     add_tfds_id=True,
     try_autocache=False,
@@ -99,19 +102,18 @@ def read_records(builder, split, *, shuffle_seed=None):
 
 
 def records_in_order(builder, split, rows: int):
-  """Returns the function for `pipeline.batches` that gives a split's records in order."""
+  """Returns the `records` argument of `pipeline.batches`: a split in order."""
   if builder.info.file_format.value == 'array_record':
     indexed = ArrayRecordSplit(builder, split)
     return pipeline.indexed_records(indexed, range(len(indexed)), rows)
   return lambda skipped: read_records(builder, split).skip(skipped * rows)
 
 
-class PreparedSource:
+class TfdsSource:
   """A prepared TFDS data set with the features 'image' and 'label' (see `label_feature`)."""
 
   def __init__(self, config):
-    require_square(config)
-    self._config = config
+    self._config, self._data = config, config.data
     self._builder = open_builder(config.data.name, config.data.data_dir)
     _, label, multi_label = label_feature(self._builder)
     train = self._split(config.data.train_split, 'train_split')
@@ -127,34 +129,62 @@ class PreparedSource:
       multi_label=multi_label,
     )
 
-  def train_batches(self, start_step: int, steps: int | None, shard: Shard) -> Iterator[Batch]:
-    """Yields this host's rows of `steps` training batches from `start_step` on; None = endless."""
-    if self.info.multi_label:
-      raise UserError(f'{self._builder.name} has several labels per image; it is for evaluation.')
+  def check(self) -> None:
+    """Does nothing: `prepare` checks the images of a data set."""
+
+  def train(
+    self, start: int, steps: int | None, shard: Shard, image_size: int
+  ) -> Iterator[Batch]:
+    """Yields this host's rows of the training batches from step `start` on; None = endless."""
+    self._require_single_label()
     if self._indexed:
-      split = ArrayRecordSplit(self._builder, self._config.data.train_split)
-      return pipeline.indexed_train(self._config, split, start_step, steps, shard)
-    return self._train_records(start_step, steps, shard)
+      split = ArrayRecordSplit(self._builder, self._data.train_split)
+      return pipeline.indexed_train(self._config, split, start, steps, shard, image_size)
+    return self._train_records(start, steps, shard, image_size)
+
+  def eval(self, rows: int, shard: Shard, crops: int = 1) -> Iterator[Batch]:
+    """Yields this host's part of the evaluation split once; the last batch may be short."""
+    transform = decode.eval_transform(
+      self._data.image_size, self._data.crop_fraction, self._data.interpolation, crops
+    )
+    return self._in_order(self._data.eval_split, transform, rows, shard)
 
   def label_counts(self) -> np.ndarray:
-    """Returns how many training images every class has, int64 [classes]; reads the whole split."""
-    rows, name = 1024, self._config.data.train_split
+    """Returns the number of training images of each class, int64 [classes]; reads the split."""
+    self._require_single_label()
+    rows, name = 1024, self._data.train_split
     records = records_in_order(self._builder, name, rows)(0).map(lambda record: record['label'])
     labels = np.concatenate(list(records.batch(rows).as_numpy_iterator()))
     return count_labels(labels, self.info.num_classes)
 
-  def eval_batches(self, rows: int, shard: Shard, crops: int = 1) -> Iterator[Batch]:
-    """Yields this host's part of the evaluation split once; the last batch may be short."""
-    name, config = self._config.data.eval_split, self._config
+  def stored_size(self, image_size: int) -> int:
+    """Returns `image_size`."""
+    return image_size
+
+  def train_images(self, side: int, rows: int) -> Iterator[Batch]:
+    """Yields the whole training split once, in order: the largest centred squares."""
+    self._require_single_label()
+    transform = decode.eval_transform(side, 1.0, self._data.interpolation)
+    return self._in_order(self._data.train_split, transform, rows, Shard())
+
+  def _require_single_label(self) -> None:
+    if self.info.multi_label:
+      raise UserError(f'{self._builder.name} has several labels per image; it is for evaluation.')
+
+  def _in_order(self, name: str, transform, rows: int, shard: Shard) -> Iterator[Batch]:
+    """Yields this host's part of a split once, in order."""
+    threads = self._data.decode_threads
     if self._indexed:
       split = ArrayRecordSplit(self._builder, name)
-      return pipeline.indexed_eval(config, split, rows, shard, crops)
+      part = shard.examples(len(split))
+      return pipeline.indexed_in_order(split, part, transform, rows, threads)
     part = name if shard.num_hosts == 1 else tfds.even_splits(name, shard.num_hosts)[shard.host]
     if not self._builder.info.splits[part].num_examples:
       return iter(())  # more hosts than images
     records = records_in_order(self._builder, part, rows)
-    transform = pipeline.eval_transform(config, tf.identity, crops)
-    return pipeline.batches(records, transform, rows, threads=config.data.decode_threads)
+    return pipeline.batches(
+      records, pipeline.on_records(transform, tf.identity), rows, threads=threads
+    )
 
   def _split(self, name: str, key: str) -> int:
     splits = self._builder.info.splits
@@ -167,7 +197,10 @@ class PreparedSource:
       raise UserError(f'data.{key}={name!r} has no images')
     return count
 
-  def _train_records(self, start_step: int, limit: int | None, shard: Shard) -> Iterator[Batch]:
+  def _train_records(
+    self, start: int, limit: int | None, shard: Shard, image_size: int
+  ) -> Iterator[Batch]:
+    """Yields training batches of TFRecord files; see the module's docstring."""
     config, rows = self._config, shard.rows(self._config.batch_size)
     steps = self.info.train.num_examples // shard.num_hosts // rows
     if not steps:
@@ -194,17 +227,17 @@ class PreparedSource:
       )
 
     def records(skipped):
-      first, done = divmod(start_step + skipped, steps)
+      first, done = divmod(start + skipped, steps)
       skip, nothing = tf.constant(done * rows, tf.int64), tf.constant(0, tf.int64)
       epochs = tf.data.Dataset.counter(first)
       return epochs.flat_map(
         lambda epoch: epoch_records(epoch, tf.where(epoch == first, skip, nothing))
       )
 
-    transform = pipeline.train_transform(config, tf.identity)
+    transform = pipeline.train_transform(config, tf.identity, image_size)
     return pipeline.batches(
       records, transform, rows, threads=config.data.decode_threads, steps=limit,
-      broken=Broken(config.data.max_bad, self.info.train.num_examples),
+      corrupt=CorruptImages(config.data.max_bad, self.info.train.num_examples),
     )
 
 
@@ -239,9 +272,10 @@ class ArrayRecordSplit:
 
 
 def label_feature(builder) -> tuple:
-  """What labels the images: (its key, ClassLabel, whether an image has any number of labels).
+  """Finds the feature that labels the images: 'label', or 'real_label' of imagenet2012_real.
 
-  'label', or the 'real_label' of imagenet2012_real.
+  Returns:
+    (key, ClassLabel, multi_label): multi_label if an image has any number of labels.
 
   Raises:
     UserError: a data set without images or without labels.

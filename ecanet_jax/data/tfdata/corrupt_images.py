@@ -1,9 +1,10 @@
-"""Training images that cannot be decoded: counted, named, and replaced by the same ones every time.
+"""Training images that cannot be decoded: they are counted, named and replaced.
 
-Nothing is spent on it until one is met. Then the stream begins again at that batch with a guard
-around every image. What takes the place of image i of an epoch is the next one, i + 1 or the first
-after it that can be decoded, cropped as i would have been: a pure function of (seed, epoch, index).
-TFRecord files cannot be read at random: there it is the next good image of the batch.
+This costs nothing until such an image is met. The stream then starts again at that batch with a
+guard around every image. Image i of an epoch is replaced by image i + 1, or by the first one after
+it that can be decoded, with the crop of image i. The replacement is a pure function of
+(seed, epoch, index). TFRecord files cannot be read at random, so there the next good image of the
+batch is taken.
 """
 
 import logging
@@ -20,60 +21,59 @@ tf = tf_import.tensorflow()
 
 log = logging.getLogger('ecanet_jax')
 
-NAMED = 20  # of them, in the log
-TRIES = 100  # images in a row that cannot be decoded are no accident
+NAMED = 20  # images that the log names
+TRIES = 100  # images in a row that are tried as a replacement
 
 
-class Broken:
-  """The images of one training split that were met and cannot be decoded.
+class CorruptImages:
+  """The images of one training split that could not be decoded.
 
   Attributes:
-    names: with what TensorFlow says of them.
+    names: the message of TensorFlow by name of the image.
+    allowed: how many there may be.
   """
 
   def __init__(
     self, fraction: float, images: int, spares: Callable[[int, int], Iterator[dict]] | None = None
   ):
-    """Allows `fraction * images` of them.
+    """Allows `fraction * images` corrupt images.
 
     Args:
       fraction: data.max_bad.
-      images: of the split.
-      spares: (key, index) -> the records that may take the place of that image, in turn; None = the
-        batch's others.
+      images: number of images in the split.
+      spares: (key, index) -> the records that may replace that image, in this order; None = the
+        other images of the batch.
 
     Raises:
-      UserError: the fraction is not one.
+      UserError: the fraction is not from 0 to 1.
     """
     self.names: dict[str, str] = {}
     self._spares, self._images, self._fraction = spares, images, fraction
-    self.allowed = allowed(fraction, images)
+    self.allowed = allowed_count(fraction, images)
 
-  def guarded(self, transform: Callable) -> Callable:
-    """Returns `transform` of a record, but where it fails zeros, and what `mend` needs."""
+  def guard(self, transform: Callable) -> Callable:
+    """Returns `transform` of a record, but with zeros where it fails, and what `replace` needs."""
 
     def apply(record):
       one = tf.data.Dataset.from_tensors(record).map(transform)
-      spec = one.element_spec
-      nothing = {key: tf.zeros(kind.shape, kind.dtype) for key, kind in spec.items()}
-      whole = one.map(lambda image: (image, False)).ignore_errors()
-      missing = tf.data.Dataset.from_tensors((nothing, True))
-      image, bad = whole.concatenate(missing).take(1).get_single_element()
+      zeros = {key: tf.zeros(spec.shape, spec.dtype) for key, spec in one.element_spec.items()}
+      good = one.map(lambda image: (image, False)).ignore_errors()
+      otherwise = tf.data.Dataset.from_tensors((zeros, True))
+      image, bad = good.concatenate(otherwise).take(1).get_single_element()
       data = tf.where(bad, record['data'], b'')
       return image | {'bad': bad, 'seed': record['seed'], 'name': record['name'], 'data': data}
 
     return apply
 
-  def mend(self, batch: Batch, transform: Callable, why: Callable[[Exception], str]) -> Batch:
-    """Returns {'image', 'label'} of a guarded batch, with others in the place of broken ones.
+  def replace(self, batch: Batch, transform: Callable) -> Batch:
+    """Returns {'image', 'label'} of a batch with its corrupt images replaced.
 
     Args:
-      batch: of `guarded`.
-      transform: of a record.
-      why: an error in words.
+      batch: records after `guard(transform)`.
+      transform: record -> {'image', 'label'}.
 
     Raises:
-      UserError: there are more of them than allowed, or nothing can take their place.
+      UserError: more corrupt images than allowed, or no replacement.
     """
     image, label, bad = batch['image'], batch['label'], batch['bad']
     if bad.any():
@@ -81,7 +81,7 @@ class Broken:
     for row in np.flatnonzero(bad):
       keys = ('data', 'seed', 'name', 'label')
       record = {key: tf.constant(batch[key][row]) for key in keys}
-      self._add(record, transform, why)
+      self._add(record, transform)
       if self._spares is None:
         good = [place for place in (*range(row, len(bad)), *range(row)) if not bad[place]]
         if not good:
@@ -91,16 +91,16 @@ class Broken:
         image[row], label[row] = self._spare(record, transform)
     return {'image': image, 'label': label}
 
-  def end(self) -> None:
-    """Says how many there were."""
+  def log_summary(self) -> None:
+    """Logs how many images were replaced, if any."""
     if self.names:
       log.warning(
-        '%d of %s training images could not be decoded; others took their places: %s%s',
+        '%d of %s training images could not be decoded and were replaced by others: %s%s',
         len(self.names), f'{self._images:,}', ', '.join(list(self.names)[:NAMED]),
         ' ...' if len(self.names) > NAMED else '',
       )
 
-  def _add(self, record: dict[str, Any], transform: Callable, why: Callable) -> None:
+  def _add(self, record: dict[str, Any], transform: Callable) -> None:
     name = record['name'].numpy().decode()
     if name in self.names:
       return
@@ -108,14 +108,14 @@ class Broken:
     try:
       transform(record)
     except tf.errors.OpError as error:
-      self.names[name] = why(error)
+      self.names[name] = error_text(error)
     if len(self.names) > self.allowed:
       raise UserError(
         f'{self._text(record)}. That is {len(self.names)} of {self._images:,} and '
         f'data.max_bad={self._fraction:g} allows {self.allowed}.'
       )
     if len(self.names) <= NAMED:
-      log.warning('%s; another one takes its place', self._text(record))
+      log.warning('%s; it is replaced by another image', self._text(record))
 
   def _text(self, record: dict[str, Any]) -> str:
     name = record['name'].numpy().decode()
@@ -131,12 +131,19 @@ class Broken:
     raise UserError(f'{self._text(record)}; nor can the {TRIES} images that follow it.')
 
 
-def allowed(fraction: float, images: int) -> int:
-  """How many of the images may be broken.
+def allowed_count(fraction: float, images: int) -> int:
+  """Returns how many of the images may be corrupt.
 
   Raises:
-    UserError: the fraction is not one.
+    UserError: the fraction is not from 0 to 1.
   """
   if not 0 <= fraction <= 1:
     raise UserError(f'data.max_bad={fraction} must be from 0 to 1.')
   return int(fraction * images)
+
+
+def error_text(error: Exception) -> str:
+  """Returns the message of a TensorFlow error on one line, without the names of its operations."""
+  text = ' '.join(str(getattr(error, 'message', None) or error).split())
+  text = text.split('}} ')[-1] if text.startswith('{{') else text
+  return text.split(' [Op:')[0][:200]

@@ -1,10 +1,9 @@
-"""From the bytes of an image file to pixels: JPEG, PNG, GIF (first frame), BMP and WebP.
+"""Decoding and resizing of image files: JPEG, PNG, GIF (first frame), BMP and WebP.
 
-What the bytes are is read from the bytes, never from a file's name. JPEG is decoded with the
-accurate DCT, which gives the pixels that Pillow gives, and only the part that the crop needs.
-Grey and CMYK images become RGB, an alpha channel is dropped (as Pillow's convert('RGB') does), the
-EXIF orientation is ignored (as in torchvision and timm). Resizing averages over the source pixels
-when it shrinks (antialias), rounds and clips to uint8, as Pillow does.
+The format is found from the bytes, not from the file's name. JPEG is decoded with the accurate DCT,
+as Pillow does, and only in the part that the crop needs. Grey and CMYK images become RGB. An alpha
+channel is dropped (as in Pillow's convert('RGB')), the EXIF orientation is ignored (as in
+torchvision and timm). Resizing is antialiased, rounded and clipped to uint8, as in Pillow.
 """
 
 import functools
@@ -80,13 +79,13 @@ def is_jpeg(data):
 def resize(image, size: int, interpolation: str, mirrored=False):
   """Resizes uint8 [h, w, 3] to uint8 [size, size, 3], antialiased, rounded and clipped.
 
-  By our own kernel where there is a C++ compiler, else by TensorFlow; see `plain_resize`.
+  The kernel in ops/cpu does it if there is a C++ compiler, else TensorFlow (`plain_resize`).
 
   Args:
     image: uint8 [h, w, 3].
     size: height and width of the result.
     interpolation: 'bicubic' or 'bilinear'.
-    mirrored: bool scalar, whether left and right change places.
+    mirrored: bool scalar; True mirrors the image left-right.
   """
   lookup(_KERNELS, interpolation, 'interpolation (data.interpolation)')
   kernel = resizer()
@@ -97,11 +96,10 @@ def resize(image, size: int, interpolation: str, mirrored=False):
 
 
 def plain_resize(image, size: int, interpolation: str):
-  """`resize` by TensorFlow alone.
+  """`resize` with TensorFlow alone: the values of tf.image.resize(..., antialias=True).
 
-  The values are those of tf.image.resize(..., antialias=True). Its columns are a loop over single
-  pixels of three channels; here each direction works on whole rows, which takes two thirds of the
-  time, transpositions included.
+  TensorFlow resizes columns pixel by pixel. Here the image is transposed, so that both directions
+  work on whole rows; that takes two thirds of the time.
   """
   kernel = _KERNELS[interpolation]
   height, width = tf.unstack(tf.shape(image)[:2])
@@ -113,8 +111,8 @@ def plain_resize(image, size: int, interpolation: str):
 
 
 def _resize_rows(image, rows, row_size, size: int, kernel: str):
-  """From `rows` rows of `row_size` values to float32 [1, 1, size, row_size]."""
-  # To this operation a row is one pixel with many channels.
+  """Resizes `rows` rows of `row_size` values to float32 [1, 1, size, row_size]."""
+  # The operation sees each row as one pixel with `row_size` channels.
   return tf.raw_ops.ScaleAndTranslate(
     images=tf.reshape(image, [1, 1, rows, row_size]), size=[1, size],
     scale=tf.stack([1.0, size / tf.cast(rows, tf.float32)]), translation=[0.0, 0.0],
@@ -122,11 +120,13 @@ def _resize_rows(image, rows, row_size, size: int, kernel: str):
   )
 
 
-def train_transform(data_config):
+def train_transform(data_config, image_size: int):
   """Returns the function (bytes, seed int64 [2]) -> uint8 [size, size, 3] for training.
 
   Args:
-    data_config: `config.data`; its crop, area, aspect, flip, image_size and interpolation are used.
+    data_config: `config.data`; its crop, area, aspect, flip, crop_fraction and interpolation are
+      used.
+    image_size: pixels of the result.
 
   Raises:
     UserError: an unknown crop or interpolation.
@@ -141,41 +141,42 @@ def train_transform(data_config):
     crop_values, flip_value = crop.draw(seed)
     image = decode_crop(data, functools.partial(choose, crop_values))
     mirrored = flip_value < 0.5 if data_config.flip else False
-    return resize(image, data_config.image_size, interpolation, mirrored)
+    return resize(image, image_size, interpolation, mirrored)
 
   signature = [tf.TensorSpec([], tf.string), tf.TensorSpec([2], tf.int64)]
-  return _compiled((*key, data_config.image_size, interpolation), transform, signature)
+  return _compiled((*key, image_size, interpolation), transform, signature)
 
 
-def eval_transform(data_config, crops: int = 1):
+def eval_transform(image_size: int, crop_fraction: float, interpolation: str, crops: int = 1):
   """Returns the function bytes -> uint8 [size, size, 3] for evaluation.
 
-  The central square whose side is crop_fraction of the shorter side, resized to image_size; with
-  crops=5 uint8 [5, size, size, 3]: those in the corners, too.
+  Args:
+    image_size: pixels of the result.
+    crop_fraction: side of the crop / shorter side of the image.
+    interpolation: 'bicubic' or 'bilinear'.
+    crops: 1 = the central square; 5 = those in the four corners and the centre, which gives uint8
+      [5, size, size, 3].
   """
-  size, fraction = data_config.image_size, data_config.crop_fraction
-  interpolation = data_config.interpolation
 
   def center(data):
-    box = functools.partial(crop.center_crop, fraction=fraction)
-    return resize(decode_crop(data, box), size, interpolation)
+    box = functools.partial(crop.center_crop, fraction=crop_fraction)
+    return resize(decode_crop(data, box), image_size, interpolation)
 
   def five(data):
     image = decode(data)
-    boxes = crop.five_crops(*tf.unstack(tf.shape(image)[:2]), fraction)
+    boxes = crop.five_crops(*tf.unstack(tf.shape(image)[:2]), crop_fraction)
     parts = [image[y : y + h, x : x + w] for y, x, h, w in map(tf.unstack, boxes)]
-    return tf.stack([resize(part, size, interpolation) for part in parts])
+    return tf.stack([resize(part, image_size, interpolation) for part in parts])
 
-  key = ('eval', size, fraction, interpolation, crops)
-  transform = {1: center, 5: five}[crops]
-  return _compiled(key, transform, [tf.TensorSpec([], tf.string)])
+  key = ('eval', image_size, crop_fraction, interpolation, crops)
+  return _compiled(key, {1: center, 5: five}[crops], [tf.TensorSpec([], tf.string)])
 
 
 _traced: dict = {}
 
 
 def _compiled(key: tuple, transform, signature: list):
-  """Traces a transform once per process and settings: every evaluation builds a new pipeline."""
+  """Traces a transform once per process, because every evaluation builds a new pipeline."""
   if key not in _traced:
     function = tf.function(transform, input_signature=signature, autograph=False)
     _traced[key] = function.get_concrete_function()
@@ -183,7 +184,7 @@ def _compiled(key: tuple, transform, signature: list):
 
 
 def _decode_other(data):
-  # TensorFlow reads the colour numbers of a BMP with a palette as grey levels, without a word.
+  # TensorFlow takes the palette indices of a BMP for grey levels, without an error.
   palette_bmp = (tf.strings.substr(data, 0, 2) == b'BM') & (tf.strings.length(data) > 54)
   palette_bmp = tf.cond(
     palette_bmp,

@@ -1,9 +1,9 @@
 """tf.data pipelines: encoded records in, batches of uint8 images out.
 
-A record is {'data': bytes or a path, 'label': int32, 'name': what to call it in a message, 'seed':
-int64 [2] (training only)}. A source says how to get the records from a given batch on; this file
-decodes them in TensorFlow's threads, batches them, and says by name which record is broken (in a
-training broken.py first replaces some).
+A record is {'data': encoded image or its path, 'label': int32, 'name': str for messages, 'seed':
+int64 [2] (training only)}. A source supplies the records from a given batch on. They are decoded in
+TensorFlow's threads and batched. An error names the image. In training a few corrupt images may be
+replaced (corrupt_images.py).
 """
 
 import atexit
@@ -18,23 +18,23 @@ import numpy as np
 from ecanet_jax.data import shuffling
 from ecanet_jax.data.augmentation.host.chain import make_chain
 from ecanet_jax.data.tfdata import decode
-from ecanet_jax.data.tfdata.corrupt_images import Broken
+from ecanet_jax.data.tfdata.corrupt_images import CorruptImages, error_text
 from ecanet_jax.data.tfdata.tf_import import tensorflow
 from ecanet_jax.data.types import Batch, Shard
 from ecanet_jax.runtime.errors import UserError
 
 tf = tensorflow()
 
-FETCHED = 128  # images that Python hands over at once where batches are small, which it is slow at
+FETCHED = 128  # images per call of a Python generator, so that small batches are not slow
 
 _streams = weakref.WeakSet()
 
 
 @atexit.register
 def _close_streams() -> None:
-  """Ends what still reads, because TensorFlow complains when Python goes first."""
+  """Closes all streams, because TensorFlow prints errors if Python exits while it reads."""
   for stream in list(_streams):
-    with contextlib.suppress(ValueError):  # another thread is inside
+    with contextlib.suppress(ValueError):  # another thread is reading
       stream.close()
 
 
@@ -47,13 +47,13 @@ class IndexedSplit(Protocol):
     """Returns {'data': n bytes, 'label': int32 [n] or bool [n, classes], 'name': n strings}."""
 
   def read(self, data):
-    """Returns the file's bytes from one element of 'data' (TensorFlow string scalars)."""
+    """Returns the encoded image of one element of 'data' (TensorFlow string scalars)."""
 
 
 def indexed_train(
-  config, split: IndexedSplit, start_step: int, steps: int | None, shard: Shard
+  config, split: IndexedSplit, start: int, steps: int | None, shard: Shard, image_size: int
 ) -> Iterator[Batch]:
-  """Yields this host's rows of the training batches of an index-addressable split."""
+  """Yields this host's rows of the training batches of an indexed split from step `start` on."""
   rows = shard.rows(config.batch_size)
   mine = shard.places(config.batch_size)
   together = max(1, FETCHED // rows)  # batches
@@ -67,9 +67,10 @@ def indexed_train(
       yield split.fetch(indices) | {'seed': np.stack([keys, indices], axis=1)}
 
   def records(skipped):
-    start = start_step + skipped
     spec = _spec() | {'seed': tf.TensorSpec([None, 2], tf.int64)}
-    chunks = tf.data.Dataset.from_generator(lambda: fetched(start), output_signature=spec)
+    chunks = tf.data.Dataset.from_generator(
+      lambda: fetched(start + skipped), output_signature=spec
+    )
     return chunks.prefetch(1).unbatch()
 
   def spares(key, index):
@@ -77,25 +78,23 @@ def indexed_train(
       found = split.fetch(np.array([following % len(split)]))
       yield {name: value[0] for name, value in found.items()} | {'seed': np.array([key, index])}
 
-  transform = train_transform(config, split.read)
   return batches(
-    records, transform, rows, threads=config.data.decode_threads, steps=steps,
-    broken=Broken(config.data.max_bad, len(split), spares),
+    records, train_transform(config, split.read, image_size), rows,
+    threads=config.data.decode_threads, steps=steps,
+    corrupt=CorruptImages(config.data.max_bad, len(split), spares),
   )
 
 
-def indexed_eval(
-  config, split: IndexedSplit, rows: int, shard: Shard, crops: int = 1
+def indexed_in_order(
+  split: IndexedSplit, part: range, transform: Callable, rows: int, threads: int
 ) -> Iterator[Batch]:
-  """Yields this host's part of an index-addressable split once, in order."""
-  records = indexed_records(split, shard.examples(len(split)), rows)
-  transform = eval_transform(config, split.read, crops)
-  return batches(records, transform, rows, threads=config.data.decode_threads)
+  """Yields `part` of an indexed split once, in order; `transform` is bytes -> image."""
+  records = indexed_records(split, part, rows)
+  return batches(records, on_records(transform, split.read), rows, threads=threads)
 
 
 def indexed_records(split: IndexedSplit, part: range, rows: int) -> Callable:
-  """Returns the function for `batches` that gives the records of `part` of a split in order."""
-
+  """Returns the `records` argument of `batches`: `part` of an indexed split in order."""
   together = max(FETCHED, rows)
 
   def fetched(first):
@@ -112,9 +111,10 @@ def indexed_records(split: IndexedSplit, part: range, rows: int) -> Callable:
   return records
 
 
-def train_transform(config, read: Callable) -> Callable:
+def train_transform(config, read: Callable, image_size: int) -> Callable:
   """Returns the function record -> {'image', 'label'} for training; `read` gives the bytes."""
-  transform, chain = decode.train_transform(config.data), make_chain(config)
+  transform = decode.train_transform(config.data, image_size)
+  chain = make_chain(config, image_size)
 
   def apply(record):
     image = transform(read(record['data']), record['seed'])
@@ -125,9 +125,8 @@ def train_transform(config, read: Callable) -> Callable:
   return apply
 
 
-def eval_transform(config, read: Callable, crops: int = 1) -> Callable:
-  """Returns the function record -> {'image', 'label'} for evaluation; `read` gives the bytes."""
-  transform = decode.eval_transform(config.data, crops)
+def on_records(transform: Callable, read: Callable) -> Callable:
+  """Returns the function record -> {'image', 'label'} for a transform bytes -> image."""
 
   def apply(record):
     return {'image': transform(read(record['data'])), 'label': record['label']}
@@ -137,18 +136,18 @@ def eval_transform(config, read: Callable, crops: int = 1) -> Callable:
 
 def batches(
   records: Callable, transform: Callable, rows: int, *, threads: int, steps: int | None = None,
-  broken: Broken | None = None,
+  corrupt: CorruptImages | None = None,
 ) -> Iterator[Batch]:
   """Decodes and batches records; the last batch may be short.
 
   Args:
-    records: the function (number of whole batches to leave out) -> tf.data.Dataset of records.
+    records: the function (number of batches to skip) -> tf.data.Dataset of records.
     transform: record -> {'image', 'label'}.
     rows: images per batch.
     threads: parallel decodes; 0 = tf.data chooses.
-    steps: batches to give; None = all there are. An endless stream that is read to its end in this
-      way leaves nothing at work when it is closed, which can otherwise take a minute.
-    broken: counts and replaces images that cannot be decoded; None = the first ends the stream.
+    steps: number of batches; None = all there are. Give the number if it is known: tf.data then
+      stops reading ahead after the last batch. Closing an endless stream can take a minute.
+    corrupt: counts and replaces images that cannot be decoded; None = the first is an error.
 
   Returns:
     Iterator of {'image': uint8 [n, size, size, 3], 'label': int32 [n]}.
@@ -156,13 +155,13 @@ def batches(
   Raises:
     UserError: while iterating: a record cannot be read or decoded; the text names it.
   """
-  stream = _batches(records, transform, rows, threads, steps, broken)
+  stream = _batches(records, transform, rows, threads, steps, corrupt)
   _streams.add(stream)
   return stream
 
 
-def _batches(records, transform, rows, threads, steps, broken):
-  done, guard = 0, False
+def _batches(records, transform, rows, threads, steps, corrupt):
+  done, guarded = 0, False
   iterator = _iterator(records(0), transform, rows, threads, steps)
   try:
     while True:
@@ -171,17 +170,17 @@ def _batches(records, transform, rows, threads, steps, broken):
       except StopIteration:
         return
       except tf.errors.OpError as error:
-        if broken is None or guard:
-          raise _broken(records(done).take(rows), transform, error) from None
-        # From the batch that failed on, with a guard around every image.
-        left, guard = None if steps is None else steps - done, True
-        iterator = _iterator(records(done), broken.guarded(transform), rows, threads, left)
+        if corrupt is None or guarded:
+          raise _failure(records(done).take(rows), transform, error) from None
+        # Start again at the batch that failed, with a guard around every image.
+        left, guarded = None if steps is None else steps - done, True
+        iterator = _iterator(records(done), corrupt.guard(transform), rows, threads, left)
         continue
-      yield broken.mend(batch, transform, reason) if guard else batch
+      yield corrupt.replace(batch, transform) if guarded else batch
       done += 1
   finally:
-    if broken is not None:
-      broken.end()
+    if corrupt is not None:
+      corrupt.log_summary()
 
 
 def _iterator(records, transform, rows, threads, steps):
@@ -192,32 +191,25 @@ def _iterator(records, transform, rows, threads, steps):
   return dataset.as_numpy_iterator()
 
 
-def _broken(records, transform: Callable, error: Exception) -> UserError:
-  """Finds the record of a failed batch that cannot be decoded, and returns what to raise."""
+def _failure(records, transform: Callable, error: Exception) -> UserError:
+  """Finds the record of a failed batch that cannot be decoded and returns the error to raise."""
   iterator = iter(records)
   for place in itertools.count():
     try:
       record = next(iterator)
     except StopIteration:
-      return UserError(f'the images cannot be read: {reason(error)}')
+      return UserError(f'the images cannot be read: {error_text(error)}')
     except tf.errors.OpError as failure:
       return UserError(
         f'the data on disk are damaged: record {place} of the batch cannot be read: '
-        f'{reason(failure)}. `python -m ecanet_jax prepare --verify_only` checks all of them; '
+        f'{error_text(failure)}. `python -m ecanet_jax prepare --verify_only` checks all of them; '
         'prepare the data set again in another --data_dir.'
       )
     try:
       transform(record)
     except tf.errors.OpError as failure:
       name = record['name'].numpy().decode()
-      return UserError(f'{name}: the image cannot be decoded: {reason(failure)}')
-
-
-def reason(error: Exception) -> str:
-  """What TensorFlow says of a broken image, on one line."""
-  text = ' '.join(str(getattr(error, 'message', None) or error).split())
-  text = text.split('}} ')[-1] if text.startswith('{{') else text
-  return text.split(' [Op:')[0][:200]
+      return UserError(f'{name}: the image cannot be decoded: {error_text(failure)}')
 
 
 def _spec() -> dict:
@@ -231,7 +223,7 @@ def _spec() -> dict:
 def _options(threads: int):
   options = tf.data.Options()
   options.deterministic = True
-  # An image is one thread's work; its operations must not wait for others.
+  # One thread decodes one image: its operations must not wait for other threads.
   options.threading.max_intra_op_parallelism = 1
   if threads:
     options.threading.private_threadpool_size = threads

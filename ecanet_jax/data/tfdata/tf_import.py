@@ -1,33 +1,31 @@
-"""TensorFlow, imported only when images have to be decoded, and kept off every accelerator."""
+"""Imports of TensorFlow and TFDS: only if images have to be decoded, and without GPU or TPU."""
 
 import contextlib
 import functools
 import os
 
-from ecanet_jax.imports import as_if_missing
 from ecanet_jax.runtime.errors import UserError
 
 
 @functools.cache
 def tensorflow():
-  """Returns the tensorflow module; it will not see GPUs or TPUs, which belong to JAX.
+  """Returns the tensorflow module; GPUs and TPUs are hidden from it, because JAX uses them.
 
   Raises:
     UserError: TensorFlow is not installed.
   """
-  # Its chatter is not for our users; oneDNN has no part in decoding, and says so at every start.
+  # Less logging; oneDNN is not used for decoding and logs a line at every start.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
   try:
-    with as_if_missing('keras'):  # with scikit-learn, half of the time; `tf.keras` still imports it
-      import tensorflow as tf
+    import tensorflow as tf
   except ImportError as error:
     raise UserError(
       'decoding images needs TensorFlow: pip install tensorflow-cpu '
       "(data.source='memory' works without it)"
     ) from error
   for kind in ('GPU', 'TPU'):
-    # RuntimeError: the caller has used TensorFlow before; too late to hide anything.
+    # RuntimeError: the program has used TensorFlow already; it is too late to hide devices.
     with contextlib.suppress(RuntimeError):
       tf.config.set_visible_devices([], kind)
   tf.get_logger().setLevel('ERROR')

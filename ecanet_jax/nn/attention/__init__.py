@@ -4,9 +4,8 @@ A kind is a class in ATTENTION, a choice of blocks a predicate in WHERE; positio
 family, which lists those it has.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable
-
-import flax.linen as nn
 
 from ecanet_jax.nn.attention.channel import (
   ECA,
@@ -15,22 +14,25 @@ from ecanet_jax.nn.attention.channel import (
   SE,
   SEGC,
   SQUEEZE,
+  AttentionModule,
   CircularECA,
   SEVar1,
   SEVar2,
   SEVar3,
 )
 from ecanet_jax.nn.attention.comparators import CBAM, AugmentedConv, DoubleAttention, GSoP
-from ecanet_jax.nn.attention.kernel_size import K_POLICY, eca_kernel_size
-from ecanet_jax.nn.attention.slot import WHERE, Attention, Slot, placed
-from ecanet_jax.nn.layers import ACTIVATION, Layers
+from ecanet_jax.nn.attention.kernel_size import K_POLICY, eca_kernel_size, kernel_size
+from ecanet_jax.nn.attention.slot import WHERE, Attention, Slot, position_of
+from ecanet_jax.nn.block import Block
+from ecanet_jax.ops.activation import ACTIVATIONS
 from ecanet_jax.runtime.errors import UserError, lookup
 
 __all__ = [
-  'ATTENTION', 'WHERE', 'Attend', 'Attention', 'Slot', 'check', 'eca_kernel_size', 'placed',
+  'ATTENTION', 'WHERE', 'Attention', 'AttentionModule', 'Slot', 'check', 'eca_kernel_size',
+  'kernel_size', 'place',
 ]
 
-ATTENTION: dict[str, type[nn.Module] | None] = {
+ATTENTION: dict[str, type[AttentionModule] | None] = {
   'none': None,
   'se': SE,
   'se_var1': SEVar1,
@@ -49,29 +51,25 @@ ATTENTION: dict[str, type[nn.Module] | None] = {
 }
 
 
-class Attend:
-  """A block's attention, which the block offers each of its places in turn.
+def place(spec: Attention, block: Block, standard: str, stages: int) -> Slot:
+  """Where a block of a network has its attention, and ECA's kernel size there.
 
-  `attend('end', x)` is x reweighted where the attention is at 'end', else x itself. Make it inside
-  the block's `@nn.compact`: the module belongs to the block.
+  Args:
+    spec: the network's attention.
+    block: the block's facts.
+    standard: the family's published position.
+    stages: how many the network has.
+
+  Raises:
+    UserError: a kernel size that is impossible there.
   """
-
-  def __init__(self, spec: Attention, slot: Slot, layers: Layers, train: bool):
-    self._position = slot.position
-    self._train = train
-    if self._position:
-      self._module = ATTENTION[spec.kind](spec, slot, layers, name='attention')
-
-  def at(self, position: str) -> bool:
-    """Whether the attention is there; at 'conv' it replaces the k x k convolution."""
-    return position == self._position
-
-  def reads(self, position: str) -> bool:
-    """Whether the attention is there and needs only the mean of its input: see `BatchNorm`."""
-    return self.at(position) and getattr(self._module, 'reads_mean', False)
-
-  def __call__(self, position: str, x):
-    return self._module(x, self._train) if self.at(position) else x
+  kind = ATTENTION[spec.kind]
+  if kind is None:
+    return Slot(block)
+  slot = Slot(block, position_of(spec, block, kind.standard or standard))
+  if slot.position and kind.has_kernel_size:
+    slot = dataclasses.replace(slot, k=kernel_size(spec, slot, stages))
+  return slot
 
 
 def check(
@@ -94,7 +92,7 @@ def check(
   lookup(GATE, spec.gate, 'attention.gate')
   lookup({'channels': 0, 'block': 0}, spec.reduction_of, 'attention.reduction_of')
   if spec.activation:
-    lookup(ACTIVATION, spec.activation, 'attention.activation')
+    lookup(ACTIVATIONS, spec.activation, 'attention.activation')
   wrong = [s for s in spec.stages if not 1 <= s <= stages]
   if wrong or (spec.where == 'stages' and not spec.stages):
     raise UserError(

@@ -4,28 +4,30 @@ A kind is a subclass that says how the logits come from the squeezed values. `x`
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ecanet_jax.nn.attention.kernel_size import kernel_size
 from ecanet_jax.nn.attention.slot import Attention, Slot
 from ecanet_jax.nn.initializers import fan_in_uniform, fan_out_normal
-from ecanet_jax.nn.layers import Activation, Layers, PointwiseConv
-from ecanet_jax.ops import attention as ops
+from ecanet_jax.nn.layers import Activation, Layers
+from ecanet_jax.ops import get_backend
+from ecanet_jax.ops.attention import reweight, squeeze
+from ecanet_jax.ops.pooling import largest
 from ecanet_jax.runtime.errors import UserError
 
 
 def _max(x: jax.Array) -> jax.Array:
-  return x.astype(jnp.float32).max((1, 2), keepdims=True)
+  return largest(x.astype(jnp.float32), (1, 2))
 
 
 # [B, H, W, C] -> [B, 1, 1, C]; 'both' [B, 2, 1, C]; 'none' leaves every pixel.
 SQUEEZE: dict[str, Callable[[jax.Array], jax.Array]] = {
-  'mean': ops.squeeze,
+  'mean': squeeze,
   'max': _max,
-  'both': lambda x: jnp.concatenate([ops.squeeze(x), _max(x)], 1),
+  'both': lambda x: jnp.concatenate([squeeze(x), _max(x)], 1),
   'none': lambda x: x.astype(jnp.float32),
 }
 
@@ -37,16 +39,12 @@ GATE: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
-class ChannelAttention(nn.Module):
-  """x * gate(excite(squeeze(x))) (Hu et al., Squeeze-and-Excitation Networks, Eq. 2-4).
-
-  Squeezed values and weights are float32. With squeeze='both' the logits of mean and maximum are
-  added, as CBAM does; with 'none' every pixel has its own weights (the SENet slides' test that
-  global information matters). On request it shows `squeeze` and `weights` (see `models.inside`).
+class AttentionModule(nn.Module):
+  """What every kind of attention has; a kind maps `[B, H, W, C]` to the same shape.
 
   Attributes:
     spec: the network's attention.
-    slot: the facts of this block.
+    slot: where in its block it is.
     layers: the network's.
   """
 
@@ -55,33 +53,8 @@ class ChannelAttention(nn.Module):
   layers: Layers
 
   standard = ''  # the kind's own 'standard' position; '' = the family's
-  own_squeeze = ''  # where the kind has no choice
-
-  @property
-  def reads_mean(self) -> bool:
-    """It needs nothing of its input but the mean."""
-    return (self.own_squeeze or self.spec.squeeze) == 'mean'
-
-  @nn.compact
-  def __call__(self, x, train: bool):
-    squeeze = self.own_squeeze or self.spec.squeeze
-
-    def weights_of(squeezed):
-      logits = self.excite(squeezed)
-      if squeeze == 'both':
-        logits = logits.sum(1, keepdims=True)
-      weights = GATE[self.spec.gate](logits)
-      self.sow('intermediates', 'squeeze', squeezed)
-      self.sow('intermediates', 'weights', weights)
-      return weights.astype(self.layers.dtype)
-
-    if self.reads_mean:
-      return ops.attend(x, weights_of)
-    return ops.reweight(x, weights_of(SQUEEZE[squeeze](x)))
-
-  def excite(self, y: jax.Array) -> jax.Array:
-    """Logits `[..., C]` of squeezed values `[..., C]`."""
-    raise NotImplementedError
+  has_kernel_size = False  # it has ECA's k
+  reads_mean = False  # it reweights channels by their means alone; then it has `weights`
 
   @classmethod
   def check(cls, spec: Attention, slot: Slot) -> None:
@@ -93,15 +66,56 @@ class ChannelAttention(nn.Module):
     return ''
 
 
+class ChannelAttention(AttentionModule):
+  """x * gate(excite(squeeze(x))) (Hu et al., Squeeze-and-Excitation Networks, Eq. 2-4).
+
+  Squeezed values and weights are float32. With squeeze='both' the logits of mean and maximum are
+  added, as CBAM does; with 'none' every pixel has its own weights (the SENet slides' test that
+  global information matters). `models.intermediates` shows `squeeze` and `weights`.
+  """
+
+  own_squeeze = ''  # of a kind that has no choice
+
+  @property
+  def squeeze(self) -> str:
+    """A name of `SQUEEZE`."""
+    return self.own_squeeze or self.spec.squeeze
+
+  @property
+  def reads_mean(self) -> bool:
+    return self.squeeze == 'mean'
+
+  def __call__(self, x, train: bool):
+    if self.reads_mean:
+      return get_backend(self.layers.backend).attend(x, self.weights)
+    return reweight(x, self.weights(SQUEEZE[self.squeeze](x)))
+
+  @nn.compact
+  def weights(self, squeezed: jax.Array) -> jax.Array:
+    """One weight for each squeezed value: `[B, 1, 1, C]` of the same, float32."""
+    logits = self.excite(squeezed)
+    if self.squeeze == 'both':
+      logits = logits.sum(1, keepdims=True)
+    weights = GATE[self.spec.gate](logits)
+    self.sow('intermediates', 'squeeze', squeezed)
+    self.sow('intermediates', 'weights', weights)
+    return weights
+
+  def excite(self, y: jax.Array) -> jax.Array:
+    """Logits `[..., C]` of squeezed values `[..., C]`."""
+    raise NotImplementedError
+
+
 class SE(ChannelAttention):
   """Squeeze-and-excitation: two layers, `channels / reduction` values between them (Eq. 2-3)."""
 
   def excite(self, y):
     spec, channels = self.spec, y.shape[-1]
     reduced = squeezed_channels(spec, self.slot)
-    y = PointwiseConv(reduced, use_bias=spec.bias, name='reduce')(y)
-    y = Activation(spec.activation or self.slot.activation)(y)
-    return PointwiseConv(channels, use_bias=spec.bias, name='expand')(y)
+    dense = partial(self.layers.conv, use_bias=spec.bias, dtype=jnp.float32)
+    y = dense(y, 'reduce', reduced)
+    y = Activation(spec.activation or self.layers.activation)(y)
+    return dense(y, 'expand', channels)
 
   @classmethod
   def describe(cls, spec, slot):
@@ -110,7 +124,8 @@ class SE(ChannelAttention):
 
 def squeezed_channels(spec: Attention, slot: Slot) -> int:
   """Channels between SE's two layers: truncated, or rounded to the divisor; at least one of it."""
-  whole = slot.base_channels if spec.reduction_of == 'block' else slot.channels
+  base = slot.block.base_channels or slot.block.in_channels
+  whole = base if spec.reduction_of == 'block' else slot.channels
   exact = whole / spec.reduction
   if spec.divisor == 1:
     return max(1, int(exact))
@@ -136,7 +151,7 @@ class SEVar3(ChannelAttention):
   """SE-Var3: one full layer, C^2 weights (ECA-Net, Table 1)."""
 
   def excite(self, y):
-    return PointwiseConv(y.shape[-1], name='mix')(y)
+    return self.layers.conv(y, 'mix', y.shape[-1], dtype=jnp.float32)
 
 
 # Groups of each SE-GC in Table 1: SE-GC1 has 16, the others 16 and 8 channels in each group.
@@ -164,7 +179,7 @@ class SEGC(ChannelAttention):
       divisors = [g for g in range(1, slot.channels + 1) if slot.channels % g == 0]
       raise UserError(
         f'attention {spec.kind}: {groups} groups do not divide the {slot.channels} channels of '
-        f'stage {slot.stage}; attention.groups can be {", ".join(map(str, divisors))}.'
+        f'stage {slot.block.stage}; attention.groups can be {", ".join(map(str, divisors))}.'
       )
 
   @classmethod
@@ -177,25 +192,26 @@ def _groups(spec: Attention, slot: Slot) -> int:
 
 
 class Neighbours(ChannelAttention):
-  """What ECA and ECA-NS share: k."""
+  """What ECA and ECA-NS share: weights for the k nearest channels of each channel."""
 
-  @classmethod
-  def check(cls, spec, slot):
-    kernel_size(spec, slot)
+  has_kernel_size = True
+
+  def neighbours(self, y: jax.Array, kernel: jax.Array, edge: str = 'constant') -> jax.Array:
+    """Sum over the k shifts of y's channels, each times a row of `kernel`, `[k, 1]` or `[k, C]`."""
+    k, channels = kernel.shape[0], y.shape[-1]
+    padded = jnp.pad(y, ((0, 0), (0, 0), (0, 0), (k // 2, k // 2)), mode=edge)
+    return sum(padded[..., i : i + channels] * kernel[i][None, None, None] for i in range(k))
 
   @classmethod
   def describe(cls, spec, slot):
-    return f'k={kernel_size(spec, slot)}'
+    return f'k={slot.k}'
 
 
 class ECANS(Neighbours):
   """ECA-NS: every channel has its own k weights for its neighbours, `kernel` `[k, C]` (Eq. 4)."""
 
   def excite(self, y):
-    k, channels = kernel_size(self.spec, self.slot), y.shape[-1]
-    kernel = self.param('kernel', fan_in_uniform, (k, channels))
-    padded = jnp.pad(y, ((0, 0), (0, 0), (0, 0), (k // 2, k // 2)))
-    return sum(padded[..., i : i + channels] * kernel[i][None, None, None] for i in range(k))
+    return self.neighbours(y, self.param('kernel', fan_in_uniform, (self.slot.k, y.shape[-1])))
 
 
 class ECA(Neighbours):
@@ -208,10 +224,8 @@ class ECA(Neighbours):
   edge = 'constant'  # zeros
 
   def excite(self, y):
-    k, channels = kernel_size(self.spec, self.slot), y.shape[-1]
-    kernel = self.param('kernel', fan_in_uniform, (k,))
-    padded = jnp.pad(y, ((0, 0), (0, 0), (0, 0), (k // 2, k // 2)), mode=self.edge)
-    return sum(padded[..., i : i + channels] * kernel[i] for i in range(k))
+    kernel = self.param('kernel', fan_in_uniform, (self.slot.k,))
+    return self.neighbours(y, kernel[:, None], self.edge)
 
 
 class CircularECA(ECA):
@@ -221,9 +235,9 @@ class CircularECA(ECA):
 
   @classmethod
   def check(cls, spec, slot):
-    k = kernel_size(spec, slot)
-    if k > slot.channels:
+    if slot.k > slot.channels:
       raise UserError(
-        f'attention eca_circular: k={k} goes round the ring of {slot.channels} channels more than '
-        f'once in stage {slot.stage}; at most {slot.channels - 1 + slot.channels % 2}.'
+        f'attention eca_circular: k={slot.k} goes round the ring of {slot.channels} channels more '
+        f'than once in stage {slot.block.stage}; at most '
+        f'{slot.channels - 1 + slot.channels % 2}.'
       )

@@ -5,11 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ecanet_jax.nn.attention.channel import SE, ChannelAttention
-from ecanet_jax.nn.attention.slot import Attention, Slot
+from ecanet_jax.nn.attention.channel import SE, AttentionModule, ChannelAttention
 from ecanet_jax.nn.initializers import fan_in_normal, fan_out_normal
-from ecanet_jax.nn.layers import Conv, Layers, PointwiseConv, Product
-from ecanet_jax.nn.pooling import Pool
+from ecanet_jax.nn.layers import Product
+from ecanet_jax.ops.pooling import largest
 from ecanet_jax.runtime.errors import UserError
 
 
@@ -26,8 +25,9 @@ class CBAM(ChannelAttention):
   def __call__(self, x, train: bool):
     x = super().__call__(x, train)
     over_channels = x.astype(jnp.float32)
-    maps = jnp.stack([over_channels.max(-1), over_channels.mean(-1)], -1)  # [B, H, W, 2]
-    logits = Conv(1, 7, 1, 'symmetric', name='spatial')(maps)
+    mean = over_channels.mean(-1, keepdims=True)
+    maps = jnp.concatenate([largest(over_channels, (-1,)), mean], -1)  # [B, H, W, 2]
+    logits = self.layers.conv(maps, 'spatial', 1, 7, padding='symmetric', dtype=jnp.float32)
     weights = jax.nn.sigmoid(self.layers.norm(logits, 'spatial_bn', train).astype(jnp.float32))
     self.sow('intermediates', 'spatial_weights', weights)
     return x * weights.astype(self.layers.dtype)
@@ -36,25 +36,7 @@ class CBAM(ChannelAttention):
   describe = classmethod(SE.describe.__func__)
 
 
-class _Comparator(nn.Module):
-  """What a module that is not a plain reweighting of channels shares with those that are."""
-
-  spec: Attention
-  slot: Slot
-  layers: Layers
-
-  standard = ''
-
-  @classmethod
-  def check(cls, spec: Attention, slot: Slot) -> None:
-    pass
-
-  @classmethod
-  def describe(cls, spec: Attention, slot: Slot) -> str:
-    return ''
-
-
-class DoubleAttention(_Comparator):
+class DoubleAttention(AttentionModule):
   """Double attention: gathers second-order features of the image, gives each pixel its share.
 
   Chen et al., A2-Nets, NeurIPS 2018, Eq. 5-6, with m = n = C / 2:
@@ -66,9 +48,9 @@ class DoubleAttention(_Comparator):
   @nn.compact
   def __call__(self, x, train: bool):
     batch, height, width, channels = x.shape
-    project = lambda name: PointwiseConv(
-      channels // 2, use_bias=True, dtype=self.layers.dtype, name=name
-    )(x).reshape(batch, height * width, channels // 2)
+    project = lambda name: self.layers.conv(x, name, channels // 2, use_bias=True).reshape(
+      batch, height * width, channels // 2
+    )
     features = project('features')  # [B, N, m]
     gather = jax.nn.softmax(project('gather').astype(jnp.float32), 1)  # over pixels
     distribute = jax.nn.softmax(project('distribute').astype(jnp.float32), 2)  # over maps
@@ -90,7 +72,7 @@ class RowConv(nn.Module):
     return jnp.einsum('brc,rco->bro', y, kernel).reshape(-1, 4 * rows) + bias[None]
 
 
-class GSoP(_Comparator):
+class GSoP(AttentionModule):
   """Global second-order pooling: channel weights from the covariance of 128 reduced channels.
 
   Gao et al., Global Second-order Pooling, CVPR 2019, Fig. 2(a) (GSoP-Net1).
@@ -111,8 +93,10 @@ class GSoP(_Comparator):
     # BatchNorm per row: [B, row, column] -> channels last and back.
     y = layers.norm(covariance.transpose(0, 2, 1)[:, None], 'row_bn', train)
     y = RowConv(name='row')(y[:, 0].transpose(0, 2, 1).astype(jnp.float32))
-    y = PointwiseConv(x.shape[-1], use_bias=True, name='expand')(y)
-    weights = jax.nn.sigmoid(y)[:, None, None]
+    y = layers.conv(
+      y[:, None, None], 'expand', x.shape[-1], use_bias=True, dtype=jnp.float32
+    )
+    weights = jax.nn.sigmoid(y)
     self.sow('intermediates', 'weights', weights)
     return x * weights.astype(layers.dtype)
 
@@ -122,7 +106,7 @@ def _vectors(key, shape):
   return fan_in_normal(key, shape[::-1]).T
 
 
-class AugmentedConv(_Comparator):
+class AugmentedConv(AttentionModule):
   """A 3x3 convolution some of whose output channels are 2-D self-attention instead.
 
   Bello et al., Attention Augmented Convolutional Networks, ICCV 2019, section 3, with the paper's
@@ -146,13 +130,13 @@ class AugmentedConv(_Comparator):
 
   @nn.compact
   def __call__(self, x, train: bool):
-    features, stride, dtype = self.slot.channels, self.slot.stride, self.layers.dtype
+    features, stride = self.slot.channels, self.slot.block.stride
     keys, values = self.widths(features)
     local = self.layers.conv(x, 'conv', features - values, 3, stride)
     if stride > 1:
-      x = Pool('mean', stride, stride, 'same')(x)
+      x = self.layers.pool(x, 'mean', stride, stride, 'same')
     batch, height, width = x.shape[:3]
-    y = PointwiseConv(2 * keys + values, dtype=dtype, name='qkv')(x).astype(jnp.float32)
+    y = self.layers.conv(x, 'qkv', 2 * keys + values).astype(jnp.float32)
     heads = lambda part: part.reshape(batch, height, width, self.heads, -1)
     q, k, v = map(heads, jnp.split(y, (keys, 2 * keys), -1))
     q *= q.shape[-1] ** -0.5
@@ -165,7 +149,7 @@ class AugmentedConv(_Comparator):
     weights = jax.nn.softmax(logits.reshape(*shape[:4], -1), -1).reshape(shape)
     self.sow('intermediates', 'weights', weights)
     y = Product('bnyxvu,bvund->byxnd')(weights, v).reshape(batch, height, width, values)
-    y = PointwiseConv(values, dtype=dtype, name='output')(y)
+    y = self.layers.conv(y, 'output', values)
     return jnp.concatenate([local, y], -1)
 
   def _relative(self, axis: str, size: int, q):
@@ -174,8 +158,9 @@ class AugmentedConv(_Comparator):
     known = self.get_variable('params', name)
     if known is not None and known.shape[0] != 2 * size - 1:
       raise UserError(
-        f'attention aa: the relative positions of stage {self.slot.stage} are for a {axis} of '
-        f'{(known.shape[0] + 1) // 2} pixels, not {size}; use the image size of its training.'
+        f'attention aa: the relative positions of stage {self.slot.block.stage} are for a '
+        f'{axis} of {(known.shape[0] + 1) // 2} pixels, not {size}; use the image size of its '
+        'training.'
       )
     table = self.param(name, _vectors, (2 * size - 1, depth))
     index = np.arange(size)

@@ -30,25 +30,25 @@ def _odd(value: float) -> int:
 
 
 def _released(spec: Attention, slot: Slot) -> int:
-  if slot.released_k is None:
+  if slot.block.released_k is None:
     raise UserError(
       "attention.k_policy='released': the ECA authors released weights of ResNet-18 (k=3,5,7,7), "
       '34 (3,3,5,7), 50 (3,5,5,7), 101 and 152 (3,3,5,7) and MobileNetV2 (1 below 96 channels, '
       "3 from there) alone; choose another k_policy, such as 'eq9_output'."
     )
-  return slot.released_k
+  return slot.block.released_k
 
 
 K_POLICY: dict[str, Callable[[Attention, Slot], int]] = {
   'eq9_output': lambda spec, slot: eca_kernel_size(slot.channels, spec.gamma, spec.b),
-  'eq9_planes': lambda spec, slot: eca_kernel_size(slot.planes, spec.gamma, spec.b),
+  'eq9_planes': lambda spec, slot: eca_kernel_size(slot.block.width, spec.gamma, spec.b),
   'linear': lambda spec, slot: linear_kernel_size(slot.channels, spec.gamma, spec.b),
   'released': _released,
 }
 
 
-def kernel_size(spec: Attention, slot: Slot) -> int:
-  """The slot's k.
+def kernel_size(spec: Attention, slot: Slot, stages: int) -> int:
+  """k in a slot of a network with so many stages.
 
   Raises:
     UserError: a k that is even, below 1 or wider than the channels, or a wrong number of them.
@@ -57,18 +57,19 @@ def kernel_size(spec: Attention, slot: Slot) -> int:
     k = K_POLICY[spec.k_policy](spec, slot)
   elif len(spec.k) == 1:
     k = spec.k[0]
-  elif len(spec.k) == slot.stages:
-    k = spec.k[slot.stage - 1]
+  elif len(spec.k) == stages:
+    k = spec.k[slot.block.stage - 1]
   else:
     raise UserError(
       f'attention.k={spec.k} has {len(spec.k)} kernel sizes; give none (k_policy), one for all, '
-      f'or one for each of the {slot.stages} stages.'
+      f'or one for each of the {stages} stages.'
     )
   if k < 1 or k % 2 == 0:
     raise UserError(f'attention.k={spec.k}: {k} is not an odd positive number, such as 3 or 5.')
-  if k > 2 * slot.channels - 1:
+  widest = 2 * slot.channels - 1
+  if k > widest:
     raise UserError(
       f'attention: k={k} is wider than the {slot.channels} channels and their neighbours in stage '
-      f'{slot.stage}; at most {2 * slot.channels - 1}.'
+      f'{slot.block.stage}; at most {widest}.'
     )
   return k

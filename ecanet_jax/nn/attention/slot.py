@@ -1,7 +1,9 @@
-"""Which attention a network has, and the place in a block that may get it."""
+"""Which attention a network has, and where a block has it."""
 
 import dataclasses
 from collections.abc import Callable
+
+from ecanet_jax.nn.block import Block
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,62 +52,41 @@ class Attention:
 
 @dataclasses.dataclass(frozen=True)
 class Slot:
-  """The static facts of a block on which its attention depends.
+  """A block's attention: where in the block it is, and ECA's kernel size there.
 
   Attributes:
-    stage: stage number, from 1; the stem is not a stage.
-    stages: how many stages the network has.
-    index: the block's number in its stage, from 0.
-    last: it is the last block of its stage.
-    has_skip: the block adds its unchanged input to its output.
-    stride: of the block.
-    in_channels: of the block's input.
-    mid_channels: of its k x k convolution's output.
-    out_channels: of its output.
-    planes: the width that the block is named after: a bottleneck's narrow one, else the output's.
-    base_channels: those that the block's expansion counts from: its input's, but in MEC networks.
-    activation: the network's.
-    released_k: ECA's kernel size in the authors' weights of this network; None = there are none.
+    block: the block's facts.
     position: where in the block the attention is; '' = nowhere.
+    k: ECA's kernel size; 0 for kinds without one.
   """
 
-  stage: int
-  stages: int
-  index: int
-  last: bool
-  has_skip: bool
-  stride: int
-  in_channels: int
-  mid_channels: int
-  out_channels: int
-  planes: int
-  base_channels: int
-  activation: str
-  released_k: int | None = None
+  block: Block
   position: str = ''
+  k: int = 0
 
   @property
   def channels(self) -> int:
     """Channels of the tensor to be reweighted."""
-    inner = {'pre': self.in_channels, 'depthwise': self.mid_channels, 'conv': self.mid_channels}
-    return inner.get(self.position, self.out_channels)
+    block = self.block
+    inner = {'pre': block.in_channels, 'depthwise': block.mid_channels, 'conv': block.mid_channels}
+    return inner.get(self.position, block.out_channels)
 
 
 # Which blocks; `Attention.stages` limits each of them further.
-WHERE: dict[str, Callable[[Slot], bool]] = {
-  'all': lambda slot: True,
-  'skip': lambda slot: slot.has_skip,
-  'noskip': lambda slot: not slot.has_skip,
-  'stages': lambda slot: True,
-  'last': lambda slot: slot.last,
-  'alternate': lambda slot: slot.index % 2 == 1,
+WHERE: dict[str, Callable[[Block], bool]] = {
+  'all': lambda block: True,
+  'skip': lambda block: block.has_skip,
+  'noskip': lambda block: not block.has_skip,
+  'stages': lambda block: True,
+  'last': lambda block: block.last,
+  'alternate': lambda block: block.index % 2 == 1,
 }
 
 
-def placed(spec: Attention, slot: Slot, standard: str) -> Slot:
-  """The slot with the position that the attention has in this block, '' for none."""
-  chosen = WHERE[spec.where](slot) and (not spec.stages or slot.stage in spec.stages)
+def position_of(spec: Attention, block: Block, standard: str) -> str:
+  """Where in the block the attention is, '' for nowhere; `standard` is the published place."""
+  chosen = WHERE[spec.where](block) and (not spec.stages or block.stage in spec.stages)
   position = spec.position if chosen else spec.elsewhere
-  if spec.kind == 'none':
-    position = ''
-  return dataclasses.replace(slot, position=standard if position == 'standard' else position)
+  position = standard if position == 'standard' else position
+  nothing_there = position == 'identity' and not block.adds
+  return '' if spec.kind == 'none' or nothing_there else position

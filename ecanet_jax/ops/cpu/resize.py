@@ -1,12 +1,9 @@
-"""Resizing of decoded images on the host: half of the time of a training input, without it.
-
-TensorFlow's, the plain reference, is in data/decode.py; this one needs a C++ compiler.
-"""
+"""Resizing of decoded images on the host, as an operation of TensorFlow's."""
 
 from collections.abc import Callable
 from typing import Any
 
-from ecanet_jax.ops import cpu
+from ecanet_jax.ops.cpu import kernels
 
 KERNELS = {'bilinear': 0, 'bicubic': 1}
 
@@ -19,7 +16,7 @@ def resizer() -> Callable[..., Any] | None:
   antialias=True)` with bicubic (Keys 1981, a = -1/2) or bilinear interpolation, to the rounding of
   sums. None where there is no C++ compiler.
   """
-  operations = cpu.operations()
+  operations = kernels.operations()
   if operations is None:
     return None
 

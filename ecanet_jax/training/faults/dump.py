@@ -8,42 +8,44 @@ from typing import Any
 import jax
 import numpy as np
 
-from ecanet_jax import data
 from ecanet_jax.config.trees import plain
-from ecanet_jax.data import shuffling
+from ecanet_jax.data import Dataset, shuffling
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.training.faults.nonfinite import NonFiniteError
 from ecanet_jax.version import __version__
 
 
 def with_dump(
-  error: NonFiniteError, workdir: pathlib.Path, config, variables
+  error: NonFiniteError, workdir: pathlib.Path, dataset: Dataset, image_size: int, variables
 ) -> NonFiniteError:
   """Writes a dump of the last step in the first process; the error with its place and advice.
 
   Args:
     error: of the step that ended the training.
     workdir: of the training.
-    config: the whole config, with the image size of that step.
+    dataset: of the training.
+    image_size: pixels of the step's images.
     variables: parameters and statistics.
   """
   folder = workdir
   if jax.process_index() == 0:
-    folder = write_dump(workdir, config, error.step, error.values, variables)
+    folder = write_dump(workdir, dataset, image_size, error.step, error.values, variables)
   return NonFiniteError(
     f'{error}. {folder} has the batch, metrics and config; the checkpoints in {workdir} are kept. '
-    f'Try a lower schedule.lr than {config.schedule.lr} or optimizer.clip_norm=1.'
+    f'Try a lower schedule.lr than {dataset.config.schedule.lr} or optimizer.clip_norm=1.'
   )
 
 
 def write_dump(
-  workdir: pathlib.Path, config, step: int, values: Mapping[int, dict[str, float]], variables
+  workdir: pathlib.Path, dataset: Dataset, image_size: int, step: int,
+  values: Mapping[int, dict[str, float]], variables,
 ) -> pathlib.Path:
   """Writes the batch and the state of a step that ended a training.
 
   Args:
     workdir: of the training; its folder dump_STEP is made.
-    config: the whole config.
+    dataset: the data set of the training.
+    image_size: pixels of the step's images.
     step: the last step, from 1.
     values: metrics of the last steps, by step.
     variables: parameters and statistics; no bad step has changed them.
@@ -57,16 +59,16 @@ def write_dump(
   report = {
     'step': step, 'metrics': {str(number): value for number, value in values.items()},
     'versions': {'ecanet_jax': __version__, 'jax': jax.__version__},
-    'config': plain(config),
+    'config': plain(dataset.config), 'image_size': image_size,
     'arrays': {
       jax.tree_util.keystr(path, simple=True, separator='/'): _range(np.asarray(leaf))
       for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(variables))
     },
   }
   try:
-    batch = next(iter(data.train_batches(config, step - 1, 1)))
+    batch = next(dataset.train(step - 1, 1, image_size=image_size))
     np.savez_compressed(folder / 'batch.npz', **batch)
-    report['batch'] = _describe(batch, config, step)
+    report['batch'] = _describe(batch, dataset, step)
   except (UserError, OSError, StopIteration) as error:
     report['batch'] = f'cannot be read again: {error}'
   text = json.dumps(_for_json(report), indent=1, allow_nan=False)
@@ -74,12 +76,14 @@ def write_dump(
   return folder
 
 
-def _describe(batch, config, step: int) -> list[dict[str, Any]]:
-  count = data.describe(config).train.num_examples
+def _describe(batch, dataset: Dataset, step: int) -> list[dict[str, Any]]:
+  config, info = dataset.config, dataset.info
   rows = np.arange(len(batch['label']))
   # TFRecord files are not read by index.
-  _, indices = shuffling.batch_positions(count, config.seed, step - 1, config.batch_size, rows)
-  named = [None] * len(rows) if config.data.source == 'tfds' else indices.tolist()
+  _, indices = shuffling.batch_positions(
+    info.train.num_examples, config.seed, step - 1, config.batch_size, rows
+  )
+  named = indices.tolist() if info.index_addressable else [None] * len(rows)
   return [
     {'index': index, 'label': label.tolist(), **_range(image)}
     for index, label, image in zip(named, batch['label'], batch['image'], strict=True)

@@ -3,12 +3,9 @@
 import pathlib
 import time
 
-from ecanet_jax.imports import as_if_missing
-
-with as_if_missing('torch'):  # for tensors, which are not given to it here
-  from tensorboardX.event_file_writer import EventsWriter
-  from tensorboardX.proto.event_pb2 import Event, SessionLog
-  from tensorboardX.summary import scalar
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
 FLUSH_SECONDS = 30.0  # between flushes, which wait for the disk
 

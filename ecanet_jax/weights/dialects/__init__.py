@@ -1,7 +1,7 @@
-"""What the modules of a network are called elsewhere: one table per family and dialect.
+"""The names of a network's modules in other code: one table per family and dialect.
 
-A new dialect is one more table in its family's file; the engine that reads the tables, in both
-directions, is `modules` below and convert.py.
+To add a dialect, add a table to its family's file. `modules` below and convert.py read the tables,
+in both directions.
 """
 
 import dataclasses
@@ -37,9 +37,12 @@ FAMILIES: dict[type[nn.Module], Family] = {
 
 @dataclasses.dataclass(frozen=True)
 class Module:
-  """A module by both names: `ours` is 'blocks_1_0/expand', `theirs` 'blocks.1.0.conv_pw'.
+  """A module under both names.
 
-  `kind` is a name of the dialect's layouts, '' where the shape of its arrays tells.
+  Attributes:
+    ours: such as 'blocks_1_0/expand'.
+    theirs: such as 'blocks.1.0.conv_pw'.
+    kind: a name of the dialect's layouts; '' = the shapes of its arrays decide.
   """
 
   ours: str
@@ -48,10 +51,10 @@ class Module:
 
 
 def family(model: nn.Module) -> Family:
-  """The model's family.
+  """Returns the tables of the model's family.
 
   Raises:
-    UserError: no table for this kind of network.
+    UserError: there is none for this kind of network.
   """
   for kind in type(model).__mro__:
     if kind in FAMILIES:
@@ -61,7 +64,7 @@ def family(model: nn.Module) -> Family:
 
 
 def dialect_of(model: nn.Module, dialect: str) -> Dialect:
-  """The table of one of the dialects of the model's family.
+  """Returns the table of a dialect of the model's family.
 
   Raises:
     UserError: an unknown family or dialect.
@@ -70,20 +73,20 @@ def dialect_of(model: nn.Module, dialect: str) -> Dialect:
 
 
 def check_fit(model: nn.Module, dialect: str) -> None:
-  """Returns where the dialect's code computes what the model does on the same arrays.
+  """Checks that the dialect's code computes the same as the model from the same arrays.
 
   Raises:
-    UserError: it has another padding or another BatchNorm; the text says what to choose.
+    UserError: its padding or its BatchNorm differs; the message says what to choose.
   """
   if reason := dialect_of(model, dialect).misfit(model):
     raise UserError(f'dialect {dialect!r}: {reason}')
 
 
 def modules(model: nn.Module, dialect: str) -> Iterator[Module]:
-  """Every module that a network with the model's blocks can have, in the dialect's order.
+  """Yields every module that a network with the model's blocks can have, in the dialect's order.
 
-  All kinds of attention are among them; which of the modules the model has is for the caller to
-  see in its parameters.
+  This includes the modules of every kind of attention. The caller looks up in the model's
+  parameters which of them the model has.
 
   Args:
     model: a network of a family in FAMILIES.
@@ -98,7 +101,7 @@ def modules(model: nn.Module, dialect: str) -> Iterator[Module]:
     yield Module(ours, theirs, table.kinds.get(ours, ''))
   number = stage = -1
   for number, block in enumerate(model.blocks()):
-    stage = block.stage
+    stage = block.stage - 1
     prefix = table.prefix(block, number)
     for ours, theirs in table.variants.get(of.variant(block), {}).items():
       yield Module(f'{block.name}/{ours}', prefix + theirs, table.kinds.get(ours, ''))

@@ -1,11 +1,11 @@
-"""What a dialect is: a naming of the same network in other code, as a table."""
+"""A dialect: the names that other code gives to the modules of the same network, as a table."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
 
 import flax.linen as nn
 
-from ecanet_jax.models.convnet import Block
+from ecanet_jax.nn.block import Block
 from ecanet_jax.weights import layout
 
 KINDS = {'classifier': 'dense', 'attention': 'eca'}
@@ -13,23 +13,23 @@ KINDS = {'classifier': 'dense', 'attention': 'eca'}
 
 @dataclasses.dataclass(frozen=True)
 class Dialect:
-  """Our module name -> theirs, in the order of their state dict.
+  """Maps our module names to theirs, in the order of their state dict.
 
   Attributes:
-    stem: modules before the blocks.
-    block: prefix of a block's modules: a function of the block and its number in the network, or a
-      format with its {name}, {stage} and {index}, and that {number}; all from 0, and from 1 as
-      {stage1}, {index1}, {number1}.
-    variants: per variant of a block (see `Family`), the modules in it, without the prefix.
-    head: modules after the blocks; {after} is the number behind the last block's {number1},
-      {after_stage} that behind its {stage1}.
-    kinds: our module name, without the block, -> a name of `layouts`, where the array's shape does
-      not tell.
-    layouts: how the arrays of each kind of layer lie and what they are called.
+    stem: the modules before the blocks.
+    block: the prefix of a block's modules: a function of the block and its number in the network,
+      or a format string with {name}, {stage}, {index} and {number}, which count from 0, and
+      {stage1}, {index1} and {number1}, which count from 1.
+    variants: variant of a block (see `Family`) -> its modules, without the prefix.
+    head: the modules after the blocks; {after} is the last block's {number1} plus 1, {after_stage}
+      its {stage1} plus 1.
+    kinds: our module name without the block -> a name of `layouts`, where the shape of the array
+      does not decide.
+    layouts: the layout and the names of the arrays of each kind of layer.
     separator: between the parts of a name.
-    import_only: nobody reads what we would write.
-    misfit: what of a network with the same arrays is otherwise in their code, such as the padding,
-      and what to choose; '' where the network is theirs. No key tells such a mistake.
+    import_only: nothing is exported in this dialect.
+    misfit: says what differs in their code for a network with the same arrays, such as the padding,
+      and what to choose; '' for a network that they compute the same. The arrays cannot tell.
   """
 
   stem: Mapping[str, str]
@@ -43,30 +43,30 @@ class Dialect:
   misfit: Callable[[nn.Module], str] = lambda model: ''
 
   def prefix(self, block: Block, number: int) -> str:
-    """What stands before the names of a block's modules."""
+    """Returns the prefix of the names of a block's modules."""
     if callable(self.block):
       return self.block(block, number)
     return self.block.format(
-      name=block.name, stage=block.stage, index=block.index, number=number,
-      stage1=block.stage + 1, index1=block.index + 1, number1=number + 1,
+      name=block.name, stage=block.stage - 1, index=block.index, number=number,
+      stage1=block.stage, index1=block.index + 1, number1=number + 1,
     )
 
   def key(self, module: str, array: str) -> str:
-    """The name of a module's array."""
+    """Returns the name of a module's array."""
     return f'{module}{self.separator}{array}'
 
   def module(self, key: str) -> str:
-    """The module of an array's name."""
+    """Returns the name of the module that an array belongs to."""
     return key.rpartition(self.separator)[0]
 
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-  """What all dialects of a family share.
+  """The dialects of a family of networks.
 
   Attributes:
-    variant: which of the dialects' variants a block is.
-    dialects: the tables.
+    variant: returns which of the dialects' variants a block is.
+    dialects: the tables, by name.
   """
 
   variant: Callable[[Block], str]

@@ -1,17 +1,17 @@
 """EfficientNet's names in PyTorch code, in the original TF1 checkpoints and in Keras.
 
-timm's are MobileNetV2's too.
+MobileNetV2 has the same names in timm.
 """
 
 import flax.linen as nn
 
-from ecanet_jax.models.convnet import Block
+from ecanet_jax.nn.block import Block
 from ecanet_jax.nn.layers import PRESET
 from ecanet_jax.weights import layout
 from ecanet_jax.weights.dialects.dialect import Dialect, Family
 
 
-def _not_tensorflows(model: nn.Module) -> str:
+def _tensorflow_misfit(model: nn.Module) -> str:
   if model.preset == 'tf':
     return ''
   return (
@@ -20,7 +20,7 @@ def _not_tensorflows(model: nn.Module) -> str:
   )
 
 
-def _not_torchvisions(model: nn.Module) -> str:
+def _torchvision_misfit(model: nn.Module) -> str:
   eps = 1e-5 if model.width < 1.6 else 1e-3  # B5 to B7 are a port of TensorFlow's weights
   if model.preset != 'torch':
     return (
@@ -34,8 +34,8 @@ def _not_torchvisions(model: nn.Module) -> str:
   return ''
 
 
-# huggingface/pytorch-image-models, timm/models/efficientnet.py and _efficientnet_blocks.py: a block
-# without expansion is a DepthwiseSeparableConv and counts its BatchNorms from the depthwise one.
+# huggingface/pytorch-image-models, timm/models/efficientnet.py and _efficientnet_blocks.py. A block
+# without expansion is a DepthwiseSeparableConv, whose first BatchNorm follows the depthwise layer.
 _TIMM = Dialect(
   stem={'stem': 'conv_stem', 'stem_bn': 'bn1'},
   block='blocks.{stage}.{index}.',
@@ -64,7 +64,7 @@ _TIMM = Dialect(
   head={'head': 'conv_head', 'head_bn': 'bn2', 'classifier': 'classifier'},
 )
 
-# lukemelas/EfficientNet-PyTorch, model.py; also the lite forks. It has no ECA.
+# lukemelas/EfficientNet-PyTorch, model.py, and its lite forks. It has no ECA.
 _LUKEMELAS_BLOCK = {
   'expand': '_expand_conv',
   'expand_bn': '_bn0',
@@ -80,12 +80,12 @@ _LUKEMELAS = Dialect(
   block='_blocks.{number}.',
   variants={'plain': _LUKEMELAS_BLOCK, 'expanded': _LUKEMELAS_BLOCK},
   head={'head': '_conv_head', 'head_bn': '_bn1', 'classifier': '_fc'},
-  misfit=_not_tensorflows,
+  misfit=_tensorflow_misfit,
 )
 
 
 def _torchvision(expanded: bool) -> dict[str, str]:
-  """Numbered modules of a block, each a convolution with its BatchNorm, or SE."""
+  """Returns the modules of a block: a numbered list of SE, and convolutions with BatchNorm."""
   names = {}
   if expanded:
     names |= {'expand': 'block.0.0', 'expand_bn': 'block.0.1'}
@@ -101,10 +101,10 @@ def _torchvision(expanded: bool) -> dict[str, str]:
   }
 
 
-# pytorch/vision, torchvision/models/efficientnet.py. It has SE in every block and nothing else; a
-# network without SE keeps these numbers, which is then a naming of ours. Its B5 to B7 are a port of
-# TensorFlow's: there BatchNorm has eps 1e-3 and momentum 0.01, with the same symmetric padding,
-# which are our tv_efficientnet_b5 to _b7.
+# pytorch/vision, torchvision/models/efficientnet.py. Every block has SE, and there is no other
+# attention. For a network without SE we keep the same numbers, though torchvision has no such
+# network. B5 to B7 are ported from TensorFlow: BatchNorm has eps 1e-3 and momentum 0.01, with the
+# same symmetric padding. They are our tv_efficientnet_b5 to _b7.
 _TORCHVISION = Dialect(
   stem={'stem': 'features.0.0', 'stem_bn': 'features.0.1'},
   block='features.{stage1}.{index}.',
@@ -114,12 +114,12 @@ _TORCHVISION = Dialect(
     'head_bn': 'features.{after_stage}.1',
     'classifier': 'classifier.1',
   },
-  misfit=_not_torchvisions,
+  misfit=_torchvision_misfit,
 )
 
-# tensorflow/tpu, models/official/efficientnet: variables of a block are counted by their class, in
-# the order in which the block makes them. The scope before all of them ('efficientnet-b0/') and
-# '/ExponentialMovingAverage' behind them are `tensorflow.read_tf1`'s to remove.
+# tensorflow/tpu, models/official/efficientnet. A block numbers its layers of each class in the
+# order in which it creates them. `tensorflow.read_tf1` removes the scope ('efficientnet-b0/') and
+# the suffix '/ExponentialMovingAverage'.
 _TF1_BN = 'tpu_batch_normalization'
 _TF1_SE = {
   'attention/reduce': 'se/conv2d',
@@ -150,16 +150,16 @@ _TF1 = Dialect(
   layouts=layout.TENSORFLOW,
   separator='/',
   import_only=True,
-  misfit=_not_tensorflows,
+  misfit=_tensorflow_misfit,
 )
 
 
 def _keras_prefix(block: Block, number: int) -> str:
-  return f'block{block.stage + 1}{chr(ord("a") + block.index)}_'
+  return f'block{block.stage}{chr(ord("a") + block.index)}_'
 
 
-# keras-team/keras, applications/efficientnet.py: stages are numbered from 1, their blocks lettered.
-# Its `Normalization` of the images is no part of the network, see `tensorflow.read_keras`.
+# keras-team/keras, applications/efficientnet.py. Stages are numbered from 1, their blocks lettered.
+# `tensorflow.read_keras` drops the `Normalization` of the images.
 _KERAS_BLOCK = {
   'expand': 'expand_conv',
   'expand_bn': 'expand_bn',
@@ -178,7 +178,7 @@ _KERAS = Dialect(
   layouts=layout.TENSORFLOW,
   separator='/',
   import_only=True,
-  misfit=_not_tensorflows,
+  misfit=_tensorflow_misfit,
 )
 
 EFFICIENTNET = Family(

@@ -1,4 +1,4 @@
-"""Inception-ResNet-v2's names in timm; timm has no attention in it, its names here are ours."""
+"""Inception-ResNet-v2's names in timm. timm's has no attention; its names here are our own."""
 
 from ecanet_jax.models.inception_resnet_v2 import InceptionResNetBlock
 from ecanet_jax.weights.dialects.dialect import Dialect, Family
@@ -15,7 +15,7 @@ def _conv_bn(ours: str, theirs: str) -> dict[str, str]:
 
 
 def _branches(*lengths: int) -> dict[str, str]:
-  """Branches of so many convolutions; one that stands alone has no number."""
+  """Returns branches of so many convolutions; the only one of a branch has no number."""
   names = {}
   for i, length in enumerate(lengths):
     for j in range(length):
@@ -28,12 +28,12 @@ def _prefix(block: InceptionResNetBlock, number: int) -> str:
     return f'{block.name}.'
   if not block.activated:
     return 'block8.'
-  return ('repeat', 'repeat_1', 'repeat_2')[block.stage] + f'.{block.index - 1}.'
+  return ('repeat', 'repeat_1', 'repeat_2')[block.stage - 1] + f'.{block.index - 1}.'
 
 
 _UP = {'up': 'conv2d'}
 
-# huggingface/pytorch-image-models, timm/models/inception_resnet_v2.py, by the blocks' kinds.
+# huggingface/pytorch-image-models, timm/models/inception_resnet_v2.py.
 _TIMM = Dialect(
   stem=(
     _conv_bn('stem_1a', 'conv2d_1a')

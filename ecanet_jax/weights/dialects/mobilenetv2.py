@@ -5,10 +5,10 @@ from ecanet_jax.weights.dialects.efficientnet import EFFICIENTNET
 
 
 def _features(attention: bool) -> Dialect:
-  """Numbered modules: the stem, the blocks, the head.
+  """Returns the names of a network that is one numbered list of stem, blocks and head.
 
   Args:
-    attention: ECA is there, numbered as the last module of a block.
+    attention: ECA is the last module of a block.
   """
   last = lambda number: {'attention': f'conv.{number}.conv'} if attention else {}
   return Dialect(

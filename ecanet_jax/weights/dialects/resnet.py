@@ -1,10 +1,10 @@
-"""ResNet's names in timm, torchvision, the ECA authors' and moskomule's code, Cadene's SENets."""
+"""ResNet's names in timm, torchvision, and the code of the ECA authors, moskomule and Cadene."""
 
 from collections.abc import Mapping
 
 from ecanet_jax.weights.dialects.dialect import KINDS, Dialect, Family
 
-# A model has one of the two stems, of one convolution or of three; its other names stay unused.
+# A model has a stem of one convolution or of three; the names of the other stem stay unused.
 _STEM = {
   'stem': 'conv1',
   'stem_bn': 'bn1',
@@ -31,12 +31,12 @@ def _dialect(
   attention: Mapping[str, str], stem: Mapping[str, str] = _STEM, classifier: str = 'fc',
   kinds: Mapping[str, str] = KINDS,
 ) -> Dialect:
-  """A dialect in which the convolutions of a block are numbered and attention follows them.
+  """Returns a dialect whose blocks have numbered convolutions, followed by attention.
 
   Args:
-    attention: its modules.
-    stem: modules before the blocks.
-    classifier: the last module.
+    attention: the modules of attention.
+    stem: the modules before the blocks.
+    classifier: the name of the classifier.
     kinds: as in `Dialect`.
   """
   variants = {}

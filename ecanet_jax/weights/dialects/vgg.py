@@ -1,4 +1,4 @@
-"""VGG's names in timm and torchvision; neither has attention, its names in timm here are ours."""
+"""VGG's names in timm and torchvision. Neither has attention; its names for timm are our own."""
 
 from ecanet_jax.weights.dialects.dialect import KINDS, Dialect, Family
 
@@ -8,7 +8,10 @@ def _variant(first_layer: int, convs: int, batch_norm: bool) -> str:
 
 
 def _stage(first_layer: int, convs: int, batch_norm: bool, attention: bool) -> dict[str, str]:
-  """Convolution, BatchNorm and activation are layers of one list, numbered through all stages."""
+  """Returns the names of a stage: a layer's number in the one list of all layers.
+
+  Convolutions, BatchNorms and activations are counted.
+  """
   each = 3 if batch_norm else 2
   names = {}
   for i in range(convs):
@@ -26,9 +29,9 @@ def _stage(first_layer: int, convs: int, batch_norm: bool, attention: bool) -> d
 
 
 def _stages(attention: bool) -> dict[str, dict[str, str]]:
-  """A stage's names depend on where it begins.
+  """Returns all stages of up to 8 convolutions in networks of up to 64 layers.
 
-  These are all stages of up to 8 convolutions in networks of up to 64 layers.
+  The names of a stage depend on the number of its first layer.
   """
   return {
     _variant(*stage): _stage(*stage, attention)
@@ -47,10 +50,10 @@ _TIMM = Dialect(
   head={'fc1': 'pre_logits.fc1', 'fc2': 'pre_logits.fc2', 'classifier': 'head.fc'},
 )
 
-# pytorch/vision, torchvision/models/vgg.py: the last three layers are linear, the first of them on
-# the flattened map. It has no form without hidden layers. Of images larger than 224 px it averages
-# the map down to 7 x 7 before these layers, our network and timm's average their results: with the
-# same arrays the logits are then others.
+# pytorch/vision, torchvision/models/vgg.py. The last three layers are linear, the first of them on
+# the flattened map; there is no form without hidden layers. For images above 224 px the logits
+# differ: torchvision averages the map to 7 x 7 before these layers, our network and timm's average
+# after them.
 _TORCHVISION = Dialect(
   stem={},
   block='features.',

@@ -1,11 +1,10 @@
-"""Checksums of weights, beside them: a flipped bit in an array is otherwise read without a word.
+"""SHA-256 checksums of a file of weights and of each array in it, stored beside the file.
 
-A safetensors file protects its header alone, and Orbax and timm read what is there. The record is
-JSON: `{"sha256": of the file, "arrays": {name: sha256 of its bytes}}`, in FILE.json beside a file
-and in the `ecanet_jax` section of a folder's config.json.
+A safetensors file protects only its header, so a flipped bit in an array would go unnoticed. A
+record of checksums is JSON: `{"sha256": of the file, "arrays": {name: of its bytes}}`. A single
+FILE has it in FILE.json, a folder in the section `ecanet_jax` of its config.json.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -14,39 +13,40 @@ from typing import Any
 
 import numpy as np
 
+from ecanet_jax.checkpoints.integrity import bytes_sha256
 from ecanet_jax.runtime.errors import UserError
 
 log = logging.getLogger('ecanet_jax')
 
 Record = dict[str, Any]
-MAX_JSON = 2**24  # bytes: the names of 100,000 classes are a tenth of it
+MAX_JSON = 2**24  # bytes; the names of 100,000 classes take a tenth of it
 
 
 def record(content: bytes, state_dict: Mapping[str, np.ndarray]) -> Record:
-  """The checksums of a file.
+  """Returns the checksums of a file.
 
   Args:
-    content: of the file.
-    state_dict: what is in it.
+    content: the file's bytes.
+    state_dict: the arrays in it.
   """
   return {
-    'sha256': hashlib.sha256(content).hexdigest(),
-    'arrays': {key: _of_array(array) for key, array in state_dict.items()},
+    'sha256': bytes_sha256(content),
+    'arrays': {key: _array_sha256(array) for key, array in state_dict.items()},
   }
 
 
-def beside(path: str | os.PathLike) -> str:
-  """The name of the record of a single file."""
+def record_path(path: str | os.PathLike) -> str:
+  """The path of the record of a single file: FILE.json."""
   return f'{path}.json'
 
 
 def read_record(path: str | os.PathLike) -> Record | None:
-  """The record beside a file, None where there is none.
+  """Reads the record beside a file; None where there is none.
 
   Raises:
-    UserError: a record that cannot be read.
+    UserError: the record cannot be read.
   """
-  name = beside(path)
+  name = record_path(path)
   if not os.path.exists(name):
     return None
   try:
@@ -57,11 +57,11 @@ def read_record(path: str | os.PathLike) -> Record | None:
 
 
 def read_json(path: str | os.PathLike) -> Any:
-  """The JSON in a file.
+  """Reads a small JSON file.
 
   Raises:
     OSError: it cannot be read.
-    ValueError: it is no JSON, nested too deep, or larger than what describes weights.
+    ValueError: it is not JSON, is nested too deep, or has more than MAX_JSON bytes.
   """
   if (size := os.path.getsize(path)) > MAX_JSON:
     raise ValueError(f'{size:,} bytes are more than {MAX_JSON:,}')
@@ -78,44 +78,46 @@ def check(
   """Compares a file with its record.
 
   Args:
-    path: of the file, for the message.
-    content: of the file.
+    path: the file's, for the message.
+    content: the file's bytes.
     parse: reads the content; called only after a mismatch, and may fail.
-    wanted: the record; without one the log says that nothing was compared.
+    wanted: the record; None is logged, and nothing is compared.
 
   Raises:
-    UserError: the content is another; the text names the first array that differs.
+    UserError: the content differs; the message names the first array that does.
   """
   if wanted is None:
-    log.info('%s has no checksums beside it: its content is taken as it is.', path)
+    log.info('%s has no checksums beside it; its content is not verified.', path)
     return
   _checked(wanted, path)
-  if hashlib.sha256(content).hexdigest() == wanted['sha256']:
-    return
-  raise UserError(f'{path} is damaged: {_what(parse, wanted)}; copy or download it again.')
+  if bytes_sha256(content) != wanted['sha256']:
+    raise UserError(f'{path} is damaged: {_damage(parse, wanted)}; copy or download it again.')
 
 
-def _what(parse, wanted: Record) -> str:
+def _damage(parse: Callable[[], Mapping[str, np.ndarray]], wanted: Record) -> str:
   try:
     found = parse()
-  except Exception:  # whatever a damaged file makes of its parser
+  except Exception:  # a damaged file can make its parser raise anything
     return 'it cannot be read to its end and its sha256 is not the recorded one'
   for key, value in wanted['arrays'].items():
     if key not in found:
       return f'the array {key!r} is missing'
-    if _of_array(found[key]) != value:
+    if _array_sha256(found[key]) != value:
       return f'the sha256 of the array {key!r} is not the recorded one'
-  return 'its header is not the recorded one, though every array is'
+  return 'its header differs from the recorded one, its arrays do not'
 
 
-def _of_array(array: np.ndarray) -> str:
-  return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+def _array_sha256(array: np.ndarray) -> str:
+  return bytes_sha256(np.ascontiguousarray(array).tobytes())
 
 
-def _checked(wanted: Any, path) -> Record:
+def _checked(wanted: Any, path: str) -> Record:
   if not (
     isinstance(wanted, Mapping) and isinstance(wanted.get('sha256'), str)
     and isinstance(wanted.get('arrays'), Mapping)
   ):
-    raise UserError(f'{path}: the record of its checksums has no "sha256" and "arrays".')
+    raise UserError(
+      f'{path}: its record of checksums lacks "sha256" or "arrays"; remove the record, or copy it '
+      'again.'
+    )
   return wanted

@@ -1,12 +1,13 @@
-"""State dicts in files: safetensors and .npz both ways, PyTorch's own files for reading only.
+"""Reads and writes state dicts as .safetensors and .npz files, and reads PyTorch's files.
 
-Nothing here runs code from a file: PyTorch files are read with `weights_only=True`, .npz files with
-`allow_pickle=False`. What is written has its checksums beside it, and reading compares them.
+No code from a file is ever run: PyTorch files are read with `weights_only=True`, .npz files with
+`allow_pickle=False`. A written file gets a record of checksums beside it, which reading verifies.
 """
 
 import contextlib
 import io
 import json
+import logging
 import os
 import re
 import tokenize
@@ -17,24 +18,25 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import safetensors
 import safetensors.numpy
-from absl import logging
 
 from ecanet_jax.checkpoints.zip_limits import check_archive
-from ecanet_jax.runtime.errors import UserError, lookup
+from ecanet_jax.runtime.errors import UserError, lookup, one_line
 from ecanet_jax.weights.files import checksum
 
-TORCH_SUFFIXES = ('.pth', '.pt', '.bin', '.tar')
-TORCH_MINIMUM = (2, 10)  # weights_only=True runs no code from here on (GHSA-63cw-57p8-fm3p)
+log = logging.getLogger('ecanet_jax')
 
-# --weights -> the wrappers of a training checkpoint, in the order of preference.
-# timm's and the ECA authors' call the weights state_dict, torchvision's model.
+TORCH_SUFFIXES = ('.pth', '.pt', '.bin', '.tar')
+TORCH_MINIMUM = (2, 10)  # older ones can run code despite weights_only=True (GHSA-63cw-57p8-fm3p)
+
+# The keys under which a PyTorch training checkpoint holds its weights, the first match wins. timm
+# and the ECA authors use state_dict, torchvision uses model.
 WRAPPERS = {
   'ema': ('state_dict_ema', 'model_ema', 'state_dict', 'model'), 'raw': ('state_dict', 'model'),
 }
 
 
 def to_bytes(state_dict: Mapping[str, np.ndarray]) -> bytes:
-  """The safetensors file of a state dict, with PyTorch as its declared format."""
+  """Serializes a state dict as a safetensors file whose metadata names PyTorch as its format."""
   arrays = {key: np.ascontiguousarray(array) for key, array in state_dict.items()}
   for key, array in state_dict.items():
     arrays[key] = arrays[key].reshape(np.shape(array))  # ascontiguousarray makes () into (1,)
@@ -42,7 +44,7 @@ def to_bytes(state_dict: Mapping[str, np.ndarray]) -> bytes:
 
 
 def from_bytes(data: bytes) -> dict[str, np.ndarray]:
-  """The state dict in the bytes of a safetensors file."""
+  """Parses the bytes of a safetensors file."""
   return safetensors.numpy.load(data)
 
 
@@ -65,14 +67,14 @@ def _from_npz(data: bytes) -> dict[str, np.ndarray]:
     return {key: content[key] for key in content.files}
 
 
-# Suffix -> the two directions of a format that is read and written.
+# Suffix -> (serialize, parse).
 FORMATS: dict[str, tuple[Callable, Callable]] = {
   '.safetensors': (to_bytes, from_bytes),
   '.npz': (_to_npz, _from_npz),
 }
 WRITTEN = ' or '.join(FORMATS)
 
-# What the parsers make of damaged or hostile content.
+# The exceptions that the parsers raise for damaged or hostile content.
 UNREADABLE = (
   safetensors.SafetensorError, zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError,
   KeyError, AttributeError, MemoryError, NotImplementedError, RuntimeError, SyntaxError, TypeError,
@@ -81,20 +83,25 @@ UNREADABLE = (
 
 
 def is_file_name(path: str | os.PathLike) -> bool:
-  """The name is that of a single file which `write_state_dict` would write."""
+  """Whether `write_state_dict` writes files of this name."""
   return str(path).endswith(tuple(FORMATS))
 
 
 def write_bytes(path: str, data: bytes, record: bytes | None = None) -> None:
-  """Writes a file, and its record beside it, so that each is there in full or not there.
+  """Writes a file, and optionally its record of checksums, atomically.
 
-  A former record goes before the file is replaced: a file without a record can be read, a file with
-  another file's cannot.
+  An old record is removed before the file is replaced: a file without a record can be read, a file
+  with the record of another cannot.
+
+  Args:
+    path: the file to write.
+    data: its bytes.
+    record: the bytes of its record; None = no record.
 
   Raises:
     UserError: the directory is not there, or the file cannot be written.
   """
-  contents = {path: data} | ({} if record is None else {checksum.beside(path): record})
+  contents = {path: data} | ({} if record is None else {checksum.record_path(path): record})
   temporary = {name: f'{name}.{os.getpid()}.partial' for name in contents}
   try:
     for name, content in contents.items():
@@ -104,7 +111,7 @@ def write_bytes(path: str, data: bytes, record: bytes | None = None) -> None:
         os.fsync(file.fileno())
     if record is not None:
       with contextlib.suppress(FileNotFoundError):
-        os.unlink(checksum.beside(path))
+        os.unlink(checksum.record_path(path))
     for name in contents:
       os.replace(temporary[name], name)
   except OSError as error:
@@ -115,7 +122,7 @@ def write_bytes(path: str, data: bytes, record: bytes | None = None) -> None:
 
 
 def write_state_dict(path: str, state_dict: Mapping[str, np.ndarray]) -> None:
-  """Writes a .safetensors or .npz file, atomically, and its checksums as FILE.json.
+  """Writes a .safetensors or .npz file atomically, and its checksums as FILE.json.
 
   Raises:
     UserError: another suffix, or the file cannot be written.
@@ -128,25 +135,23 @@ def write_state_dict(path: str, state_dict: Mapping[str, np.ndarray]) -> None:
 
 
 def read_state_dict(
-  path: str, weights: str = 'ema', record: checksum.Record | None = None
+  path: str, kind: str = 'ema', record: checksum.Record | None = None
 ) -> dict[str, np.ndarray]:
   """Reads a state dict from a .safetensors or .npz file or, with PyTorch, .pth, .pt, .bin or .tar.
 
   Args:
     path: the file.
-    weights: 'ema' or 'raw': which to take from a training checkpoint that has both averaged
-      weights (`state_dict_ema`, `model_ema`) and `state_dict` or `model`. Where only these are
-      there they are taken, and the log says so.
-    record: checksums to compare a .safetensors or .npz file with; None: those of FILE.json, where
-      there are any.
+    kind: which weights of a PyTorch training checkpoint to read: 'ema' = the averaged ones
+      (`state_dict_ema`, `model_ema`) if it has any, 'raw' = those of `state_dict` or `model`. The
+      log says which were read.
+    record: the checksums of a .safetensors or .npz file; None = those of FILE.json, if it exists.
 
   Returns:
-    Names to arrays; floating ones of a PyTorch file as float32.
+    Arrays by name. Floating-point arrays of a PyTorch file become float32.
 
   Raises:
-    UserError: no such file, another kind of file, a truncated or unreadable one, one that is not
-      what its checksums say, objects in it that are not tensors, or a PyTorch that is absent or
-      too old.
+    UserError: there is no such file; its format is unknown; it is damaged, differs from its
+      checksums, or holds objects other than tensors; PyTorch is needed and is missing or too old.
   """
   if not os.path.isfile(path):
     raise UserError(f'{path}: no such file.')
@@ -154,7 +159,7 @@ def read_state_dict(
   if suffix in FORMATS:
     return _read(path, suffix, record or checksum.read_record(path))
   if path.endswith(TORCH_SUFFIXES):
-    return _read_torch(path, lookup(WRAPPERS, weights, 'weights'))
+    return _read_torch(path, lookup(WRAPPERS, kind, 'kind'))
   known = ', '.join((*FORMATS, *TORCH_SUFFIXES))
   raise UserError(f'{path} must end in one of {known}.')
 
@@ -171,8 +176,8 @@ def _read(path: str, suffix: str, record: checksum.Record | None) -> dict[str, n
     return parse(content)
   except UNREADABLE as error:
     raise UserError(
-      f'{path} is not a complete {suffix.removeprefix(".")} file of arrays alone ({_line(error)}); '
-      'copy or download it again.'
+      f'{path} is not a complete {suffix.removeprefix(".")} file with only arrays '
+      f'({one_line(error)}); copy or download it again.'
     ) from error
 
 
@@ -184,13 +189,13 @@ def _read_torch(path: str, wrappers: tuple[str, ...]) -> dict[str, np.ndarray]:
     content = torch.load(path, map_location='cpu', weights_only=True)
   except Exception as error:  # pickle's, zip's and torch's own errors have no common base
     raise UserError(
-      f'{path} is not a complete PyTorch file of tensors alone ({_line(error)}); copy it again, or '
-      'save only the state dict of the model.'
+      f'{path} is not a complete PyTorch file with only tensors ({one_line(error)}); copy it '
+      'again, or save only the state dict of the model.'
     ) from error
   if isinstance(content, Mapping):
     for wrapper in wrappers:
       if isinstance(content.get(wrapper), Mapping):
-        logging.warning('%s: took %r out of %s.', path, wrapper, sorted(map(str, content)))
+        log.warning('%s: read %r, one of %s.', path, wrapper, sorted(map(str, content)))
         content = content[wrapper]
         break
   if not isinstance(content, Mapping) or not content:
@@ -199,7 +204,7 @@ def _read_torch(path: str, wrappers: tuple[str, ...]) -> dict[str, np.ndarray]:
     if not isinstance(value, torch.Tensor):
       raise UserError(
         f'{path}: {key!r} is of type {type(value).__name__}, not a tensor; '
-        'save the state dict alone.'
+        'save only the state dict.'
       )
   return {
     key: (value.float() if value.is_floating_point() else value).numpy()
@@ -221,7 +226,3 @@ def _torch(path: str):
       f'PyTorch {torch.__version__} is too old to read {path} safely; 2.10 or newer is needed.'
     )
   return torch
-
-
-def _line(error: Exception) -> str:
-  return ' '.join(str(error).split())[:120] or type(error).__name__

@@ -1,11 +1,12 @@
-"""Weights of TensorFlow as plain mappings of names to arrays, for the dialects 'tf1' and 'keras'.
+"""Reads weights of TensorFlow as mappings of names to arrays, for the dialects 'tf1' and 'keras'.
 
-TF1 checkpoints are read with TensorFlow, Keras files with h5py, which TensorFlow brings along; both
-are imported when they are needed. Nothing here runs code from a file: of a .keras file, which can
-describe layers as Python code, only the arrays are opened.
+TF1 checkpoints need TensorFlow; Keras files need h5py, which TensorFlow depends on. Both are
+imported on demand. No code from a file is ever run: a .keras file can describe layers as Python
+code, but only its arrays are opened.
 """
 
 import io
+import logging
 import os
 import re
 import zipfile
@@ -13,21 +14,22 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from absl import logging
 
 from ecanet_jax.checkpoints.zip_limits import check_archive
-from ecanet_jax.runtime.errors import UserError, lookup
+from ecanet_jax.runtime.errors import UserError, lookup, one_line
+
+log = logging.getLogger('ecanet_jax')
 
 AVERAGED = '/ExponentialMovingAverage'
 TF2_ENDING = '/.ATTRIBUTES/VARIABLE_VALUE'
 
-# What a training keeps beside the weights: whole names, and ends of names after a variable's.
+# Variables of the optimizer and the step: by their whole name, and by the last part of their name.
 TRAINING = ('global_step', 'beta1_power', 'beta2_power')
 SLOTS = ('RMSProp', 'RMSProp_1', 'Momentum', 'Adam', 'Adam_1', 'biased', 'local_step')
 
 KERAS_SUFFIXES = ('.keras', '.h5', '.hdf5')
 
-# Arrays of a layer in the order in which Keras 3 numbers them, by the kind of layer.
+# Kind of layer -> its arrays, in the order in which Keras 3 numbers them.
 KERAS_ARRAYS = {
   'conv2d': ('kernel', 'bias'),
   'depthwise_conv2d': ('depthwise_kernel',),
@@ -35,32 +37,32 @@ KERAS_ARRAYS = {
   'batch_normalization': ('gamma', 'beta', 'moving_mean', 'moving_variance'),
   'normalization': ('mean', 'variance', 'count'),
 }
-IMAGES = ('mean', 'variance', 'count')  # of `Normalization`, which works on the images
+IMAGES = ('mean', 'variance', 'count')  # of the `Normalization` layer, which prepares the images
 
 
-def read_tf1(prefix: str, weights: str = 'ema') -> dict[str, np.ndarray]:
+def read_tf1(prefix: str, kind: str = 'ema') -> dict[str, np.ndarray]:
   """Reads a TensorFlow 1 checkpoint, such as EfficientNet's `efficientnet-b0/model.ckpt`.
 
-  Variables of the optimizer and the step are dropped, and the scope before all names is removed,
-  with a line in the log for both.
+  Variables of the optimizer and the step are dropped, and the scope that all names share is
+  removed. The log says both.
 
   Args:
-    prefix: the checkpoint's files without `.index` and `.data-00000-of-00001`.
-    weights: 'ema': the averaged copies, which tensorflow/tpu evaluates; variables that have none
-      are taken as they are, with a line in the log. 'raw': never the copies.
+    prefix: the path of the checkpoint's files without `.index` and `.data-00000-of-00001`.
+    kind: 'ema' = the averaged variables, which tensorflow/tpu evaluates; a variable without an
+      average is read itself, and the log says so. 'raw' = never the averages.
 
   Returns:
-    Names, for the dialect 'tf1', to arrays.
+    Arrays by name, in the dialect 'tf1'.
 
   Raises:
-    UserError: no checkpoint, an unreadable one, or TensorFlow cannot be imported.
+    UserError: there is no checkpoint, it cannot be read, or TensorFlow cannot be imported.
   """
-  average = lookup({'ema': True, 'raw': False}, weights, 'weights')
+  average = lookup({'ema': True, 'raw': False}, kind, 'kind')
   prefix = prefix.removesuffix('.index')
   if not os.path.isfile(f'{prefix}.index'):
     raise UserError(
-      f'{prefix}: no TF1 checkpoint; give the prefix of its files, such as DIR/model.ckpt beside '
-      'which DIR/model.ckpt.index is.'
+      f'{prefix}: no TF1 checkpoint; give the prefix of its files, such as DIR/model.ckpt for '
+      'DIR/model.ckpt.index.'
     )
   try:
     import tensorflow as tf
@@ -73,48 +75,48 @@ def read_tf1(prefix: str, weights: str = 'ema') -> dict[str, np.ndarray]:
     found = {name: reader.get_tensor(name) for name in sorted(reader.get_variable_to_shape_map())}
   except (tf.errors.OpError, RuntimeError, ValueError) as error:
     raise UserError(
-      f'{prefix} is not a complete TF1 checkpoint ({_line(error)}); copy or download it again.'
+      f'{prefix} is not a complete TF1 checkpoint ({one_line(error)}); copy or download it again.'
     ) from error
   if any(name.endswith(TF2_ENDING) for name in found):
     raise UserError(
       f'{prefix} is a checkpoint of objects (TensorFlow 2), not of named variables; load it with '
-      'the code that wrote it and save the weights as .h5.'
+      'the code that wrote it, and save the weights as .h5.'
     )
-  return _without_scope(prefix, _chosen(prefix, _weights_alone(prefix, found), average))
+  return _without_scope(prefix, _select(prefix, _drop_optimizer(prefix, found), average))
 
 
-def _weights_alone(prefix: str, found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _drop_optimizer(prefix: str, found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
   kept = {
     name: array for name, array in found.items()
     if name not in TRAINING and name.rpartition('/')[2] not in (*TRAINING, *SLOTS)
   }
   if len(kept) < len(found):
-    logging.warning(
+    log.warning(
       '%s: dropped %d of %d variables, those of the optimizer and the step.',
       prefix, len(found) - len(kept), len(found),
     )
   return kept
 
 
-def _chosen(
+def _select(
   prefix: str, found: Mapping[str, np.ndarray], average: bool
 ) -> dict[str, np.ndarray]:
-  """The variables by their own names, each as it is or, if asked for, its averaged copy."""
+  """Returns each variable under its own name, or its average if asked for and there."""
   names = list(dict.fromkeys(name.removesuffix(AVERAGED) for name in found))
-  copies = {name for name in names if average and name + AVERAGED in found}
-  bare = [name for name in names if name not in copies]
-  absent = [name for name in bare if name not in found]
-  if absent:
+  averaged = {name for name in names if average and name + AVERAGED in found}
+  raw = [name for name in names if name not in averaged]
+  missing = [name for name in raw if name not in found]
+  if missing:
     raise UserError(
-      f"{prefix}: {len(absent)} variables have an averaged copy alone ({absent[0]}); read it with "
-      "weights='ema'."
+      f'{prefix}: {len(missing)} variables are there only as averages ({missing[0]}); read it with '
+      '--kind=ema.'
     )
-  if average and bare:
-    logging.warning(
-      '%s: %d of %d variables have no averaged copy and are taken as they are.',
-      prefix, len(bare), len(names),
+  if average and raw:
+    log.warning(
+      '%s: %d of %d variables have no average; their raw values are read.',
+      prefix, len(raw), len(names),
     )
-  return {name: found[name + AVERAGED if name in copies else name] for name in names}
+  return {name: found[name + AVERAGED if name in averaged else name] for name in names}
 
 
 def _without_scope(prefix: str, found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -122,31 +124,30 @@ def _without_scope(prefix: str, found: Mapping[str, np.ndarray]) -> dict[str, np
   if len(scopes) != 1 or not all('/' in name for name in found):
     return dict(found)
   scope = f'{scopes.pop()}/'
-  logging.warning('%s: removed the scope %r from all %d names.', prefix, scope, len(found))
+  log.warning('%s: removed the scope %r from all %d names.', prefix, scope, len(found))
   return {name.removeprefix(scope): array for name, array in found.items()}
 
 
 def read_keras(source: Any) -> dict[str, np.ndarray]:
   """Reads a Keras model's weights.
 
-  The `Normalization` of the images at the beginning of Keras's EfficientNet is no part of our
-  network, and its arrays are dropped with a line in the log: choose the preprocessing instead
-  (`config.data.mean` and `std`). The ImageNet weights of Keras were trained on
-  (x / 255 - mean) / std with ImageNet's usual mean and std, which are the defaults. Keras comes to
-  that in two steps: the layer divides by the root of what its file calls `variance`, and for these
-  weights alone a `Rescaling` divides by the root of std once more (keras-team/keras,
-  applications/efficientnet.py; tensorflow/tensorflow, issue 49930). None of it is in the kernels,
-  and no factor is put into them here.
+  Keras's EfficientNet begins with a `Normalization` layer. Our network has none: the arrays of this
+  layer are dropped, the log says so, and `--preprocessing=keras` does its work. Keras's ImageNet
+  weights were trained on (x / 255 - mean) / std with ImageNet's usual mean and std. Keras divides
+  in two steps: the layer by the square root of its `variance`, which holds std, and, for these
+  weights only, a `Rescaling` layer by the square root of std (keras-team/keras,
+  applications/efficientnet.py; tensorflow/tensorflow, issue 49930). The kernels hold no such factor
+  and are read unchanged.
 
   Args:
     source: a .keras, .h5 or .weights.h5 file, or a Keras model.
 
   Returns:
-    Names, for the dialect 'keras', such as 'stem_conv/kernel', to arrays.
+    Arrays by name in the dialect 'keras', such as 'stem_conv/kernel'.
 
   Raises:
-    UserError: no such file, another kind of file, an unreadable one, one without the names of its
-      layers, or h5py cannot be imported.
+    UserError: there is no such file; its format is unknown; it is damaged or lacks the names of its
+      layers; h5py cannot be imported.
   """
   if isinstance(source, str | os.PathLike):
     where, found = str(source), _read_file(str(source))
@@ -159,17 +160,18 @@ def read_keras(source: Any) -> dict[str, np.ndarray]:
     if not (name.startswith('normalization') and name.rpartition('/')[2] in IMAGES)
   }
   if len(kept) < len(found):
-    logging.warning(
-      '%s: dropped %d arrays of the normalization of the images; the preprocessing has its own.',
+    log.warning(
+      '%s: dropped %d arrays of the normalization of the images, which is part of the '
+      'preprocessing here.',
       where, len(found) - len(kept),
     )
   return kept
 
 
-# Dialect -> how its files are read: `(path, weights)`, as `files.read_state_dict`.
+# Dialect -> the reader of its files, called with (path, kind) as `formats.read_state_dict` is.
 READERS: dict[str, Callable[[str, str], dict[str, np.ndarray]]] = {
   'tf1': read_tf1,
-  'keras': lambda path, weights: read_keras(path),  # Keras stores one set, the averaged or not
+  'keras': lambda path, kind: read_keras(path),  # a Keras file has one set of weights
 }
 
 
@@ -194,7 +196,7 @@ def _read_file(path: str) -> dict[str, np.ndarray]:
     raise
   except (OSError, KeyError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile) as error:
     raise UserError(
-      f'{path} is not a complete Keras file of weights ({_line(error)}); copy it again.'
+      f'{path} is not a complete Keras file of weights ({one_line(error)}); copy it again.'
     ) from error
 
 
@@ -213,8 +215,9 @@ def _arrays(path: str, content: Mapping[str, Any]) -> Iterator[tuple[str, np.nda
     kind = re.sub(r'_\d+$', '', kind)
     if 'name' not in arrays.attrs or kind not in KERAS_ARRAYS:
       raise UserError(
-        f'{path}: {group.name} is a layer of a kind or a version of Keras whose arrays have no '
-        'names; load the file in Keras and give the model to weights.tensorflow.read_keras.'
+        f'{path}: the arrays of the layer {group.name} have no known names in this version of '
+        'Keras; load the file in Keras and pass the model to '
+        'ecanet_jax.weights.files.tensorflow.read_keras.'
       )
     layer = _text(arrays.attrs['name'])
     for name, number in zip(KERAS_ARRAYS[kind], sorted(arrays, key=int)):
@@ -222,7 +225,7 @@ def _arrays(path: str, content: Mapping[str, Any]) -> Iterator[tuple[str, np.nda
 
 
 def _keras_name(path: str) -> str:
-  """'LAYER/ARRAY'; a depthwise kernel is only a 'kernel' in Keras 3, by whose layer it is known."""
+  """Returns 'LAYER/ARRAY'. Keras 3 calls a depthwise kernel 'kernel'; the layer's name tells it."""
   layer, array = path.partition(':')[0].split('/')[-2:]
   if layer.endswith('dwconv') and array == 'kernel':
     array = 'depthwise_kernel'
@@ -231,7 +234,3 @@ def _keras_name(path: str) -> str:
 
 def _text(name: str | bytes) -> str:
   return name.decode() if isinstance(name, bytes) else name
-
-
-def _line(error: Exception) -> str:
-  return ' '.join(str(error).split())[:120] or type(error).__name__

@@ -1,1 +1,1 @@
-"""Folders in the format of timm and the Hugging Face hub."""
+"""Weights folders in the format of timm and the Hugging Face hub."""

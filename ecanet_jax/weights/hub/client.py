@@ -1,24 +1,24 @@
-"""Weights folders on the Hugging Face hub: fetched by name, and pushed on request.
+"""Downloads weights folders from the Hugging Face hub, and uploads them.
 
-Needs `huggingface_hub`, which `pip install "ecanet-jax[hub]"` brings. Nothing else in this package
-opens a connection for weights, and this only for a name that begins with hf-hub: or for --push.
+Needs `huggingface_hub` (`pip install "ecanet-jax[hub]"`). No other module opens a network
+connection for weights. This one does so only for a name that begins with hf-hub:, and for --push.
 """
 
 import os
 
-from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.runtime.errors import UserError, one_line
 
 PREFIX = 'hf-hub:'
-WANTED = ('config.json', 'model.safetensors')  # nothing that could be code
+WANTED = ('config.json', 'model.safetensors')  # no other file of a repository is downloaded
 
 
 def is_hub_name(path: str | os.PathLike) -> bool:
-  """The name is one of the hub, such as 'hf-hub:timm/resnet18.a1_in1k'."""
+  """Whether a path is a name of the hub, such as 'hf-hub:timm/resnet18.a1_in1k'."""
   return str(path).startswith(PREFIX)
 
 
 def fetch_folder(name: str) -> str:
-  """Downloads a weights folder, or takes the copy of a former download.
+  """Downloads a weights folder, or finds it in the cache.
 
   Args:
     name: 'hf-hub:OWNER/NAME' or 'hf-hub:OWNER/NAME@REVISION'.
@@ -27,7 +27,8 @@ def fetch_folder(name: str) -> str:
     The local directory.
 
   Raises:
-    UserError: not such a name, nothing there, no connection, or huggingface_hub is not installed.
+    UserError: the name has another form, there is no such folder, there is no connection, or
+      huggingface_hub is not installed.
   """
   repository, _, revision = name.removeprefix(PREFIX).partition('@')
   _check(repository, f'{PREFIX}OWNER/NAME')
@@ -35,21 +36,25 @@ def fetch_folder(name: str) -> str:
   try:
     return hub.snapshot_download(repository, revision=revision or None, allow_patterns=WANTED)
   except (OSError, ValueError) as error:  # the hub's own errors are both kinds
-    raise UserError(f'{name} cannot be fetched: {_line(error)}') from error
+    raise UserError(
+      f'{name} cannot be downloaded: {one_line(error)}; check the name, the connection and '
+      '`hf auth login`.'
+    ) from error
 
 
 def push_folder(directory: str | os.PathLike, repository: str) -> str:
-  """Uploads a weights folder; the repository is made if it is not there.
+  """Uploads a weights folder, and creates the repository if it does not exist.
 
   Args:
-    directory: what `write_folder` wrote.
-    repository: 'OWNER/NAME', for which `hf auth login` was done.
+    directory: written by `write_folder`.
+    repository: 'OWNER/NAME'; `hf auth login` gives the permission.
 
   Returns:
-    The address of the upload.
+    The URL of the commit.
 
   Raises:
-    UserError: not such a name, no permission, no connection, or huggingface_hub is not installed.
+    UserError: the name has another form, there is no permission or no connection, or
+      huggingface_hub is not installed.
   """
   _check(repository, 'OWNER/NAME')
   hub = _hub(repository)
@@ -59,16 +64,17 @@ def push_folder(directory: str | os.PathLike, repository: str) -> str:
     done = api.upload_folder(repo_id=repository, folder_path=str(directory))
   except (OSError, ValueError) as error:
     raise UserError(
-      f'{directory} is written, but could not be pushed to {repository}: {_line(error)}'
+      f'{directory} is written, but could not be pushed to {repository}: {one_line(error)}; check '
+      'the name and `hf auth login`.'
     ) from error
   return str(done.commit_url)
 
 
 def check_repository(repository: str) -> None:
-  """Returns if a push can be tried: a name of the right form, and huggingface_hub is there.
+  """Checks what can be checked before an upload.
 
   Raises:
-    UserError: otherwise.
+    UserError: the name has another form, or huggingface_hub is not installed.
   """
   _check(repository, 'OWNER/NAME')
   _hub(repository)
@@ -85,7 +91,3 @@ def _hub(what: str):
   except ImportError as error:
     raise UserError(f'{what} needs huggingface_hub: pip install "ecanet-jax[hub]".') from error
   return huggingface_hub
-
-
-def _line(error: Exception) -> str:
-  return ' '.join(str(error).split())[:200] or type(error).__name__

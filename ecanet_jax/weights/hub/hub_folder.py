@@ -1,13 +1,13 @@
-"""A network as a folder that timm and the Hugging Face hub read.
+"""Reads and writes weights folders in the format of timm and the Hugging Face hub.
 
-`model.safetensors`, `config.json` and `README.md`; in PyTorch:
-`timm.create_model('local-dir:DIRECTORY', pretrained=True)`. Format: timm/models/_hub.py. A section
-`ecanet_jax` of config.json, which timm does not read, names our own network and has the checksums
-of the weights.
+A folder holds `model.safetensors`, `config.json` and `README.md` (format: timm/models/_hub.py). In
+PyTorch, `timm.create_model('local-dir:DIRECTORY', pretrained=True)` loads it. The section
+`ecanet_jax` of config.json names our network and has the checksums of the weights; timm ignores it.
 """
 
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -20,27 +20,28 @@ import numpy as np
 
 from ecanet_jax.models import create_model, list_models, network
 from ecanet_jax.models.record import Network
-from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.nn.parameter_shapes import parameter_shapes
+from ecanet_jax.runtime.errors import UserError, known
 from ecanet_jax.version import __version__
-from ecanet_jax.weights.convert import count_classes, entries, model_shapes
+from ecanet_jax.weights.convert import count_classes, entries
 from ecanet_jax.weights.files import checksum, formats
 from ecanet_jax.weights.hub.model_card import card
 
 WEIGHTS = 'model.safetensors'
 CONFIG = 'config.json'
 CARD = 'README.md'
-FILES = frozenset((WEIGHTS, CONFIG, CARD, '.gitattributes'))  # what a former export may hold
+FILES = frozenset((WEIGHTS, CONFIG, CARD, '.gitattributes'))  # an export may replace these
 
 
 @dataclasses.dataclass(frozen=True)
 class Folder:
-  """What a folder says.
+  """The content of a folder.
 
   Attributes:
-    model: a recipe's `model` section: name, num_classes and, in our own exports, every override.
-    data: the keys of a recipe's `data` section that config.json has.
-    state_dict: in the timm dialect.
-    label_names: of the classes, in order; () where the folder has none.
+    model: a recipe's `model` section: name, num_classes and, in our own exports, all overrides.
+    data: the preprocessing keys of a recipe's `data` section that config.json has.
+    state_dict: the weights, in the timm dialect.
+    label_names: the classes' names, in order; () where the folder has none.
   """
 
   model: dict[str, Any]
@@ -62,15 +63,17 @@ def folder_config(
   label_names: Sequence[str] | None = None,
   model_config: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-  """The content of config.json; the arguments are those of `write_folder`.
+  """Returns the content of config.json; the arguments are those of `write_folder`.
 
   Raises:
-    UserError: another number of label names than classes.
+    UserError: the numbers of label names and classes differ.
   """
   if label_names is not None and len(label_names) != num_classes:
-    raise UserError(f'{len(label_names)} label names for {num_classes} classes.')
+    raise UserError(
+      f'{len(label_names)} label names for {num_classes} classes; give one for each class.'
+    )
   config = {
-    # timm answers 'Unknown model' for a network that it lacks.
+    # timm answers 'Unknown model' for a network that it does not have.
     'architecture': record.timm or f'ecanet_jax_{record.name}',
     'num_classes': num_classes,
     'num_features': _features(model),
@@ -117,27 +120,27 @@ def write_folder(
   data_name: str = '',
   evaluation: str = '',
 ) -> None:
-  """Writes the folder, in full or not at all; a former export there is replaced.
+  """Writes a folder atomically. It replaces an earlier export in the same directory.
 
   Args:
-    directory: to be made; its parents too.
-    record: the network, with its name in timm.
+    directory: the folder to write; it and its parents are created.
+    record: the network's record, with its name in timm.
     model: from `create_model`.
     state_dict: in the timm dialect.
     num_classes: outputs of the classifier.
-    mean: per channel of images in 0..1.
-    std: per channel.
+    mean: of the RGB channels, for images in 0..1.
+    std: of the RGB channels.
     interpolation: 'bicubic' or 'bilinear'.
     crop_fraction: side of the centre crop / shorter side of the image.
-    image_size: pixels, height = width, of the evaluation.
-    label_names: of the classes, in order.
-    model_config: the recipe's `model` section, for reading the folder back here.
-    data_name: what the network was trained on, for README.md; '' = not known.
-    evaluation: of these weights, for README.md; '' = not measured.
+    image_size: pixels, height = width, of the evaluation images.
+    label_names: the classes' names, in order.
+    model_config: the recipe's `model` section; `read_folder` reads it back.
+    data_name: the training data, for README.md; '' = not known.
+    evaluation: the accuracy of these weights, for README.md; '' = not measured.
 
   Raises:
-    UserError: the directory holds other files than a former export's, is a remote path, or cannot
-      be written; another number of label names than classes.
+    UserError: the directory holds files that are not of an export, is a remote path, or cannot be
+      written; the numbers of label names and classes differ.
   """
   config = folder_config(
     record, model, num_classes=num_classes, mean=mean, std=std, interpolation=interpolation,
@@ -147,7 +150,7 @@ def write_folder(
   content = formats.to_bytes(state_dict)
   config['ecanet_jax']['checksums'] = checksum.record(content, state_dict)
   text = card(
-    config, model_shapes(model), in_timm=bool(record.timm), data_name=data_name,
+    config, _count_parameters(model), in_timm=bool(record.timm), data_name=data_name,
     evaluation=evaluation,
   )
   target = check_target(directory)
@@ -166,16 +169,16 @@ def write_folder(
 
 
 def check_target(directory: str | os.PathLike) -> pathlib.Path:
-  """The directory as an absolute path, if an export may be written there.
+  """Returns the absolute path of a directory that an export may be written to.
 
   Raises:
-    UserError: a remote path, a file, or a directory with other files than a former export's.
+    UserError: a remote path, a file, or a directory that holds files that are not of an export.
   """
   if '://' in str(directory):
-    raise UserError(f'{directory} must be a local directory; copy it from there.')
+    raise UserError(f'{directory} must be a local directory; export to one, and copy it there.')
   target = pathlib.Path(directory).absolute()
   if target.exists() and not target.is_dir():
-    raise UserError(f'{target} is a file; an export is a directory.')
+    raise UserError(f'{target} is a file; give an empty or a new directory.')
   others = sorted({path.name for path in target.glob('*')} - FILES) if target.exists() else []
   if others:
     raise UserError(
@@ -185,15 +188,15 @@ def check_target(directory: str | os.PathLike) -> pathlib.Path:
 
 
 def read_folder(directory: str | os.PathLike, name: str = '') -> Folder:
-  """Reads a folder of ours or timm's.
+  """Reads a folder written by this package or by timm.
 
   Args:
     directory: with config.json and model.safetensors.
-    name: our network for the weights; '' = the one that config.json says.
+    name: of the network to read it as; '' = the one that config.json names.
 
   Raises:
-    UserError: a file is missing, damaged or not what its checksums say, or the network is not one
-      of ours.
+    UserError: a file is missing, damaged or differs from its checksums, or we do not have the
+      network.
   """
   path = pathlib.Path(directory)
   try:
@@ -205,9 +208,13 @@ def read_folder(directory: str | os.PathLike, name: str = '') -> Folder:
     labels = tuple(config.get('label_names') or ())
     classes = config.get('num_classes', given.get('num_classes', 1000))
   except OSError as error:
-    raise UserError(f'{path / CONFIG}: {error.strerror or error}.') from error
+    raise UserError(
+      f'{path / CONFIG}: {error.strerror or error}; give the directory of a timm folder.'
+    ) from error
   except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-    raise UserError(f'{path / CONFIG} is not the config.json of a timm folder.') from error
+    raise UserError(
+      f'{path / CONFIG} is not the config.json of a timm folder; copy or download it again.'
+    ) from error
   if name:
     _check_preset(name, (model or {}).get('name') or _known(architecture, arguments), path)
   elif not model:
@@ -220,17 +227,17 @@ def read_folder(directory: str | os.PathLike, name: str = '') -> Folder:
 
 
 def _check_preset(name: str, theirs: str, path: pathlib.Path) -> None:
-  """Refuses weights of one padding and BatchNorm in a network of another; no key would tell."""
+  """Checks that padding and BatchNorm's constants are the weights'; the arrays cannot tell."""
   presets = [create_model(of).preset for of in (name, theirs or name) if of in list_models()]
   if len(set(presets)) > 1:
     raise UserError(
-      f'{path} holds {theirs}, whose padding and BatchNorm are those of preset={presets[1]}; '
+      f'{path} holds {theirs}, which has the padding and BatchNorm of preset={presets[1]}; '
       f'{name} has preset={presets[0]}. Give --model={theirs}, or leave --model out.'
     )
 
 
 def _known(architecture: str, arguments: Mapping[str, Any]) -> str:
-  """Our name of a network of timm, '' for one that is not ours."""
+  """Returns our name of a network of timm, or '' if we do not have it."""
   arguments = {key: value for key, value in arguments.items() if key != 'num_classes'}
   for name in list_models():
     record = network(name)
@@ -242,10 +249,10 @@ def _known(architecture: str, arguments: Mapping[str, Any]) -> str:
 def _our_name(architecture: str, arguments: Mapping[str, Any], path: pathlib.Path) -> str:
   if name := _known(architecture, arguments):
     return name
-  known = sorted({network(name).timm for name in list_models()} - {''})
+  timm = {network(name).timm for name in list_models()} - {''}
   raise UserError(
-    f'{path}: {architecture!r} with {arguments} is not a network of ours; name one with --model. '
-    f'Known in timm: {", ".join(known)}.'
+    f'{path}: we have no network for {architecture!r} with {arguments}; name one with --model. '
+    f'{known(timm, architecture)}'
   )
 
 
@@ -264,25 +271,30 @@ def _data(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _features(model: nn.Module) -> int:
-  """How many values the classifier takes."""
-  return model_shapes(model)['params']['classifier']['kernel'].shape[0]
+  """Returns the number of inputs of the classifier."""
+  return parameter_shapes(model)['params/classifier/kernel'][0]
+
+
+def _count_parameters(model: nn.Module) -> int:
+  shapes = parameter_shapes(model)
+  return sum(math.prod(shapes[path]) for path in shapes if path.startswith('params/'))
 
 
 def _ends(model: nn.Module, dialect: str) -> dict[str, str]:
-  """timm's names of the first convolution and of the classifier."""
+  """Returns timm's names of the first convolution and of the classifier."""
   keys = [entry.key.rpartition('.')[0] for entry in entries(model, dialect)[0]]
   return {'first_conv': keys[0], 'classifier': keys[-1]}
 
 
 def _plain(value):
-  """JSON of a config section: unset keys left out, tuples as lists."""
+  """Returns a config section as JSON values, without its unset keys."""
   if isinstance(value, Mapping):
     return {key: _plain(item) for key, item in value.items() if item is not None}
   return list(value) if isinstance(value, (tuple, list)) else value
 
 
 def _swap(fresh: pathlib.Path, target: pathlib.Path) -> None:
-  """Puts `fresh` in the place of `target`; what was there comes back if that fails."""
+  """Replaces the directory `target` by `fresh`; restores `target` if that fails."""
   if not target.exists():
     os.rename(fresh, target)
     return

@@ -1,10 +1,7 @@
-"""The README.md of an exported folder: what the weights are, how good, and how to load them."""
+"""Writes the README.md of an exported folder: network, accuracy, preprocessing, how to load it."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
-
-import jax
 
 from ecanet_jax.data.preprocessing import describe
 from ecanet_jax.weights.timm_reference import FREE_FIELDS
@@ -13,20 +10,19 @@ NOT_MEASURED = 'not measured'
 
 
 def card(
-  config: Mapping[str, Any], variables_shapes: Mapping[str, Any], *, in_timm: bool,
-  data_name: str = '', evaluation: str = '',
+  config: Mapping[str, Any], parameters: int, *, in_timm: bool, data_name: str = '',
+  evaluation: str = '',
 ) -> str:
-  """The text of README.md.
+  """Returns the text of README.md.
 
   Args:
     config: the folder's config.json.
-    variables_shapes: the network's, of `model_shapes`.
+    parameters: how many the network has.
     in_timm: timm has the network.
-    data_name: what it was trained on, '' = not known.
-    evaluation: top-1 with what it was measured on, '' = not measured.
+    data_name: the training data; '' = not known.
+    evaluation: the accuracy and the data that it was measured on; '' = not measured.
   """
   ours, given = config['ecanet_jax'], config['pretrained_cfg']
-  parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables_shapes['params']))
   data = {
     'mean': given['mean'], 'std': given['std'], 'interpolation': given['interpolation'],
     'crop_fraction': given['crop_pct'], 'image_size': given['input_size'][-1],

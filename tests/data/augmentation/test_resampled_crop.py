@@ -26,9 +26,8 @@ KEYS = np.full((400,), 5)
 
 def sampler(crop, side, size, flip=False, interpolation='bilinear', area=(0.08, 1.0)):
   return Sampler(types.SimpleNamespace(
-    crop=crop, flip=flip, image_size=size, interpolation=interpolation, area=area,
-    aspect=(3 / 4, 4 / 3),
-  ), side)
+    crop=crop, flip=flip, interpolation=interpolation, area=area, aspect=(3 / 4, 4 / 3),
+  ), side, size)
 
 
 def taps_of(box, size, interpolation):
@@ -116,10 +115,10 @@ def test_the_same_draws_give_the_pixels_of_tf_data(flip, interpolation):
   from ecanet_jax.data.tfdata import decode
 
   data = schema.get_config().data
-  data.image_size, data.flip, data.interpolation = 32, flip, interpolation
+  data.flip, data.interpolation = flip, interpolation
   picture = smooth_image(np.random.RandomState(0), 28, 28)
   file, pixels = tf.constant(encode(picture, 'PNG')), np.asarray(picture)
-  transform = decode.train_transform(data)
+  transform = decode.train_transform(data, 32)
   for index in range(40):
     seed = tf.constant([3, index], tf.int64)
     values, mirror = crop.draw(seed)

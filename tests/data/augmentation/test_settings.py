@@ -3,9 +3,9 @@
 import pytest
 
 from configs import smoke
+from ecanet_jax import data
 from ecanet_jax.config import schema
 from ecanet_jax.data.augmentation import settings
-from ecanet_jax.data.sources.on_device import Resident
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.training.trainer import Trainer
 
@@ -67,7 +67,7 @@ def test_the_trainer_says_it_first(tmp_path):
   with pytest.raises(UserError, match=r"data\.source='memory' has erasing and mixing only"):
     Trainer(config, tmp_path)
   with pytest.raises(UserError, match=r"data\.source='memory' has erasing and mixing only"):
-    Resident(config)
+    data.open(config).resident()
 
 
 def test_everything_that_is_allowed():

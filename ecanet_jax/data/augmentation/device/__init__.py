@@ -1,1 +1,1 @@
-"""Augmentation of whole batches in the compiled step."""
+"""Augmentation of whole batches in the compiled training step."""

@@ -1,8 +1,8 @@
 """Random erasing (Zhong et al., 1708.04896); runs in the compiled step.
 
 The distribution is that of timm's RandomErasing (timm/data/random_erasing.py) with one rectangle:
-up to ten attempts at one that is smaller than the image. What replaces the pixels is 0 of the
-normalised image, which is the mean colour, or its normal noise: one colour, or one per pixel.
+up to ten attempts at one that is smaller than the image. The pixels become the mean colour (0 of
+the normalised image) or normal noise: one colour, or one per pixel.
 """
 
 import math
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 ATTEMPTS = 10
-# Shape of the noise for images [B, H, W, 3], or None: no noise, the mean.
+# Shape of the noise for images [B, H, W, 3]; None = no noise but the mean colour.
 MODES = {
   'const': None,
   'rand': lambda shape: (shape[0], 1, 1, 3),
@@ -20,13 +20,13 @@ MODES = {
 
 
 def erase(batch: dict[str, jax.Array], settings, mean, std, key: jax.Array) -> dict[str, jax.Array]:
-  """Erases a rectangle of some images, or returns the batch as it is when erasing is off.
+  """Erases a rectangle of some images; returns the batch itself if erasing is off.
 
   Args:
-    batch: {'image': [B, H, W, 3], levels 0 to 255}; the rest stays.
+    batch: {'image': [B, H, W, 3], levels 0 to 255, ...}; other keys are kept.
     settings: `config.augment`.
-    mean, std: float32 [3], of images in 0..1.
-    key: of this step.
+    mean, std: float32 [3], for images in 0..1.
+    key: random key of this step.
 
   Returns:
     The batch with float32 images of the same scale. Noise may lie outside 0..255.
@@ -52,12 +52,12 @@ def erase(batch: dict[str, jax.Array], settings, mean, std, key: jax.Array) -> d
 
 
 def boxes(values, height: int, width: int, area, aspect) -> tuple[jax.Array, ...]:
-  """The first rectangle that fits of each image: top, left, height, width, int32 [B].
+  """Returns the first rectangle that fits for each image: top, left, height, width, int32 [B].
 
   Args:
-    values: float32 [B, attempts, 4], uniform in [0, 1): of area, aspect, top and left.
+    values: float32 [B, attempts, 4], uniform in [0, 1): for area, aspect, top and left.
     height, width: of the images, in pixels.
-    area: smallest and largest part of the image's area.
+    area: smallest and largest fraction of the image's area.
     aspect: smallest and largest height / width; its logarithm is uniform.
 
   Returns:

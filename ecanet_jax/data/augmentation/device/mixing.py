@@ -1,9 +1,9 @@
 """Mixup and cutmix of a batch with itself in reverse order; runs in the compiled step.
 
-One draw for the whole batch, as timm's Mixup does in its batch mode (timm/data/mixup.py). Mixup:
-Zhang et al., 1710.09412; cutmix: Yun et al., 1905.04899, with the share corrected to the area of
-the rectangle inside the image. Image i is mixed with image B - 1 - i of the global batch, so that
-the result does not depend on the number of devices.
+One draw serves the whole batch, as in the batch mode of timm's Mixup (timm/data/mixup.py). Mixup:
+Zhang et al., 1710.09412. Cutmix: Yun et al., 1905.04899, with the share corrected to the area of
+the rectangle inside the image. Image i is mixed with image B - 1 - i of the global batch, so the
+result does not depend on the number of devices.
 """
 
 import jax
@@ -11,16 +11,16 @@ import jax.numpy as jnp
 
 
 def mix(batch: dict[str, jax.Array], settings, key: jax.Array) -> dict[str, jax.Array]:
-  """Mixes a batch, or returns it as it is when mixing is off.
+  """Mixes a batch with itself in reverse order; returns the batch itself if mixing is off.
 
   Args:
     batch: {'image': [B, H, W, 3], 'label': int32 [B]}.
     settings: `config.mix`.
-    key: of this step.
+    key: random key of this step.
 
   Returns:
     The batch with float32 images of the same scale, 'other' int32 [B], the label of the second
-    image, and 'share' float32 [B], how much the first counts.
+    image, and 'share' float32 [B], the weight of the first image's label.
   """
   if not (settings.mixup_alpha or settings.cutmix_alpha):
     return batch
@@ -54,12 +54,12 @@ def draw(settings, key: jax.Array, height: int, width: int) -> tuple[jax.Array, 
 
 
 def box(share, height: int, width: int, down, across) -> tuple[jax.Array, ...]:
-  """The rectangle of the second image: top, bottom, left, right, int32, ends exclusive.
+  """Returns the second image's rectangle: top, bottom, left, right, int32, ends exclusive.
 
-  Its sides are sqrt(1 - share) of the image's, around a uniform pixel, cut off at the borders.
+  Its sides are sqrt(1 - share) of the image's. Its centre is uniform; borders clip it.
 
   Args:
-    share: of the first image, before the correction.
+    share: the first image's share before the correction.
     height, width: of the image, in pixels.
     down, across: uniform in [0, 1).
   """

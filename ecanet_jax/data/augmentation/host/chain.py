@@ -1,7 +1,7 @@
-"""The chain of what happens to one decoded crop: rotation, policy, colour jitter, lighting noise.
+"""Augmentation of one decoded crop: rotation, policy, colour jitter, lighting noise.
 
-All of it is computed from one stateless draw that is seeded by the image, as the crop is. The draw
-has a seed of its own, so that crop and mirroring are the same with and without.
+The random numbers come from one stateless draw with the seed of the image. It is another draw than
+that of the crop, so that crop and mirroring do not depend on these settings.
 """
 
 import math
@@ -17,22 +17,23 @@ from ecanet_jax.data.tfdata.tf_import import tensorflow
 
 tf = tensorflow()
 
-# Numbers that a layer of a policy is drawn from: operation, whether, sign, level, place (2).
+# Uniform numbers per policy layer: operation, whether it is applied, sign, level, place (2).
 LAYER = 6
 JITTER = (color.brightness, color.contrast, color.saturation, color.hue)
 
 
-def make_chain(config) -> Callable | None:
+def make_chain(config, image_size: int) -> Callable | None:
   """Returns the function (image uint8 [H, W, 3], seed int64 [2]) -> uint8 [H, W, 3].
 
   Args:
-    config: the whole configuration; augment, data.mean and data.image_size are used.
+    config: the whole configuration; augment and data.mean are used.
+    image_size: pixels of the images, H = W.
 
   Returns:
-    None when everything is off.
+    The function, or None if all of it is off.
 
   Raises:
-    UserError: a setting that does not exist or is out of its range.
+    UserError: see `settings.check`.
   """
   settings.check(config)
   if not settings.used_on_host(config.augment):
@@ -53,10 +54,10 @@ def make_chain(config) -> Callable | None:
       image = color.lighting(image, augment.lighting * _normal(values[9:12]))
     return image
 
-  size = config.data.image_size
-  key = (augment.to_json(), tuple(config.data.mean), size)
+  key = (augment.to_json(), tuple(config.data.mean), image_size)
   if key not in _traced:
-    signature = [tf.TensorSpec([size, size, 3], tf.uint8), tf.TensorSpec([2], tf.int64)]
+    image = tf.TensorSpec([image_size, image_size, 3], tf.uint8)
+    signature = [image, tf.TensorSpec([2], tf.int64)]
     function = tf.function(chain, input_signature=signature, autograph=False)
     _traced[key] = function.get_concrete_function()
   return _traced[key]
@@ -66,13 +67,13 @@ _traced: dict = {}
 
 
 def draw(seed, count: int):
-  """Returns float32 [count] in [0, 1) from the int64 [2] that also seeds the crop."""
-  # Indices are not negative, so this is no image's seed for its crop.
+  """Returns uniform float32 [count] in [0, 1); `seed` is the int64 [2] of the crop."""
+  # Indices are not negative, so the inverted index is never the seed of a crop.
   return tf.random.stateless_uniform([count], tf.stack([seed[0], tf.bitwise.invert(seed[1])]))
 
 
 def make_policy(config) -> Callable:
-  """Returns the function (image, float32 [layers, LAYER] in [0, 1)) -> image of a policy."""
+  """Returns the policy as a function (image, float32 [layers, LAYER] in [0, 1)) -> image."""
   augment = config.augment
   policy = POLICIES[augment.policy]
   interpolation = augment.interpolation or policy.interpolation
@@ -106,7 +107,12 @@ def operate(name: str, convention: str, image, level, negative, how: Fill):
 
 
 def _choose_sub_policy(policy: Policy, augment):
-  """Returns the names, and the function values -> [(number of a name, level, values)] per layer."""
+  """Returns how AutoAugment chooses: one sub-policy per image.
+
+  Returns:
+    (names, chosen): the operations, and the function values -> (number of the operation, level,
+    values) of each layer.
+  """
   names = ['identity', *sorted({name for sub in policy.sub_policies for name, _, _ in sub})]
   numbers = np.array([[names.index(name) for name, _, _ in sub] for sub in policy.sub_policies])
   share = np.array([[share for _, share, _ in sub] for sub in policy.sub_policies], np.float32)
@@ -124,7 +130,7 @@ def _choose_sub_policy(policy: Policy, augment):
 
 
 def _choose_operations(policy: Policy, augment):
-  """The same of a policy whose layers choose one operation each, independently."""
+  """The same for RandAugment and TrivialAugment: each layer chooses one operation."""
   names = ['identity', *(name for name in policy.operations if name != 'identity')]
   numbers = np.array([names.index(name) for name in policy.operations], np.int32)
 
@@ -154,9 +160,9 @@ def jitter(image, strengths, values, order):
 
   Args:
     image: uint8 [H, W, 3].
-    strengths: four numbers; a factor is uniform in 1 - s to 1 + s, at least 0, hue in -s to s.
-    values: float32 [4] in [0, 1), of the amounts.
-    order: float32 [4] in [0, 1); the operations come in the order of these numbers.
+    strengths: four numbers s. A factor is uniform in [max(0, 1 - s), 1 + s], the hue in [-s, s].
+    values: uniform float32 [4] in [0, 1), for the amounts.
+    order: uniform float32 [4] in [0, 1); sorting them gives the order of the operations.
   """
   used = [number for number, strength in enumerate(strengths) if strength]
   branches = []
@@ -177,12 +183,12 @@ def jitter(image, strengths, values, order):
 
 
 def _below(value, count: int):
-  """A uniform whole number, int32, below count."""
+  """Returns a uniform int32 below `count` from a uniform number in [0, 1)."""
   return tf.minimum(tf.cast(value * count, tf.int32), count - 1)
 
 
 def _normal(value):
-  """A standard normal number of a uniform one, which may be 0."""
+  """Returns a standard normal number from a uniform one in [0, 1)."""
   return tf.math.ndtri(tf.maximum(value, 1e-7))
 
 

@@ -1,10 +1,10 @@
-"""Changes of colour, computed as Pillow computes them, bit for bit.
+"""Changes of colour with exactly the pixels of Pillow.
 
 Images are uint8 [H, W, 3], RGB; amounts are float64 scalars. Sources: Pillow's ImageOps.py,
-ImageEnhance.py, and of its C files Blend.c (a float32 sum that is cut off), Convert.c (grey levels
-and HSV) and Filter.c. Lighting noise is not in Pillow. Where Pillow looks levels up in a table they
-are computed, because a table takes TensorFlow many times as long (equalize alone needs one); so do
-tf.where of bytes and numbers that are repeated along the last axis of three.
+ImageEnhance.py, Blend.c (a truncated float32 sum), Convert.c (grey levels and HSV) and Filter.c.
+Lighting noise is not in Pillow. TensorFlow is slow with look-up tables, with tf.where of uint8 and
+with broadcasting along the channel axis. So levels are computed where Pillow uses a table (but in
+`equalize`), and channels are handled as whole rows.
 """
 
 from ecanet_jax.data.tfdata.tf_import import tensorflow
@@ -33,18 +33,18 @@ def contrast(image, factor):
 
 
 def saturation(image, factor):
-  """Blends every pixel with its own grey level; the others call it color."""
+  """Blends every pixel with its own grey level; timm and torchvision call it color."""
   grey = tf.cast(_grey(image), tf.float32)[..., None]
   return _levels(_blend(grey, tf.cast(image, tf.float32), factor))
 
 
 def sharpness(image, factor):
-  """Blends with the image smoothed by 3x3 weights of 1, 5 in the middle; its border is kept."""
+  """Blends with the image after a 3x3 filter of weights 1, 5 in the centre; the border is kept."""
   whole = tf.cast(image, tf.float32)
   middle = whole[1:-1, 1:-1]
   rows = whole[:-2] + whole[1:-1] + whole[2:]
   total = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] + 4 * middle
-  # A thirteenth of a whole number is never near a half: any way of rounding gives the same.
+  # n / 13 is never near a half, so every way of rounding gives the same.
   smooth = tf.floor(total / 13 + 0.5)
   inside = _levels(_blend(smooth, middle, factor))
   inside = tf.concat([image[1:-1, :1], inside, image[1:-1, -1:]], 1)
@@ -52,10 +52,10 @@ def sharpness(image, factor):
 
 
 def posterize(image, bits):
-  """Keeps the highest bits of 8.
+  """Keeps the highest `bits` of 8, at least one.
 
-  At least one: fewer are an error in Pillow 13, and TensorFlow's EfficientNet, which asks for none,
-  gets one, because TensorFlow shifts 8 bits by at most 7.
+  0 bits are an error in Pillow 13. TensorFlow's EfficientNet asks for 0 and gets 1, because
+  TensorFlow shifts uint8 by at most 7.
   """
   shift = tf.cast(tf.clip_by_value(8 - tf.cast(bits, tf.int32), 0, 7), tf.uint8)
   return tf.bitwise.left_shift(tf.bitwise.right_shift(image, shift), shift)
@@ -63,7 +63,7 @@ def posterize(image, bits):
 
 def solarize(image, threshold):
   """Inverts the levels that are not below the threshold."""
-  # The highest level that is below; there may be none.
+  # The highest level below the threshold; -1 if there is none.
   last = tf.math.ceil(tf.convert_to_tensor(threshold, tf.float64)) - 1
   above = tf.cast((image > _levels(last)) | (last < 0), tf.uint8)
   return tf.bitwise.bitwise_xor(image, 255 * above)  # 255 - level
@@ -81,7 +81,7 @@ def invert(image):
 
 
 def autocontrast(image):
-  """Stretches each channel from 0 to 255; a channel of one level stays."""
+  """Stretches each channel to 0..255; a channel with a single level stays as it is."""
   rows = _rows(image)
   low, high = (
     tf.cast(reduce(tf.reshape(reduce(rows, 0), [-1, 3]), 0), tf.float64)
@@ -94,7 +94,7 @@ def autocontrast(image):
 
 
 def equalize(image):
-  """Makes each channel's levels about equally frequent; a channel of one level stays."""
+  """Equalizes the histogram of each channel; a channel with a single level stays as it is."""
   level = tf.range(256)
   place = tf.cast(_rows(image), tf.int32) + _along(tf.constant([0, 256, 512]), image)
   counts = tf.math.bincount(tf.reshape(place, [-1]), minlength=768, maxlength=768)
@@ -109,7 +109,7 @@ def equalize(image):
 
 
 def hue(image, turn):
-  """Turns the hue by a part of the circle, -0.5 to 0.5; through Pillow's HSV of 8 bits."""
+  """Turns the hue by -0.5 to 0.5 of the circle, in Pillow's 8-bit HSV."""
   red, green, blue = tf.unstack(tf.cast(image, tf.float32), axis=-1)
   high = tf.maximum(red, tf.maximum(green, blue))
   span = high - tf.minimum(red, tf.minimum(green, blue))
@@ -123,14 +123,14 @@ def hue(image, turn):
   around = _float(tf.math.floormod(double(sixths) / 6 + 1, 1.0))
   hue8 = tf.where(span > 0, tf.floor(double(around) * 255), 0)
   saturation8 = tf.floor(double(span / tf.maximum(high, 1)) * 255)
-  # uint8 addition goes round.
+  # uint8 addition wraps around.
   added = tf.cast(tf.convert_to_tensor(turn, tf.float64) * 255, tf.int32)
   hue8 = double(tf.math.floormod(tf.cast(hue8, tf.int32) + added, 256))
 
   value, place = double(high), hue8 * 6 / 255
   sector = tf.floor(place)
   part, share = double(_float(place - sector)), double(_float(saturation8 / 255))
-  # C rounds a half up.
+  # Halves are rounded up, as in C.
   mixed = lambda amount: tf.floor(value * (1 - amount) + 0.5)
   p, q, t = mixed(share), mixed(share * part), mixed(share * (1 - part))
   sector = tf.cast(sector, tf.int32) % 6
@@ -178,12 +178,12 @@ def _rows(image):
 
 
 def _along(channels, image):
-  """Three numbers, one per channel, for every pixel of a row: [1, 3 W]."""
+  """Repeats three numbers, one per channel, for every pixel of a row: [1, 3 W]."""
   return tf.tile(channels, [tf.shape(image)[1]])[None]
 
 
 def _levels(value):
-  """Cuts numbers off to uint8, as C does."""
+  """Converts numbers to uint8 as C does: clipped and truncated."""
   return tf.cast(tf.clip_by_value(value, 0, 255), tf.uint8)
 
 

@@ -1,7 +1,7 @@
-"""What happens to one training image at random: which part of it is seen, and mirroring.
+"""Random and fixed crops of one image, and the draw for mirroring.
 
-Everything is computed from one stateless draw that is seeded by the image, so that an image of an
-epoch always becomes the same pixels, wherever and whenever it is read.
+The random numbers come from one stateless draw with the seed of the image, so an image of an epoch
+always gives the same pixels, on any host and after any restart.
 """
 
 import math
@@ -13,7 +13,11 @@ tf = tensorflow()
 
 
 def draw(seed) -> tuple:
-  """Returns (crop, flip): float32 [10, 4] and float32 scalar in [0, 1), from int64 [2] `seed`."""
+  """Returns uniform numbers (crop, flip): float32 [10, 4] and float32 scalar in [0, 1).
+
+  Args:
+    seed: int64 [2], the epoch key and the index of the image.
+  """
   values = tf.random.stateless_uniform([4 * ATTEMPTS + 1], seed)
   return tf.reshape(values[1:], [ATTEMPTS, 4]), values[0]
 
@@ -44,7 +48,7 @@ def inception_crop(height, width, values, area, aspect):
 
   limit = tf.round(full[::-1] * tf.constant([[1 / aspect[0]], [aspect[1]]], tf.float32))
   last = tf.maximum(tf.minimum(full, limit), 1)
-  # The last column fits always: argmax takes the first that does.
+  # The last column always fits; argmax takes the first column that does.
   boxes = tf.concat([tf.concat([corners, sides], 0), tf.concat([(full - last) // 2, last], 0)], 1)
   fits = tf.concat([fits, [True]], 0)
   return tf.cast(tf.gather(boxes, tf.argmax(fits), axis=1), tf.int32)
@@ -60,7 +64,7 @@ def center_crop(height, width, fraction: float):
 def five_crops(height, width, fraction: float) -> list:
   """Returns the squares in the four corners and in the centre, int32 [4] each.
 
-  Those of torchvision's five_crop in its order, in the pixels of an image that was not resized.
+  The crops of torchvision's five_crop, in its order. The image is not resized before.
   """
   centre = center_crop(height, width, fraction)
   side = centre[2]

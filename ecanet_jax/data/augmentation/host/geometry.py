@@ -1,14 +1,15 @@
-"""Affine maps of an image, computed as Pillow's Image.transform and Image.rotate compute them.
+"""Affine maps of an image, as Pillow's Image.transform and Image.rotate compute them.
 
-A map says where in the image each pixel of the result is read: at (a x + b y + c, d x + e y + f),
-where (x, y) are centres of pixels, such as (0.5, 0.5). What lies outside gets the fill colour.
-Pillow (src/libImaging/Geometry.c) finds the nearest pixel with 16 bits after the point, cuts an
-interpolated value off instead of rounding it, and its cubic kernel has a = -1. All of it is the
-same here: nearest pixels are exact, interpolated ones agree to one grey level.
+The pixel of the result with the centre (x, y), such as (0.5, 0.5), is read from the image at
+(a x + b y + c, d x + e y + f). Points outside the image give the fill colour.
 
-Images are uint8 [H, W, 3], amounts float64 scalars, interpolation is 'nearest', 'bilinear' or
-'bicubic' and fill three levels. Shears and translations move whole rows, which are copied in one
-piece; a pixel at a time takes TensorFlow several times as long.
+As in Pillow (src/libImaging/Geometry.c), the nearest pixel is found in fixed point with 16
+fractional bits, interpolated values are truncated, and the cubic kernel has a = -1. Nearest pixels
+are exact; interpolated pixels agree within one level.
+
+Images are uint8 [H, W, 3] and amounts float64 scalars. interpolation is 'nearest', 'bilinear' or
+'bicubic', and fill has three levels. Shears and translations copy whole rows, because TensorFlow
+takes several times as long pixel by pixel.
 """
 
 import math
@@ -30,7 +31,7 @@ def shear_y(image, amount, interpolation: str, fill):
 
 def translate_x(image, pixels, interpolation: str, fill):
   """Reads at x + pixels: a positive number moves the picture to the left."""
-  if interpolation == 'nearest':  # Pillow has a loop of its own for this, without fixed point
+  if interpolation == 'nearest':  # in Pillow a separate loop, without fixed point
     height, width = tf.unstack(tf.shape(image)[:2])
     first = tf.cast(tf.floor(_double(pixels) + 0.5), tf.int32)
     return _slices(image, tf.broadcast_to(first, [height]), width, fill)
@@ -43,7 +44,7 @@ def translate_y(image, pixels, interpolation: str, fill):
 
 
 def rotate(image, degrees, interpolation: str, fill):
-  """Turns the picture counter-clockwise about its middle."""
+  """Rotates the picture counter-clockwise about its centre."""
   angle = _double(degrees) * (math.pi / 180)
   cos, sin = tf.cos(angle), tf.sin(angle)
   height, width = tf.unstack(_double(tf.shape(image)[:2]) / 2)
@@ -71,7 +72,7 @@ def _move_rows(image, slope, pixels, interpolation: str, fill):
   moved = slope * (_double(tf.range(height)) + 0.5) + pixels
   first = tf.floor(moved)
   part = tf.cast(moved - first, tf.float32)[:, None, None]
-  # Two pixels beyond each border are those at the border; what is further is not inside.
+  # Two more pixels repeat each border for the interpolation; points further out are outside.
   left, right = image[:, :1], image[:, -1:]
   edged = tf.concat([left, left, image, right, right], 1)
   first = tf.cast(first, tf.int32) + offsets[0] + 2
@@ -83,12 +84,12 @@ def _move_rows(image, slope, pixels, interpolation: str, fill):
 
 
 def _slices(image, first, length, fill):
-  """Returns uint8 [H, length, 3]: of row y the pixels from first[y] on, and fill around them."""
+  """Returns uint8 [H, length, 3]: row y from pixel first[y] on, with the fill colour outside."""
   height, width = tf.unstack(tf.shape(image)[:2])
   around = tf.broadcast_to(tf.tile(tf.constant(fill, tf.uint8), [length]), [height, 3 * length])
   wide = tf.concat([around, tf.reshape(image, [height, -1]), around], 1)
   start = length + tf.clip_by_value(first, -length, width)
-  # Each row is cut into what is before, what is wanted and what is after.
+  # Each row is split into three pieces: before, wanted, after.
   wanted = tf.broadcast_to(length, [height])
   pieces = tf.stack([start, wanted, length + width - start], 1)
   ends = tf.cumsum(tf.reshape(pieces, [-1]))
@@ -110,13 +111,13 @@ def _nearest(image, across, down, fill):
     for a, b, c in (across, down)
   )
   inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-  # The fill colour is one more pixel after the last.
+  # The fill colour is appended as one more pixel.
   pixels = tf.concat([tf.reshape(image, [-1, 3]), tf.constant([fill], tf.uint8)], 0)
   return tf.gather(pixels, tf.where(inside, row * width + column, height * width))
 
 
 def _bilinear(image, across, down, fill):
-  # Here a map is of numbers of pixels, (0, 0) is the first.
+  # This operation has pixel centres at whole numbers: (0, 0) is the first pixel.
   transform = [
     value for a, b, c in (across, down) for value in (a, b, c + a * 0.5 + b * 0.5 - 0.5)
   ]
@@ -147,7 +148,7 @@ def _bicubic(image, across, down, fill):
 
 
 def _places(image, across, down):
-  """Where each pixel is read, float64 [H, W] across and down; and 1 inside, uint8 [H, W, 3]."""
+  """Returns ([x, y], inside): where pixels are read, float64 [H, W]; a 0/1 mask uint8 [H, W, 3]."""
   height, width = tf.unstack(_double(tf.shape(image)[:2]))
   x, y = tf.range(width)[None] + 0.5, tf.range(height)[:, None] + 0.5
   places = [a * x + b * y + c for a, b, c in (across, down)]
@@ -157,8 +158,8 @@ def _places(image, across, down):
 
 
 def _filled(value, inside, fill):
-  """The value where inside, uint8 [H, W, 3], is 1, and the fill colour where it is 0."""
-  # In rows, and without tf.where: both take a fraction of the time.
+  """Returns the value where `inside`, uint8 [H, W, 3], is 1 and the fill colour elsewhere."""
+  # On whole rows and without tf.where, which takes a fraction of the time.
   height, width = tf.unstack(tf.shape(value)[:2])
   value, inside = (tf.reshape(array, [height, -1]) for array in (value, inside))
   outside = tf.tile(tf.constant(fill, tf.uint8), [width])[None] * (1 - inside)
@@ -166,17 +167,17 @@ def _filled(value, inside, fill):
 
 
 def _fixed_point(value):
-  """A float64 as int32 in multiples of 2^-16."""
+  """Returns a float64 as int32 in units of 2^-16."""
   return tf.cast(tf.floor(value * 65536 + 0.5), tf.int32)
 
 
 def _double(value):
-  """A Python number or a tensor as float64."""
+  """Returns a Python number or a tensor as a float64 tensor."""
   return tf.cast(value, tf.float64) if tf.is_tensor(value) else tf.constant(value, tf.float64)
 
 
 def _cut_off(value):
-  """From float32 to uint8 as C does it."""
+  """Converts float32 to uint8 as C does: clipped and truncated."""
   return tf.cast(tf.clip_by_value(value, 0.0, 255.0), tf.uint8)
 
 

@@ -1,9 +1,9 @@
-"""The operations that policies choose from, and how far each goes, as one table.
+"""The operations of the policies and their strength, as one table.
 
-Every reference has its own idea of what a magnitude means; a policy says which of them it follows:
+Each reference defines magnitudes in its own way. A policy names the convention that it follows:
 
-- tf: tensorflow/tpu, models/official/efficientnet/autoaugment.py, of its AutoAugment;
-- tf_rand: the same file, of its RandAugment, which moves and cuts less;
+- tf: tensorflow/tpu, models/official/efficientnet/autoaugment.py, its AutoAugment;
+- tf_rand: the same file, its RandAugment, with smaller translations and cutouts;
 - timm, timm_increasing: timm/data/auto_augment.py, without and with `inc1`;
 - torchvision: torchvision/transforms/autoaugment.py, AutoAugment;
 - torchvision_wide: the same file, TrivialAugmentWide.
@@ -21,14 +21,14 @@ tf = tensorflow()
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-  """An operation's amount at the levels 0 to 1.
+  """The amount of an operation as a function of the level, 0 to 1.
 
   Attributes:
-    low: at level 0.
-    high: at level 1.
-    signed: goes as far to the other side of `low`, one time in two.
-    whole: how the amount becomes a whole number: 'down', 'up' or 'nearest'; '' = it does not.
-    side: the amount is a part of the image's 'height' or 'width'; '' = it is not.
+    low: amount at level 0.
+    high: amount at level 1.
+    signed: with probability 1/2 the amount is mirrored about `low`.
+    whole: rounding of the amount: 'down', 'up' or 'nearest'; '' = none.
+    side: the amount is a fraction of the image's 'height' or 'width'; '' = it is absolute.
   """
 
   low: float
@@ -49,12 +49,12 @@ class Range:
 
 @dataclasses.dataclass(frozen=True)
 class Fill:
-  """What an operation needs beside its amount.
+  """How an operation fills new pixels.
 
   Attributes:
     interpolation: 'nearest', 'bilinear' or 'bicubic'.
-    color: three levels for pixels from outside.
-    place: float [2] in [0, 1), where cutout is: down and across.
+    color: three levels for pixels outside the image.
+    place: float [2] in [0, 1): the centre of cutout, as a fraction of height and width.
   """
 
   interpolation: str
@@ -64,9 +64,9 @@ class Fill:
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-  """A function of image, amount and `Fill`, and its range in each convention that has it.
+  """A function (image, amount, `Fill`) -> image, and its range in each convention that has it.
 
-  tf_rand is as tf, timm_increasing as timm and torchvision_wide as torchvision unless it is given.
+  tf_rand defaults to tf, timm_increasing to timm and torchvision_wide to torchvision.
   """
 
   function: Callable
@@ -78,7 +78,7 @@ class Operation:
   torchvision_wide: Range | None = None
 
   def range(self, convention: str) -> Range | None:
-    """None: the operation has no amount."""
+    """Returns the range in a convention, or None if the operation has no amount."""
     return getattr(self, convention) or getattr(self, convention.partition('_')[0])
 
 

@@ -1,8 +1,7 @@
-"""The published policies as literal tables: which operations, how often, how strong.
+"""The published augmentation policies as tables: operations, probabilities, levels.
 
-A sub-policy is a sequence of (operation, probability, level); a level is a number up to `top`. The
-posterize, equalize, autocontrast and invert of the tables keep the levels that they were published
-with, whether or not the operation uses them.
+A sub-policy is a sequence of (operation, probability, level) with levels up to `top`. Levels are as
+published, also where the operation ignores them (equalize, autocontrast, invert).
 """
 
 import dataclasses
@@ -15,15 +14,15 @@ class Policy:
   """One policy.
 
   Attributes:
-    source: the code that the values are of.
-    convention: of `operations`, what a level means.
+    source: the code that the values come from.
+    convention: the meaning of a level; see `operations`.
     top: the highest level.
-    sub_policies: AutoAugment: one of them is chosen for each image.
-    operations: RandAugment and TrivialAugment: each layer chooses one of them.
-    always: every chosen operation is applied, not with `augment.probability`.
-    bins: TrivialAugment: levels to choose from at random; 0 = the level is `augment.magnitude`.
+    sub_policies: AutoAugment: one of these is chosen for each image.
+    operations: RandAugment and TrivialAugment: each layer chooses one of these.
+    always: a chosen operation is always applied; otherwise with `augment.probability`.
+    bins: TrivialAugment: number of random levels; 0 = the level is `augment.magnitude`.
     interpolation: nearest | bilinear | bicubic. timm's default is bilinear or bicubic at random.
-    fill: levels for pixels from outside; () = the mean of `data.mean` (as in timm).
+    fill: levels of pixels outside the image; () = `data.mean`, as in timm.
   """
 
   source: str

@@ -1,0 +1,16 @@
+"""The sides of a comparison: their names in tables, and what they need to be installed."""
+
+import importlib.util
+
+NAMES = {'ours': 'ecanet_jax', 'timm': 'timm', 'compiled': 'timm compiled'}
+
+
+def missing_packages() -> str:
+  """One line that names the packages timm's side lacks and how to install them; '' = none."""
+  missing = [name for name in ('torch', 'timm') if importlib.util.find_spec(name) is None]
+  if not missing:
+    return ''
+  return (
+    f'{" and ".join(missing)} not installed: no timm side. '
+    'To compare: pip install "ecanet-jax[torch]"'
+  )

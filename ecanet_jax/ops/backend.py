@@ -1,0 +1,100 @@
+"""Who computes the hot functions of a network."""
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Sequence
+
+import jax
+
+from ecanet_jax.ops.attention import attend, batch_norm_attend
+from ecanet_jax.ops.batch_norm import batch_norm, scale_shift
+from ecanet_jax.ops.convolution import conv, depthwise_conv
+from ecanet_jax.ops.pooling import max_pool
+
+
+@dataclasses.dataclass(frozen=True)
+class Backend:
+  """The functions that a layer calls; every backend's are those of the module named here.
+
+  Attributes:
+    name: one of `BACKENDS`.
+    conv: `ops.convolution`.
+    depthwise_conv: `ops.convolution`.
+    batch_norm: `ops.batch_norm`, in training.
+    scale_shift: `ops.batch_norm`, in evaluation.
+    attend: `ops.attention`.
+    batch_norm_attend: `ops.attention`, in training.
+    max_pool: `ops.pooling`.
+  """
+
+  name: str
+  conv: Callable
+  depthwise_conv: Callable
+  batch_norm: Callable
+  scale_shift: Callable
+  attend: Callable
+  batch_norm_attend: Callable
+  max_pool: Callable
+
+
+# On every platform, under every transformation of JAX.
+XLA = Backend(
+  'xla', conv=conv, depthwise_conv=depthwise_conv, batch_norm=batch_norm, scale_shift=scale_shift,
+  attend=attend, batch_norm_attend=batch_norm_attend, max_pool=max_pool,
+)
+
+
+def _cpu() -> Backend:
+  from ecanet_jax.ops import cpu
+
+  return cpu.BACKEND
+
+
+BACKENDS: dict[str, Callable[[], Backend]] = {'xla': lambda: XLA, 'cpu': _cpu}
+
+
+def get_backend(name: str) -> Backend:
+  """The backend with this name, a key of `BACKENDS`."""
+  return BACKENDS[name]()
+
+
+def cpu_status() -> tuple[bool, str]:
+  """Whether the CPU backend can run on this machine, and its compiler or what is missing."""
+  from ecanet_jax.ops.cpu import kernels
+
+  try:
+    command = kernels.compiler()
+  except RuntimeError as error:
+    return False, str(error)
+  if not shutil.which(command[0]):
+    return False, f'there is no compiler {command[0]!r} ($CXX)'
+  done = kernels.ready('float32')
+  state = 'compiled' if done else 'compiled at the first start, in half a minute'
+  return True, f'{command[0]}, {state}'
+
+
+def select_backend(name: str, devices: Sequence[jax.Device]) -> str:
+  """The name of the backend for a program on these devices.
+
+  Args:
+    name: of `BACKENDS`, or 'auto': 'cpu' on a single CPU device with a C++ compiler, else 'xla'.
+    devices: all devices that run the program.
+
+  Raises:
+    ValueError: 'cpu' where its kernels cannot run.
+  """
+  if name not in ('auto', 'cpu'):
+    return name
+  platform = devices[0].platform
+  if platform == 'cpu' and len(devices) == 1:
+    from ecanet_jax.ops.cpu import kernels
+
+    fault = '' if kernels.load('float32') else 'its kernels cannot be compiled here'
+  else:
+    fault = f'the program runs on {len(devices)} {platform} device(s)'
+  if fault and name == 'cpu':
+    raise ValueError(
+      f"ops.backend='cpu' is for one CPU device with a C++ compiler, and {fault}: "
+      'set --config.ops.backend=xla.'
+    )
+  return 'xla' if fault else 'cpu'

@@ -1,0 +1,225 @@
+"""Calls the C++ kernels of this directory from JAX and from TensorFlow.
+
+They are compiled once for this machine by $CXX, c++, g++ or clang++, and kept in a cache. Without a
+compiler, XLA and TensorFlow compute everything.
+"""
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import os
+import pathlib
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jaxlib
+import numpy as np
+from absl import logging
+
+from ecanet_jax.ops.cpu_flags import cpu_flags
+
+# Sources, which include the headers.
+SOURCE = pathlib.Path(__file__).with_name('kernels.cc')
+OPERATIONS = SOURCE.with_name('operations.cc')
+FLAGS = ('-std=c++17', '-O2', '-march=native', '-fno-math-errno', '-fPIC', '-shared', '-w')
+TYPES = {'float32': ('f32', ()), 'float64': ('f64', ('-DECANET_DOUBLE',))}
+# The axes of each kernel's arrays, in order: arguments -> results. A letter is one size.
+KERNELS = {
+  'convolution_forward': 'nhwi,yxio,o->nrso',
+  'convolution_winograd': 'nhwi,yxio,o->nrso',
+  'convolution_kernel_gradient': 'nhwi,nrso->yxio',
+  'convolution_winograd_gradient': 'nhwi,nrso->yxio',
+  'depthwise_forward': 'nhwc,yxc,c->nrsc',
+  'depthwise_backward': 'nhwc,yxc,nrsc->nhwc,yxc',
+  'max_pool': 'nhwc->nrsc',
+  'max_pool_gradient': 'nhwc,nrsc,nrsc->nhwc',
+  'norm_moments': 'gpc,c->gc,gc',
+  'norm_apply': 'gpc,gc,gc,gc->gpc',
+  'norm_apply_sum': 'gpc,gc,gc->gpc,gc',
+  'norm_gradient_sums': 'gpc,gpc,gc,gc,gc->gc,gc',
+  'norm_attended_sums': 'gpc,gpc,gc,gc,gc->gc,gc,gc,gc,gc',
+  'norm_input_gradient': 'gpc,gpc,gc,gc,gc,gc,gc,gc,gc->gpc',
+}
+FUSED = {'': 0, 'relu': 1, 'relu6': 2, 'swish': 3}  # activations in the kernels: their numbers
+SECONDS = 600  # for the compiler
+
+
+def usable(*arrays: jax.Array) -> bool:
+  """Whether there are kernels for these arrays: one type for all of them, float32 or float64."""
+  types = {array.dtype.name for array in arrays}
+  return len(types) == 1 and types <= set(TYPES) and load(*types)
+
+
+def call(name: str, shapes, *arrays: jax.Array, in_place: bool = False, **attributes: int):
+  """Calls a kernel.
+
+  Args:
+    name: one of KERNELS.
+    shapes: of the result, or a list of those of several results.
+    *arrays: all of one type of TYPES, which the results have too.
+    in_place: the result takes the first array's memory.
+    **attributes: integers.
+
+  Raises:
+    ValueError: types, numbers of axes or sizes that do not fit the kernel.
+  """
+  dtype = arrays[0].dtype
+  several = isinstance(shapes, list)
+  out = [jax.ShapeDtypeStruct(shape, dtype) for shape in (shapes if several else [shapes])]
+  _check(name, arrays, out)
+  kernel = jax.ffi.ffi_call(
+    _target(name, dtype.name), out,
+    input_output_aliases={0: 0} if in_place else None,
+  )
+  results = kernel(*arrays, **{key: np.int64(value) for key, value in attributes.items()})
+  return results if several else results[0]
+
+
+def _check(name: str, arrays: Sequence[jax.Array], out: Sequence[jax.ShapeDtypeStruct]) -> None:
+  given = [array.shape for array in (*arrays, *out)]
+  types = {array.dtype.name for array in arrays}
+  sizes, axes = {}, KERNELS[name].replace('->', ',').split(',')
+  fits = len(axes) == len(given) and len(types) == 1 and types <= set(TYPES)
+  for letters, shape in zip(axes, given):
+    fits = fits and len(letters) == len(shape)
+    fits = fits and all(sizes.setdefault(letter, n) == n for letter, n in zip(letters, shape))
+  if not fits:
+    raise ValueError(
+      f'the CPU kernel {name} takes {KERNELS[name]} in one type of {", ".join(TYPES)}, not '
+      f'{", ".join(f"{list(shape)}" for shape in given)} in {", ".join(sorted(types))}.'
+    )
+
+
+@functools.cache
+def library(dtype: str) -> ctypes.CDLL | None:
+  """The kernels for a type, compiled if need be; None where that fails."""
+  return _unless_it_fails(lambda: ctypes.CDLL(str(_library(SOURCE, _flags(dtype)))))
+
+
+@functools.cache
+def operations() -> Any | None:
+  """The operations for TensorFlow, a module, compiled if need be; None as for `library`."""
+  import tensorflow as tf
+
+  # The version is there to tell libraries apart.
+  flags = [*tf.sysconfig.get_compile_flags(), f'-DTENSORFLOW={tf.__version__}']
+  flags += tf.sysconfig.get_link_flags()
+  return _unless_it_fails(
+    lambda: tf.load_op_library(str(_library(OPERATIONS, flags))), tf.errors.OpError
+  )
+
+
+def _unless_it_fails(load: Callable[[], Any], *errors: type[Exception]) -> Any | None:
+  try:
+    return load()
+  except (OSError, RuntimeError, subprocess.SubprocessError, *errors) as error:
+    logging.warning('CPU kernels are not used, which is slower: %s', ' '.join(str(error).split()))
+    return None
+
+
+@functools.cache
+def load(dtype: str) -> bool:
+  """Tells XLA of the kernels for a type; False where there are none."""
+  loaded, (suffix, _) = library(dtype), TYPES[dtype]
+  if loaded is None:
+    return False
+  for name in KERNELS:
+    handler = jax.ffi.pycapsule(getattr(loaded, f'{name}_{suffix}'))
+    jax.ffi.register_ffi_target(_target(name, dtype), handler, platform='cpu')
+  return True
+
+
+def targets(dtype: str) -> list[str]:
+  """XLA's names of the kernels for a type."""
+  return [_target(name, dtype) for name in KERNELS]
+
+
+def _target(name: str, dtype: str) -> str:
+  return f'ecanet_jax_{name}_{TYPES[dtype][0]}'
+
+
+def ready(dtype: str) -> bool:
+  """Whether the kernels for a type were compiled on this machine before."""
+  with contextlib.suppress(OSError, RuntimeError):
+    return _place(SOURCE, _flags(dtype))[0].exists()
+  return False
+
+
+def _flags(dtype: str) -> list[str]:
+  return [*TYPES[dtype][1], f'-I{jax.ffi.include_dir()}', f'-DJAXLIB={jaxlib.__version__}']
+
+
+def _place(source: pathlib.Path, flags: list[str]) -> tuple[pathlib.Path, list[str]]:
+  """The file of a compiled source for this compiler and CPU, and the compiler's call."""
+  command = [*compiler(), *FLAGS, str(source), *flags]
+  sources = [path.read_text() for path in sorted(SOURCE.parent.glob('*.[ch]*'))]
+  facts = [*sources, *command, platform.machine(), cpu_flags() or platform.processor()]
+  digest = hashlib.sha256('\n'.join(facts).encode()).hexdigest()[:16]
+  return _cache() / f'{source.stem}-{digest}.so', command
+
+
+def _library(source: pathlib.Path, flags: list[str]) -> pathlib.Path:
+  """The compiled source; compiled now if it is not there."""
+  library, command = _place(source, flags)
+  with _locked(library.with_suffix('.lock')):
+    if not library.exists():
+      logging.info('compiling the CPU kernels, once on this machine: %s', shlex.join(command))
+      fresh = library.with_suffix(f'.{os.getpid()}.partial')
+      try:
+        done = subprocess.run(
+          [*command, '-o', str(fresh)], capture_output=True, text=True, timeout=SECONDS,
+          check=False, stdin=subprocess.DEVNULL,
+        )
+        if done.returncode:
+          raise RuntimeError(f'{command[0]} failed: {done.stderr[-300:]}')
+        os.replace(fresh, library)
+      finally:
+        fresh.unlink(missing_ok=True)
+  return library
+
+
+def compiler() -> list[str]:
+  """The C++ compiler's call; RuntimeError if there is none."""
+  if given := os.environ.get('CXX'):
+    return shlex.split(given)
+  for name in ('c++', 'g++', 'clang++'):
+    if found := shutil.which(name):
+      return [found]
+  raise RuntimeError('there is no C++ compiler; install g++ or clang++')
+
+
+def _cache() -> pathlib.Path:
+  """A directory of this user alone that can be written to."""
+  base = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
+  directory = pathlib.Path(base) / 'ecanet_jax'
+  try:
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=directory):
+      return directory
+  except OSError:
+    return _temporary()
+
+
+@functools.cache
+def _temporary() -> pathlib.Path:
+  return pathlib.Path(tempfile.mkdtemp(prefix='ecanet_jax_'))
+
+
+@contextlib.contextmanager
+def _locked(path: pathlib.Path) -> Iterator[None]:
+  """One process compiles, the others wait for it."""
+  try:
+    import fcntl
+  except ImportError:  # not on Windows, where each compiles for itself
+    yield
+    return
+  with path.open('w') as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    yield

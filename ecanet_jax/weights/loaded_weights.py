@@ -1,0 +1,231 @@
+"""Reads weights of any form: a training, converted weights, a timm folder, or a single file."""
+
+import dataclasses
+import logging
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+
+from ecanet_jax.data.preprocessing import KEYS, default_preprocessing, find_preprocessing
+from ecanet_jax.models import create_model, network
+from ecanet_jax.models.registry import create_from_config
+from ecanet_jax.nn.parameter_shapes import IMAGE_SIZE, flat_shapes, parameter_shapes
+from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.runtime.key_difference import check_keys
+from ecanet_jax.weights.classifier import replace_classifier
+from ecanet_jax.weights.convert import count_classes, from_torch, strip_prefixes
+from ecanet_jax.weights.eca_kernel_size import widen_kernels
+from ecanet_jax.weights.files import formats
+from ecanet_jax.weights.files.tensorflow import READERS
+from ecanet_jax.weights.hub import client, hub_folder
+
+log = logging.getLogger('ecanet_jax')
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedWeights:
+  """Weights, their network and their preprocessing.
+
+  Attributes:
+    model: a recipe's `model` section.
+    data: the preprocessing: the keys `data.preprocessing.KEYS` of a recipe's `data` section.
+    data_source: where `data` comes from, in words.
+    variables: {'params', 'batch_stats'}.
+    state_dict: the arrays under the file's own names; {} for a checkpoint.
+    dialect: of the state dict.
+  """
+
+  model: dict[str, Any]
+  data: dict[str, Any]
+  data_source: str
+  variables: dict[str, Any]
+  state_dict: dict[str, np.ndarray]
+  dialect: str
+
+  def create(self) -> nn.Module:
+    """Makes the network."""
+    return create_from_config(self.model)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Request:
+  """What the caller of `read_weights` asked for; see there."""
+
+  model: Mapping[str, Any] | None
+  dialect: str
+  kind: str
+  step: int | str
+  preprocessing: str
+  widen: bool
+
+
+def read_weights(
+  path: str | os.PathLike,
+  *,
+  model: Mapping[str, Any] | None = None,
+  dialect: str = 'timm',
+  kind: str = 'ema',
+  step: int | str = 'last',
+  preprocessing: str = '',
+  widen: bool = False,
+) -> LoadedWeights:
+  """Reads weights of any form.
+
+  Args:
+    path: the workdir of a training; a directory of converted weights; a timm folder, ours or timm's
+      own, or 'hf-hub:OWNER/NAME'; or a .safetensors, .npz or PyTorch file. With the dialects of
+      `tensorflow.READERS`, a file of TensorFlow.
+    model: a recipe's `model` section. A file needs it, and counts the classes itself if it lacks
+      `num_classes`. For a folder whose architecture is unknown, `name` is enough.
+    dialect: the code whose names a file has.
+    kind: 'ema' = the averaged weights, where there are any; 'raw' = the weights as trained.
+    step: of a training: 'last', 'best' or a number.
+    preprocessing: a name of `data.preprocessing.PREPROCESSING`, for weights that store none; '' =
+      the default of the network.
+    widen: pad ECA kernels that are smaller than the network's with zeros; see `widen_kernels`.
+
+  Raises:
+    UserError: there is nothing to read, a file is damaged, or it is of another network.
+  """
+  from ecanet_jax.checkpoints.files import is_checkpoint  # Orbax takes a second to import
+
+  request = _Request(model, dialect, kind, step, preprocessing, widen)
+  path = pathlib.Path(client.fetch_folder(str(path)) if client.is_hub_name(path) else path)
+  _check(path, request)
+  if is_checkpoint(path):
+    return _read_checkpoint(path, request)
+  if path.is_dir():
+    return _read_folder(path, request)
+  return _read_file(path, request)
+
+
+def _check(path: pathlib.Path, request: _Request) -> None:
+  """Finds mistakes before anything is read."""
+  if request.preprocessing:
+    find_preprocessing(request.preprocessing)
+  if not path.exists() and request.dialect not in READERS:  # a TF1 checkpoint is a prefix of files
+    raise UserError(f'{path}: no such file or directory.')
+  if path.is_dir() and request.dialect != 'timm':
+    raise UserError(
+      f'--dialect={request.dialect} is only for files, and {path} is a directory; leave it out.'
+    )
+
+
+def _read_checkpoint(path: pathlib.Path, request: _Request) -> LoadedWeights:
+  from ecanet_jax.checkpoints.files import load_weights
+
+  _check_no_preprocessing(path, request)
+  config, variables = load_weights(path, ema=request.kind == 'ema', step=request.step)
+  data = {key: config['data'][key] for key in KEYS if key in config['data']}
+  return LoadedWeights(config['model'], data, 'of the checkpoint', variables, {}, 'timm')
+
+
+def _read_folder(path: pathlib.Path, request: _Request) -> LoadedWeights:
+  if not (path / hub_folder.CONFIG).exists():
+    raise UserError(
+      f'{path} has neither checkpoints of a training nor the {hub_folder.CONFIG} of a timm folder; '
+      'give the directory that holds them.'
+    )
+  found = hub_folder.read_folder(path, (request.model or {}).get('name') or '')
+  record = network(found.model['name'])
+  if set(KEYS) <= set(found.data):
+    _check_no_preprocessing(path, request)
+    data, source = found.data, f'of {hub_folder.CONFIG}'
+  else:
+    data, source = _named_preprocessing(request, record, record.timm_dialect)
+    data |= found.data
+    if found.data:
+      source += f', but for {", ".join(found.data)} of {hub_folder.CONFIG}'
+  state_dict, variables = _import(
+    found.model, found.state_dict, record.timm_dialect, request.widen
+  )
+  return LoadedWeights(found.model, data, source, variables, state_dict, record.timm_dialect)
+
+
+def _read_file(path: pathlib.Path, request: _Request) -> LoadedWeights:
+  if not request.model:
+    raise UserError(f'{path} does not say which network it is of; give --model=NAME.')
+  record, dialect = network(request.model['name']), request.dialect
+  read = READERS.get(dialect, formats.read_state_dict)
+  state_dict = strip_prefixes(read(str(path), request.kind))
+  section = {key: value for key, value in request.model.items() if value is not None}
+  if 'num_classes' not in section:
+    registered = create_model(record.name)
+    section['num_classes'] = (
+      count_classes(registered, state_dict, dialect) or registered.num_classes
+    )
+  state_dict, variables = _import(section, state_dict, dialect, request.widen)
+  data, source = _named_preprocessing(request, record, dialect)
+  return LoadedWeights(section, data, source, variables, state_dict, dialect)
+
+
+def _import(
+  section: Mapping[str, Any], state_dict: Mapping[str, np.ndarray], dialect: str, widen: bool
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+  """Returns the state dict with its kernels widened if asked for, and the network's variables."""
+  model, state_dict = create_from_config(section), strip_prefixes(state_dict)
+  if widen:
+    state_dict = widen_kernels(state_dict, model, dialect)
+  return state_dict, from_torch(model, state_dict, dialect)
+
+
+def _named_preprocessing(request: _Request, record, dialect: str) -> tuple[dict[str, Any], str]:
+  """Returns the keys of a `data` section and where they come from, in words."""
+  name = request.preprocessing or default_preprocessing(record.name, dialect)
+  source = name if request.preprocessing else f'{name}, the default for {record.name}'
+  return find_preprocessing(name).data(record.image_size), source
+
+
+def _check_no_preprocessing(path: pathlib.Path, request: _Request) -> None:
+  if request.preprocessing:
+    raise UserError(
+      f'--preprocessing={request.preprocessing}: {path} has its own preprocessing; leave '
+      '--preprocessing out.'
+    )
+
+
+def load_pretrained(
+  directory: str | os.PathLike, *, kind: str = 'ema', name: str = '', **overrides: Any
+) -> tuple[nn.Module, dict[str, Any]]:
+  """Loads a network with its weights.
+
+  Args:
+    directory: a timm folder, ours or timm's own, or 'hf-hub:OWNER/NAME'; the workdir of a training;
+      or a directory of converted weights.
+    kind: of a training: 'ema' = the averaged weights, where there are any; 'raw' = as trained.
+    name: the network that the directory must hold; '' = any.
+    **overrides: fields of the network that do not change its arrays, such as drop_path. With
+      another `num_classes` the classifier is initialised afresh, and the log says so.
+
+  Returns:
+    The flax module, and {'params', 'batch_stats'} as numpy arrays: `model.apply(variables, images,
+    train=False)` maps `[B, H, W, 3]` to logits. The folder's config.json says how to prepare the
+    images.
+
+  Raises:
+    UserError: there is nothing to read, a file is damaged, or the network is unknown or not the one
+      that was asked for.
+  """
+  if not os.path.isdir(directory) and not client.is_hub_name(directory):
+    raise UserError(f'{directory} is not a directory; ecanet_jax.weights.read_weights reads files.')
+  loaded = read_weights(directory, kind=kind, model={'name': name} if name else None)
+  section, variables = loaded.model, loaded.variables
+  if name and section['name'] != name:
+    raise UserError(
+      f'{directory} holds {section["name"]}, not {name}; ask for {section["name"]}.'
+    )
+  found, wanted = loaded.create().num_classes, overrides.pop('num_classes', None)
+  if wanted and wanted != found:
+    log.warning(
+      '%s: its classifier of %d classes is replaced by a new one of %d, which has to be trained.',
+      directory, found, wanted,
+    )
+    section, variables = replace_classifier(section, variables, wanted)
+  model = create_from_config({**section, **overrides})
+  expected = parameter_shapes(model, loaded.data.get('image_size', IMAGE_SIZE))
+  check_keys(expected, flat_shapes(variables), 'the weights do not fit')
+  return model, variables

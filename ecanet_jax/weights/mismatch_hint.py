@@ -1,0 +1,69 @@
+"""Guesses why a state dict does not fit a network."""
+
+from collections.abc import Mapping
+
+import flax.linen as nn
+
+from ecanet_jax.weights import dialects, eca_kernel_size
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def hint(model: nn.Module, given: Shapes, dialect: str) -> str:
+  """Says in one sentence why a state dict probably does not fit; '' where no cause is obvious.
+
+  The causes are another dialect, another attention, another number of classes, and other ECA kernel
+  sizes.
+
+  Args:
+    model: the network.
+    given: the state dict's shapes by key, without the prefixes of wrappers.
+    dialect: the dialect that was expected.
+  """
+  like = likely_dialect(model, given, dialect)
+  if not like:
+    return ''
+  if like != dialect:
+    return f'Its keys look like the dialect {like!r}, not {dialect!r}.'
+  theirs = {module.ours: module.theirs for module in dialects.modules(model, dialect)}
+  table = dialects.dialect_of(model, dialect)
+  kinds = _attention_kinds(theirs, {table.module(key) for key in given})
+  kind = model.attention.kind
+  kind = 'eca' if kind in eca_kernel_size.KINDS else kind
+  if kinds != {kind} and (kinds or kind != 'none'):
+    return (
+      f'Its attention is {" and ".join(sorted(kinds)) or "none"}, the network has {kind}; '
+      'choose the network with the same attention.'
+    )
+  bias = given.get(table.key(theirs.get('classifier', ''), 'bias'))
+  if bias and bias != (model.num_classes,):
+    return (
+      f'It has {bias[0]} classes, the network {model.num_classes}; '
+      f'make the network with num_classes={bias[0]}.'
+    )
+  return eca_kernel_size.hint(model, given, dialect)
+
+
+def likely_dialect(model: nn.Module, given: Shapes, asked: str = '') -> str:
+  """Returns the dialect that knows the most keys, or '' if none knows at least half of them.
+
+  Args:
+    model: the network.
+    given: the state dict's shapes by key.
+    asked: the dialect that wins a tie.
+  """
+  counts = {}
+  for dialect, table in dialects.family(model).dialects.items():
+    known = {module.theirs for module in dialects.modules(model, dialect)}
+    counts[dialect] = sum(table.module(key) in known for key in given)
+  best = max(counts, key=lambda dialect: (counts[dialect], dialect == asked))
+  return best if 2 * counts[best] >= len(given) > 0 else ''
+
+
+def _attention_kinds(theirs: Mapping[str, str], modules: set[str]) -> set[str]:
+  tails = {'attention': 'eca', 'attention/reduce': 'se'}
+  return {
+    tails[tail]
+    for ours, module in theirs.items()
+    if module in modules and (tail := ours.partition('/')[2]) in tails
+  }
