@@ -59,6 +59,8 @@ def test_summary(capsys):
   (['summary', 'efficientnet_b0', '--image_size=-1'], '--image_size=-1 must be at least 1'),
   (['models', '--markdown'], '--markdown writes the table: give --table, too.'),
   (['models', '--table', '--markdown=none/networks.md'], "no directory 'none' for networks.md"),
+  (['models', '--table', '--markdown=docs'], 'docs is a directory, not a file'),
+  (['bench'], 'run python -m benchmarks in a checkout'),
   (['summary', 'efficientnet_b0', '--attention=ecca'], "unknown attention.kind 'ecca'"),
 ])
 def test_bad_input(capsys, arguments, text):
