@@ -1,8 +1,8 @@
 """Command line: `python -m ecanet_jax COMMAND`, one module for each command.
 
-A command's module has `add_arguments(parser)` and `run(args) -> exit status`; it is imported only
-when it is the one that was asked for, so that `models` starts without TensorFlow. One that takes
-`--config.KEY=VALUE` has `parse(parser, arguments)`, too.
+A command's module has `add_arguments(parser)` and `run(args) -> exit status`. Only the module of
+the given command is imported, so `models` starts without TensorFlow. A command that takes
+`--config.KEY=VALUE` also has `parse(parser, arguments)`.
 """
 
 import argparse
@@ -23,7 +23,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-  """Runs one command and returns its exit status; a user's mistake is one line and status 2."""
+  """Runs one command; returns its exit status. A user's mistake is one line and status 2."""
   arguments = list(sys.argv[1:] if arguments is None else arguments)
   width = max(map(len, COMMANDS))
   listing = '\n'.join(f'  {name:<{width}}  {text}' for name, text in COMMANDS.items())
@@ -48,3 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 2
   except BrokenPipeError:
     return 1
+  except OSError as error:
+    if not error.filename:
+      raise
+    print(f'error: {error.filename} cannot be read or written: {error.strerror}.', file=sys.stderr)
+    return 2

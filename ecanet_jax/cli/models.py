@@ -10,6 +10,7 @@ PAGE = 'docs/networks.md'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the command's arguments to `parser`."""
   parser.add_argument('pattern', nargs='?', default='*', help="shell pattern, such as '*eca*'")
   parser.add_argument(
     '--table', action='store_true',
@@ -26,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+  """Prints the list or the table, or writes the page; returns 0.
+
+  Raises:
+    UserError: no network matches, or flags that exclude each other.
+  """
   names = list_models(args.pattern)
   if not names:
     models = list_models()
@@ -81,6 +87,8 @@ def _write_page(path: pathlib.Path) -> int:
 
   if not path.parent.is_dir():
     raise UserError(f'no directory {str(path.parent)!r} for {path.name}; run it in the repository.')
+  if path.is_dir():
+    raise UserError(f'--markdown={path} is a directory, not a file; try --markdown={path}/new.md.')
   text = '\n'.join(table.markdown()) + '\n'
   path.write_text(text)
   print(f'{path}: {len(text.splitlines())} lines')

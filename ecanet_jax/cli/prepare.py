@@ -1,8 +1,8 @@
-"""python -m ecanet_jax prepare: writes a TFDS data set to disk, and checks what is there.
+"""python -m ecanet_jax prepare: writes a TFDS data set to disk and verifies it.
 
-The only command that may use the network. The check reads every record of every split, compares the
-counts, looks at every label, and decodes every image of a small split or an even sample of a large
-one (`--verify=full`: every image).
+The check reads every record of every split, compares the counts, checks every label, and decodes
+every image of a small split or an even sample of a large one (`--verify=full`: every image). Of
+the commands, only this one and `convert` with names of the hub use the network.
 """
 
 import argparse
@@ -39,10 +39,10 @@ def run(args: argparse.Namespace) -> int:
   """Prepares and verifies the data set; prints one line per split.
 
   Returns:
-    0 when everything is as it must be.
+    0: every check passed.
 
   Raises:
-    UserError: an unknown name, missing or bad files, or data that do not pass the check.
+    UserError: an unknown name, missing or bad files, or data that fail the check.
   """
   from ecanet_jax.data import tfds_builders
   from ecanet_jax.data.sources import tfds as prepared
@@ -172,7 +172,7 @@ def _prepare(args: argparse.Namespace, base: str) -> None:
 
 
 def _check_tars(manual: str, names: tuple[str, ...]) -> None:
-  """Looks at both ends of ImageNet's archives before hours are spent on them."""
+  """Checks that ImageNet's archives exist and are whole and the original ones."""
   paths = [os.path.join(manual, name) for name in names]
   missing = [path for path in paths if not os.path.isfile(path)]
   if missing:

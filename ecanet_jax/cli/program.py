@@ -112,12 +112,23 @@ def _explain(error: Exception, arguments: Sequence[str]) -> str:
       same_end = [k for k in known if k.split('.')[-1] == key.split('.')[-1]]
       near = closest(key, same_end, cutoff=0.0) or closest(key, known)
       return f'unknown config key {key!r}.{near} ecanet_jax/config/schema.py has them all.'
-  text = ' '.join(str(error.args[0] if error.args else error).split())
-  text = text.removeprefix('flag --config=None: ')
+  text = str(error.args[0] if error.args else error).removeprefix('flag --config=None: ')
   for old in schema.MOVED_KEYS:  # assigned by the config file
-    if isinstance(error, AttributeError) and f'"{old.rpartition(".")[2]}"' in text:
+    if f'Key "{old.rpartition(".")[2]}" does not exist' in text:
       return schema.moved(old)
-  return text if isinstance(error, _MISTAKES) and text else f'{type(error).__name__}: {text}'
+  if '\nTraceback ' in f'\n{text}' or ': Traceback ' in text:  # of the config file's own code
+    return f'{_config_file(arguments)}: {text.strip().splitlines()[-1].strip()}'
+  text = ' '.join(text.split())
+  if isinstance(error, _MISTAKES) and text:
+    return text
+  where = f', line {error.lineno}' if isinstance(error, SyntaxError) else ''
+  return f'{_config_file(arguments)}{where}: {type(error).__name__}: {text}'
+
+
+def _config_file(arguments: Sequence[str]) -> str:
+  """What the user wrote behind --config=."""
+  values = [text.partition('=')[2] for text in arguments if text.lstrip('-').startswith('config=')]
+  return values[-1] if values else 'the command line'
 
 
 def _no_recipe(path: str) -> str:

@@ -1,4 +1,4 @@
-"""`summary`: a network's blocks, parameters and operations, traced from the network itself."""
+"""`summary`: a network's blocks, parameters and operations, counted by tracing the network."""
 
 import argparse
 
@@ -12,6 +12,7 @@ from ecanet_jax.runtime.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the command's arguments to `parser`."""
   parser.add_argument('model', help='a name that `models` lists')
   parser.add_argument('--image_size', type=int, default=0, help='pixels; 0 = as published')
   parser.add_argument('--num_classes', type=int, default=1000)
@@ -20,6 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+  """Prints the blocks, the totals and the published figures; returns 0.
+
+  Raises:
+    UserError: an unknown name, or a size that the network cannot take.
+  """
   record = network(args.model)
   size = args.image_size or record.image_size
   if size < 1:
@@ -39,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     operations = counted.operations(convention=name)
     print(f'{name:<18}{operations:>17,.0f} = {operations / 1e6:,.2f} x 10^6 = '
           f'{operations / 2**20:,.2f} x 2^20: {convention.text}')
-  print(f'{"activations":<18}{counted.activations():>17,}: values that the convolutions put out')
+  print(f'{"activations":<18}{counted.activations():>17,}: output values of the convolutions')
   if args.num_classes == 1000 and not (args.attention or args.where or args.image_size):
     for published in record.published:
       row = make_row(record, published)
@@ -73,7 +79,7 @@ def _facts(model: ConvNet, block: Block) -> str:
 
 
 def describe_attention(model: ConvNet, block: Block) -> str:
-  """'eca k=5 depthwise', 'se r=8 end' or '-': kind, its numbers, its place."""
+  """Kind, numbers and position, such as 'eca k=5 depthwise' or 'se r=8 end'; '-' = none."""
   slot = model.slot(block)
   if not slot.position:
     return '-'

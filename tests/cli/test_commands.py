@@ -25,6 +25,20 @@ def test_what_is_not_imported(code, absent):
   assert done.returncode == 0, done.stderr.decode()
 
 
+@pytest.mark.parametrize('arguments', [
+  ['summary', 'eca_efficientnet_b0'], ['models', 'tiny_*', '--table'],
+  ['models', 'gsop_resnet50', '--table'],
+])
+def test_nothing_is_compiled_by_a_compiler(arguments, tmp_path):
+  compiler, called = tmp_path / 'compiler', tmp_path / 'called'
+  compiler.write_text(f'#!/bin/sh\ntouch {called}\nexit 1\n')
+  compiler.chmod(0o755)
+  variables = {'CXX': str(compiler), 'XDG_CACHE_HOME': str(tmp_path)}
+  done = programs.finish(programs.start('-m', 'ecanet_jax', *arguments, variables=variables))
+  assert done.returncode == 0, done.stderr
+  assert not called.exists()
+
+
 def test_models(capsys):
   assert cli.main(['models', '*eca_efficientnet*']) == 0
   lines = capsys.readouterr().out.splitlines()
@@ -59,6 +73,8 @@ def test_summary(capsys):
   (['summary', 'efficientnet_b0', '--image_size=-1'], '--image_size=-1 must be at least 1'),
   (['models', '--markdown'], '--markdown writes the table: give --table, too.'),
   (['models', '--table', '--markdown=none/networks.md'], "no directory 'none' for networks.md"),
+  (['models', '--table', '--markdown=docs'], 'docs is a directory, not a file'),
+  (['bench'], 'run python -m benchmarks in a checkout'),
   (['summary', 'efficientnet_b0', '--attention=ecca'], "unknown attention.kind 'ecca'"),
 ])
 def test_bad_input(capsys, arguments, text):

@@ -23,7 +23,7 @@ PATTERNS = {
           r'|train\.py --config=configs/(?P<name>smoke|digits)\.py --workdir=runs/(?P=name)$)',
   # Run as it is written, in the slow tests, after the training of the digits.
   'trained': r'python (eval\.py --config=configs/digits\.py|-m tests\.check_export runs/digits'
-             r'|-m ecanet_jax convert (runs/digits|exported) )',
+             r'|-m ecanet_jax convert runs/(digits|exported) )',
   # Only parsed: several trainings or measurements.
   'long': r'python (-m ecanet_jax sweep|-m benchmarks|-m pytest'
           r'|train\.py --config=configs/(?!smoke|digits)|train\.py .* --config\.)',

@@ -1,25 +1,36 @@
-"""Starts our own programs as a user would; every child has a hard time limit and ends by its id."""
+"""Starts our programs as a user would. Every child has a time limit and is ended by its id."""
 
 import os
 import pathlib
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 
 ROOT = pathlib.Path(__file__).parents[2]
 CACHE = ''
 TIMEOUT = 300
-PAIR_TIMEOUT = 900  # for several processes of one training, which share two cores
-QUICK = '--xla_backend_optimization_level=0'  # compilation is most of a test's time
+PAIR_TIMEOUT = 900  # several processes of one training share two cores
+NO_VARIABLES: Mapping[str, str] = {}
+QUICK = '--xla_backend_optimization_level=0'  # compilation takes most of a test's time
 
 
-def start(*arguments: str, devices: int = 1) -> subprocess.Popen:
-  """Starts `python ARGUMENTS` in the repository with so many simulated devices."""
+def start(
+  *arguments: str, devices: int = 1, variables: Mapping[str, str] = NO_VARIABLES
+) -> subprocess.Popen:
+  """Starts `python ARGUMENTS` in the repository.
+
+  Args:
+    *arguments: of Python.
+    devices: simulated CPU devices.
+    variables: of the environment, added to the tests' own.
+  """
   environment = {
     **os.environ,
     'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices} {QUICK}',
     'JAX_PLATFORMS': 'cpu',
     'TF_CPP_MIN_LOG_LEVEL': '3',
+    **variables,
   }
   if CACHE:
     environment |= {

@@ -118,7 +118,7 @@ def test_evaluation_program(uninterrupted, run):
   figures = json.loads(figures)
   assert figures['seen'] == 200
   assert line.split(' on ')[0] == done.stdout.removeprefix('result: ').split(' on ')[0]
-  raw = run(*command, '--weights=raw')
+  raw = run(*command, '--kind=raw')
   assert json.loads(raw.stdout.splitlines()[1])['loss'] != figures['loss']
 
 

@@ -3,9 +3,9 @@
     python -m ecanet_jax sweep --config=configs/digits.py --workdir=runs/attention \
       --vary=model.attention.kind=none,se,eca --seeds=0,1,2 [--config.KEY=VALUE]
 
-Every run is a process that does what train.py does. Whatever was killed, the same command again
-goes on: what is finished is not run again, the others resume from their newest checkpoint. At the
-end WORKDIR has table.md, results.json, top1_by_images.png and top1_by_time.png.
+Every run is a process that does what train.py does. After a kill the same command goes on: finished
+runs are not repeated, the others resume from their newest checkpoint. At the end WORKDIR has
+table.md, results.json, top1_by_images.png and top1_by_time.png.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     0 when every run is finished, 1 when some failed.
 
   Raises:
-    UserError: a sweep that cannot be run, or another one in the directory; nothing was done.
+    UserError: a sweep that cannot be run, or another one in the directory.
   """
   from ecanet_jax.cli.program import start_log
   from ecanet_jax.cli.sweep import process, results

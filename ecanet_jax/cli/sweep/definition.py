@@ -1,4 +1,4 @@
-"""What a sweep is: configs x variants x seeds, and the directory that holds one sweep alone."""
+"""A sweep: configs x variants x seeds, and the directory that holds exactly one sweep."""
 
 import contextlib
 import dataclasses
@@ -21,7 +21,7 @@ from ecanet_jax.models.count import count
 from ecanet_jax.runtime.errors import UserError
 
 RECORD = 'sweep.json'
-_LOCK_SECONDS = 10  # processes of a sweep that was killed end within that
+_LOCK_SECONDS = 10  # the processes of a killed sweep end within this time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Run:
   """One training.
 
   Attributes:
-    variant: what tells it from others but for the seed, such as 'kind=eca'.
+    variant: what it varies, without the seed, such as 'kind=eca'.
     seed: config.seed.
     folder: its directory in the sweep's.
     arguments: of train.py, without --workdir.
@@ -56,7 +56,7 @@ class Sweep:
   Attributes:
     runs: variant by variant.
     parameters: number of each variant's.
-    record: what makes this sweep another than others, as JSON gives it back.
+    record: what identifies the sweep, as JSON gives it back.
   """
 
   runs: tuple[Run, ...]
@@ -67,7 +67,7 @@ class Sweep:
 def define(
   configs: Sequence[str], vary: Sequence[str], seeds: str, overrides: Sequence[str]
 ) -> Sweep:
-  """Checks what the user wrote, makes every variant's network, and lists the runs.
+  """Checks the flags, makes every variant's network, and lists the runs.
 
   Args:
     configs: paths of recipes.
@@ -165,20 +165,20 @@ def _length(config) -> tuple[str, float]:
 
 def _parameters(config) -> int:
   """The network's number of parameters; making it finds a wrong name before anything is trained."""
-  # The accelerator is the runs' own.
+  # Leave the accelerator to the runs.
   jax.config.update('jax_platforms', 'cpu')
   return count(create_from_config(config.model), config.data.image_size).parameters()
 
 
 @contextlib.contextmanager
 def enter(sweep: Sweep, workdir: pathlib.Path) -> Iterator[IO[str]]:
-  """Makes the directory this sweep's and keeps every other program of ours out of it.
+  """Takes the directory for this sweep and locks it against other sweeps.
 
   Yields:
-    The open lock file, which the runs' processes are to hold, too.
+    The open lock file. The runs' processes hold it open, too.
 
   Raises:
-    UserError: the directory has another sweep or a training, or a sweep that is running.
+    UserError: the directory has another sweep or a training, or its sweep is running.
   """
   if (workdir / 'checkpoints').exists() or (workdir / 'metrics.jsonl').exists():
     raise UserError(f'{workdir} has a training, not a sweep; give another --workdir.')
@@ -231,7 +231,7 @@ def _said(value) -> str:
 
 
 def write_whole(path: pathlib.Path, text: str) -> None:
-  """Writes a file that is there completely or not at all."""
+  """Writes a file atomically."""
   temporary = path.with_name(path.name + '.tmp')
   temporary.write_text(text)
   os.replace(temporary, path)

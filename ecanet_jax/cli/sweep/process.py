@@ -1,4 +1,4 @@
-"""The runs of a sweep as processes: started, watched, and reported in lines or a bar."""
+"""The runs of a sweep as processes: starts them, watches them, reports in lines or a bar."""
 
 import contextlib
 import os
@@ -27,13 +27,13 @@ _POLL_SECONDS = 0.5
 def train(
   runs: Sequence[Run], workdir: pathlib.Path, jobs: int, lock: IO[str]
 ) -> dict[Run, str]:
-  """Trains the runs that are not finished, so many at a time, and goes on when one fails.
+  """Trains the runs that are not finished, `jobs` at a time, and goes on when one fails.
 
   Args:
     runs: of the sweep.
     workdir: of the sweep.
     jobs: processes at a time.
-    lock: a file that the processes keep open, too, so that it stays locked until the last ends.
+    lock: the lock file, which the processes keep open: it stays locked until the last one ends.
 
   Returns:
     The runs that failed, with one line each.
@@ -132,7 +132,7 @@ class _Process:
     return f'status {status}: {lines[-1].removeprefix("error: ") if lines else ""}'
 
   def end(self) -> None:
-    """Ends it at once; it goes on from its checkpoint another time."""
+    """Kills it; the next start goes on from its checkpoint."""
     with contextlib.suppress(OSError):
       self._process.kill()
     self._process.wait()
@@ -144,7 +144,7 @@ class _Process:
 
 
 class _Board:
-  """What a person sees: on a terminal a bar over all runs below the lines, else lines alone."""
+  """The report: lines, and on a terminal a progress bar over all runs."""
 
   def __init__(self, runs: Sequence[Run], finished: Sequence[Run]):
     self._total, self._ended, self._first = len(runs), len(finished), len(finished)

@@ -1,4 +1,4 @@
-"""What a sweep ends in: table.md, results.json and the two pictures."""
+"""The results of a sweep: table.md, results.json and two pictures."""
 
 import collections
 import importlib.metadata
@@ -30,8 +30,8 @@ def write(
     sweep: what was run.
     workdir: where.
     failed: the runs that are not finished, with one line each.
-    command: for the reader.
-    smooth: evaluations that a curve's point is the mean of.
+    command: the sweep's command line, for the reader.
+    smooth: evaluations of which a point of a curve is the mean.
 
   Raises:
     UserError: no run is finished.
@@ -51,7 +51,7 @@ def write(
     'runs': runs,
     'failed': {run.name: why for run, why in failed.items()},
     'command': command,
-    'host': machine.describe(),
+    'machine': machine.describe(),
     'versions': {'ecanet_jax': __version__,
                  **{name: importlib.metadata.version(name) for name in PACKAGES}},
   }
@@ -74,8 +74,8 @@ def _curve(curve: dict[str, list]) -> Curve:
 def _figures(run: Run, folder: pathlib.Path) -> dict[str, Any]:
   """A run's last evaluation and its curve.
 
-  The time is that of training: without start, compilation, evaluation and saving, and without what
-  a kill undid, whose lines are not in metrics.jsonl.
+  The time counts training steps alone: no start, compilation, evaluation or saving, and no steps
+  that a kill undid.
   """
   done = json.loads((folder / DONE).read_text())
   seconds, curve = 0.0, collections.defaultdict(list)
@@ -92,7 +92,7 @@ def _figures(run: Run, folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _mean_and_deviation(values: list[float]) -> dict[str, float | None]:
-  """The mean, and the standard deviation of a sample (n - 1), which one value does not have."""
+  """The mean and the sample standard deviation (n - 1), which is None for one value."""
   return {
     'mean': statistics.fmean(values),
     'std': statistics.stdev(values) if len(values) > 1 else None,
@@ -117,7 +117,7 @@ def _table(report: dict[str, Any]) -> str:
   devices = sorted({run['device'] for run in report['runs']})
   seen = sorted({run['seen'] for run in report['runs']})
   versions = ', '.join(f'{name} {version}' for name, version in report['versions'].items())
-  about = report['host']
+  about = report['machine']
   body = '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
   return (
     f'{body}\n{missing}\n'

@@ -1,7 +1,7 @@
 """One run of a sweep in a process of its own: what train.py does, and DONE at the end.
 
-Started as `python -m ecanet_jax.cli.sweep.worker`, with train.py's arguments. It ends when its
-standard input does, which is when the sweep ends, however that was killed.
+Started as `python -m ecanet_jax.cli.sweep.worker` with train.py's arguments. It ends when its
+standard input closes, so that no run outlives the sweep, even a killed one.
 """
 
 import json
