@@ -1,6 +1,6 @@
 """Trains a network: python train.py --config=configs/eca_b0.py --workdir=DIR [--config.KEY=VALUE]
 
-The same command again goes on from the newest checkpoint in DIR. A config is Python code that this
+The same command again resumes from the newest checkpoint in DIR. A config is Python code that this
 program runs.
 """
 

@@ -195,7 +195,7 @@ class Checkpoints:
     if not self.settle():
       raise SaveError(
         f'step {self._step} is not saved, see above; the newest in {self.directory} is '
-        f'{self.latest()}. The same command goes on from there.'
+        f'{self.latest()}. The same command resumes from there.'
       )
 
   def close(self) -> None:

@@ -53,7 +53,7 @@ def run_program(main: Callable[[], None], config: flags.FlagHolder) -> int:
     _fail(end)
     return _end(RESUME)
   except KeyboardInterrupt:
-    return _fail('interrupted; the same command goes on from the last checkpoint.', 130)
+    return _fail('interrupted; the same command resumes from the last checkpoint.', 130)
   except SystemExit as end:
     return end.code if isinstance(end.code, int) else int(end.code is not None)
   return 0

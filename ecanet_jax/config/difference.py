@@ -1,4 +1,4 @@
-"""The config of a training against the one of the checkpoint that it goes on from."""
+"""The config of a training against the one of the checkpoint that it resumes from."""
 
 from typing import Any
 

@@ -95,7 +95,7 @@ KEYS = (
   Key('model.mlp', int, 'VGG: width of the hidden layers; 0 = none'),
   Key('model.repeats', tuple, 'Inception-ResNet-v2: residual blocks of each stage'),
 
-  # Weights to start from. They are read at the first start, not by a training that goes on.
+  # Weights to start from. They are read at the first start, not by a resumed training.
   Key('init.weights', '', "workdir, weights folder, hf-hub:OWNER/NAME or file; '' = random"),
   Key('init.dialect', 'timm', 'whose names a file has'),
   Key('init.kind', 'ema', "of a training's weights: ema | raw"),

@@ -31,7 +31,7 @@ class EvaluationHistory:
       self.stale += 1
 
   def reason_to_stop(self, patience: int) -> str:
-    """Why the training ends early, '' if it goes on.
+    """Why the training ends early, '' if it does not.
 
     Args:
       patience: evaluations in a row without a better one that are too many; 0 = never.

@@ -256,7 +256,7 @@ class Trainer:
       checkpoints.wait()
     what = f'saved at step {step} of {self.total_steps}' if step else 'there was nothing to save'
     return Interrupted(
-      f'{self.preemption.requested}: {what}; the same command goes on from there.'
+      f'{self.preemption.requested}: {what}; the same command resumes from there.'
     )
 
   def _evaluate(self, eval_step, variables) -> dict[str, Any]:

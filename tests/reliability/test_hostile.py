@@ -247,7 +247,7 @@ def test_no_pickle_in_the_package():
   for path in pathlib.Path('ecanet_jax').rglob('*.py'):
     text = path.read_text()
     found = re.findall(r'^\s*(?:import|from)\s+(?:\w*pickle|dill|marshal|shelve)\b', text, re.M)
-    found += re.findall(r'(?<![\w.])(?:eval|exec)\(', text)
+    found += re.findall(r'(?<!def )(?<![\w.])(?:eval|exec)\(', text)
     assert not found, (path, found)
 
 

@@ -3,7 +3,7 @@
     python -m ecanet_jax sweep --config=configs/digits.py --workdir=runs/attention \
       --vary=model.attention.kind=none,se,eca --seeds=0,1,2 [--config.KEY=VALUE]
 
-Every run is a process that does what train.py does. After a kill the same command goes on: finished
+Every run is a process that does what train.py does. After a kill the same command resumes: finished
 runs are not repeated, the others resume from their newest checkpoint. At the end WORKDIR has
 table.md, results.json, top1_by_images.png and top1_by_time.png.
 """
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     try:
       failed = process.train(sweep.runs, workdir, args.jobs, lock)
     except KeyboardInterrupt:
-      print('error: interrupted; the same command goes on.', file=sys.stderr)
+      print('error: interrupted; the same command resumes.', file=sys.stderr)
       return 130
     print(results.write(sweep, workdir, failed, args.command, args.smooth), end='')
   return 1 if failed else 0

@@ -1,9 +1,9 @@
 """Steps that are not finite: they change nothing, are counted, and too many end the training.
 
 A single NaN would stay in BatchNorm's statistics, the average and the optimizer's moments. The
-number of the step goes on, so that the next step has the next batch and random key. The optimizer's
-state, its count of updates included, stays as it is: after k such steps the learning rate lags by k
-steps.
+number of the step still grows, so that the next step has the next batch and random key. The state
+of the optimizer, its count of updates included, does not change: after k such steps the learning
+rate lags by k steps.
 """
 
 from collections.abc import Sequence

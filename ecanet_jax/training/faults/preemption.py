@@ -35,17 +35,17 @@ class Preemption:
   """Receives the signals of one training and runs its watchdog; a context.
 
   Attributes:
-    phase: what goes on: start, data, step, evaluation, save or end.
+    phase: start, data, step, evaluation, save or end.
     step: the last finished step.
     requested: the name of the signal that ends the training, '' for none.
   """
 
   def __init__(self, watchdog_seconds: float):
-    """With watchdog_seconds the process ends if nothing goes on for so long; 0 = never."""
+    """With watchdog_seconds the process ends after so long without progress; 0 = never."""
     self.phase, self.step, self.requested = 'start', 0, ''
     self._several = jax.process_count() > 1
     self._seconds = watchdog_seconds
-    self._moves = 0  # grows while something goes on
+    self._moves = 0  # grows with every phase, step and batch
     self._checks = 0  # the same on all processes
     self._handlers: dict = {}
     self._sockets: tuple[socket.socket, ...] = ()
@@ -87,7 +87,7 @@ class Preemption:
     if self._several and multihost_utils.reached_preemption_sync_point(self._checks):
       self.requested = 'SIGTERM'
     if self.requested:
-      raise Interrupted(f'{self.requested} in phase {self.phase!r}; the same command goes on.')
+      raise Interrupted(f'{self.requested} in phase {self.phase!r}; the same command resumes.')
 
   def checked(self, items: Iterable[Value]) -> Iterator[Value]:
     """Gives the items, with a `check` after each wait for one."""
@@ -101,7 +101,7 @@ class Preemption:
     if self._several and any(part in text for part in LOST):
       print(
         f'error: process {jax.process_index()} of {jax.process_count()} lost another one in phase '
-        f'{self.phase!r} after step {self.step}: {text[:300]}; the same command on all goes on '
+        f'{self.phase!r} after step {self.step}: {text[:300]}; the same command on all resumes '
         'from the last checkpoint.', file=sys.stderr, flush=True,
       )
       os._exit(PEER_LOST)  # everything else would wait for the other process

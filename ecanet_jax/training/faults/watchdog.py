@@ -59,9 +59,9 @@ class Watchdog:
       for key, where in distributed.published(PREFIX) if key != f'{PREFIX}{self._rank}'
     )
     print(
-      f'error: process {self._rank} of {self._processes}: nothing went on for {self._seconds:g} s '
+      f'error: process {self._rank} of {self._processes}: no progress for {self._seconds:g} s '
       f'(watchdog_seconds) in phase {phase!r} after step {step}{others}. The stacks of all its '
-      'threads are above; the same command goes on from the last checkpoint.',
+      'threads are above; the same command resumes from the last checkpoint.',
       file=sys.stderr, flush=True,
     )
     os._exit(PEER_LOST)
