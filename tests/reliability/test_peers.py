@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from ecanet_jax.ops import cpu
+from ecanet_jax.ops.cpu import kernels
 from ecanet_jax.runtime.distributed import HEARTBEAT
 from tests.support import programs
 from tests.support.runs import assert_same_run
@@ -53,7 +53,7 @@ def test_a_process_hangs(start, tmp_path):
 
 
 def test_one_process_hangs(start, tmp_path):
-  cpu.library('float32')  # which it would compile while the watchdog counts
+  kernels.load('float32')  # which it would compile while the watchdog counts
   process = start(*train(tmp_path, '--config.watchdog_seconds=30', phase='data:600'))
   await_mark(process)
   began = time.monotonic()
