@@ -32,16 +32,19 @@ def mean_pool(x: jax.Array, kernel: int, stride: int, padding: Padding) -> jax.A
 
 
 def largest(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-  """The largest value along axes, which are kept; the gradient goes to the first that has it.
+  """The largest value along axes, which are kept; equal ones share the gradient, as in `jnp.max`.
 
   The gradient of `jnp.max` compares x with its maximum. XLA may compute x twice, rounded in two
-  ways; then no value is the largest, and the gradient is 0 / 0.
+  ways; then nothing equals the maximum, and the gradient is 0 / 0. Here the place of the first
+  largest value counts in any case.
   """
+  top, counts = lax.stop_gradient(x), True
   for axis in axes:
-    index = jnp.argmax(lax.stop_gradient(x), axis, keepdims=True)
-    chosen = lax.broadcasted_iota(index.dtype, x.shape, axis % x.ndim) == index
-    x = jnp.where(chosen, x, 0).sum(axis, keepdims=True)
-  return x
+    index = jnp.argmax(top, axis, keepdims=True)
+    counts = counts & (lax.broadcasted_iota(index.dtype, x.shape, axis % x.ndim) == index)
+    top = top.max(axis, keepdims=True)
+  counts = counts | (x == top)
+  return jnp.where(counts, x, 0).sum(axes, keepdims=True) / counts.sum(axes, keepdims=True)
 
 
 def _windows(kernel: int, stride: int, padding: Padding):

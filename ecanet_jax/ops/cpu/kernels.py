@@ -136,11 +136,6 @@ def load(dtype: str) -> bool:
   return True
 
 
-def targets(dtype: str) -> list[str]:
-  """XLA's names of the kernels for a type."""
-  return [_target(name, dtype) for name in KERNELS]
-
-
 def _target(name: str, dtype: str) -> str:
   return f'ecanet_jax_{name}_{TYPES[dtype][0]}'
 
