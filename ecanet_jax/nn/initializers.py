@@ -1,30 +1,27 @@
 """What parameters are at the start: the published rules, drawn on the host with NumPy."""
 
-import contextlib
-import contextvars
-import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend import core
+from jax.interpreters import mlir, partial_eval
 
 Tree = Any
 
-
-@dataclasses.dataclass(frozen=True)
-class _Draw:
-  """A parameter to be drawn: what stands for it meanwhile, its key's words, and how."""
-
-  stand_in: jax.Array
-  words: jax.Array
-  draw: Callable[[np.ndarray], np.ndarray]
-
-
-# The draws of an `initial_values` that is being traced.
-_LATER: contextvars.ContextVar[list[_Draw] | None] = contextvars.ContextVar('later', default=None)
+# Draws an array from a key's words: in Python, or under jit by a callback to Python.
+_draw = core.Primitive('draw')
+_draw.def_impl(lambda words, *, host, shape, dtype: host(words))
+_draw.def_abstract_eval(lambda words, *, host, shape, dtype: jax.core.ShapedArray(shape, dtype))
+mlir.register_lowering(_draw, mlir.lower_fun(
+  lambda words, *, host, shape, dtype: jax.pure_callback(
+    host, jax.ShapeDtypeStruct(shape, dtype), words
+  ),
+  multiple_results=False,
+))
 
 
 def _drawn_on_host(draw: Callable[[np.random.Generator, tuple], np.ndarray]):
@@ -41,10 +38,7 @@ def _drawn_on_host(draw: Callable[[np.random.Generator, tuple], np.ndarray]):
 
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
       key = jax.random.key_data(key)
-    if (later := _LATER.get()) is not None:
-      later.append(_Draw(jnp.zeros(shape, dtype), key, host))
-      return later[-1].stand_in
-    return jax.pure_callback(host, jax.ShapeDtypeStruct(shape, dtype), key)
+    return _draw.bind(key, host=host, shape=tuple(shape), dtype=np.dtype(dtype))
 
   return initialise
 
@@ -53,51 +47,20 @@ def initial_values(init: Callable[[], Tree]) -> Tree:
   """What `jax.jit(init)()` gives, where init makes a network's variables, without its callbacks.
 
   A program that calls back to the host is in no compilation cache, so that every start would
-  compile it anew, and some TPU runtimes cannot call back. Here the compiled program gives the keys,
-  from which the parameters are drawn when it has ended.
+  compile it anew, and some TPU runtimes cannot call back. Here init is traced, and only what its
+  result needs is computed, one operation after the other.
 
   Args:
-    init: gives a tree of arrays, those of this module's initialisers unchanged. One that changes
-      them, such as flax's lifted `scan`, is compiled with its callbacks.
+    init: gives a tree of arrays.
 
   Returns:
     The tree, of NumPy arrays.
   """
-  draws, structure = {}, None
-
-  def keys_and_the_rest():
-    nonlocal structure
-    with _put_off() as later:
-      leaves, structure = jax.tree.flatten(init())
-    known = {id(one.stand_in): one for one in later}
-    draws.update({i: known[id(leaf)] for i, leaf in enumerate(leaves) if id(leaf) in known})
-    if len(draws) < len(later):
-      raise _ChangedError
-    return [draws[i].words if i in draws else leaf for i, leaf in enumerate(leaves)]
-
-  # Run once: on a CPU, compiling it well is most of what it would take.
-  quick = {'xla_backend_optimization_level': 0} if jax.default_backend() == 'cpu' else None
-  try:
-    leaves = jax.device_get(jax.jit(keys_and_the_rest, compiler_options=quick)())
-  except _ChangedError:
-    return jax.device_get(jax.jit(init, compiler_options=quick)())
-  for i, one in draws.items():
-    leaves[i] = one.draw(leaves[i])
-  return jax.tree.unflatten(structure, leaves)
-
-
-class _ChangedError(Exception):
-  """A drawn parameter is not in the tree as it was drawn."""
-
-
-@contextlib.contextmanager
-def _put_off() -> Iterator[list[_Draw]]:
-  """Inside, initialisers give stand-ins; the list has them."""
-  token = _LATER.set([])
-  try:
-    yield _LATER.get()
-  finally:
-    _LATER.reset(token)
+  traced, shapes = jax.make_jaxpr(init, return_shape=True)()
+  leaves, structure = jax.tree.flatten(shapes)
+  needed, _ = partial_eval.dce_jaxpr(traced.jaxpr, [True] * len(leaves))
+  values = core.jaxpr_as_fun(core.ClosedJaxpr(needed, traced.consts))()
+  return jax.tree.unflatten(structure, jax.device_get(values))
 
 
 @_drawn_on_host
