@@ -69,11 +69,11 @@ def run(args: argparse.Namespace) -> int:
   """Converts and returns 0, or raises UserError before anything is written."""
   from ecanet_jax.checkpoints.files import is_checkpoint
   from ecanet_jax.runtime.compile_cache import keep_compiled_programs
-  from ecanet_jax.runtime.log import start_log
+  from ecanet_jax.runtime.log import log, start_log
   from ecanet_jax.weights.files.formats import WRAPPERS
 
   start_log()
-  logging.getLogger('ecanet_jax').setLevel(logging.WARNING)
+  log.setLevel(logging.WARNING)
   lookup(WRAPPERS, args.kind, '--kind')
   if not args.tolerance > 0:
     raise UserError(f'--tolerance={args.tolerance} must be above 0.')

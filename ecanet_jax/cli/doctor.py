@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from ecanet_jax.runtime.errors import one_line
 from ecanet_jax.version import __version__
 
 Finding = tuple[str, str, str]  # ok | warning | broken; what was found; advice, '' = none
@@ -125,9 +126,8 @@ def together() -> Iterator[Finding]:
     try:
       importlib.import_module(name)
     except Exception as error:  # an incompatible package can raise anything
-      text = ' '.join(str(error).split())[:200]
       yield (
-        BROKEN, f'{name} cannot be imported: {type(error).__name__}: {text}',
+        BROKEN, f'{name} cannot be imported: {type(error).__name__}: {one_line(error)}',
         'pip install -U -r requirements.txt',
       )
 

@@ -12,7 +12,7 @@ import tarfile
 
 import numpy as np
 
-from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.runtime.errors import UserError, one_line
 
 SMALL = 20_000  # splits up to this many images are decoded completely
 SAMPLE = 2_000  # images that are decoded of a larger split
@@ -166,9 +166,9 @@ def _prepare(args: argparse.Namespace, base: str) -> None:
   except UserError:
     raise
   except (AssertionError, KeyError, OSError, RuntimeError, ValueError, tarfile.TarError) as error:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    text = ' '.join(' '.join(lines).split())[:400]
-    raise UserError(f'{args.dataset} cannot be prepared: {type(error).__name__}: {text}') from error
+    raise UserError(
+      f'{args.dataset} cannot be prepared: {type(error).__name__}: {one_line(error, 400)}'
+    ) from error
 
 
 def _check_tars(manual: str, names: tuple[str, ...]) -> None:

@@ -19,7 +19,7 @@ from ecanet_jax.models import (
 )
 from ecanet_jax.models.record import Network
 from ecanet_jax.nn.attention import Attention
-from ecanet_jax.runtime.errors import UserError, closest, lookup
+from ecanet_jax.runtime.errors import UserError, closest, lookup, one_line
 
 NETWORKS: dict[str, Network] = {
   record.name: record
@@ -105,8 +105,9 @@ def create_from_config(config: Mapping[str, Any], **extra: Any) -> nn.Module:
   except UserError:
     raise
   except _NO_NETWORK as error:
-    text = ' '.join(f'{type(error).__name__}: {error}'.split())[:160]
-    raise UserError(f'this model section describes no network: {text}.') from error
+    raise UserError(
+      f'this model section describes no network: {type(error).__name__}: {one_line(error)}.'
+    ) from error
 
 
 def _override_attention(registered: Attention, value) -> Attention:

@@ -8,7 +8,7 @@ import time
 import jax
 from jax._src import distributed  # the coordination service has no public way to store a text
 
-from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.runtime.errors import UserError, one_line
 
 HEARTBEAT = 30  # seconds without a heartbeat after which JAX ends the other processes
 TOGETHER = 5  # seconds to wait for the other processes to fail with the same mistake
@@ -91,7 +91,7 @@ def await_published(key: str, seconds: float) -> str:
   except RuntimeError as error:
     raise UserError(
       f'another process did not reach {key!r} in {seconds:g} s; its own log says why '
-      f'({" ".join(str(error).split())[:100]}).'
+      f'({one_line(error, 100)}).'
     ) from error
 
 

@@ -7,7 +7,6 @@ files/tensorflow.py).
 
 import collections
 import dataclasses
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,10 +17,9 @@ from flax import traverse_util
 from ecanet_jax.nn.parameter_shapes import flat_shapes, parameter_shapes
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.runtime.key_difference import check_keys
+from ecanet_jax.runtime.log import log
 from ecanet_jax.weights import dialects, layout
 from ecanet_jax.weights.mismatch_hint import hint
-
-log = logging.getLogger('ecanet_jax')
 
 Variables = dict[str, Any]
 

@@ -1,7 +1,6 @@
 """Reads weights of any form: a training, converted weights, a timm folder, or a single file."""
 
 import dataclasses
-import logging
 import os
 import pathlib
 from collections.abc import Mapping
@@ -16,14 +15,13 @@ from ecanet_jax.models.registry import create_from_config
 from ecanet_jax.nn.parameter_shapes import IMAGE_SIZE, flat_shapes, parameter_shapes
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.runtime.key_difference import check_keys
+from ecanet_jax.runtime.log import log
 from ecanet_jax.weights.classifier import replace_classifier
 from ecanet_jax.weights.convert import count_classes, from_torch, strip_prefixes
 from ecanet_jax.weights.eca_kernel_size import widen_kernels
 from ecanet_jax.weights.files import formats
 from ecanet_jax.weights.files.tensorflow import READERS
 from ecanet_jax.weights.hub import client, hub_folder
-
-log = logging.getLogger('ecanet_jax')
 
 
 @dataclasses.dataclass(frozen=True)

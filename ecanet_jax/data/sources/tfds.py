@@ -22,7 +22,7 @@ from ecanet_jax.data.tfdata import decode, pipeline
 from ecanet_jax.data.tfdata.corrupt_images import CorruptImages
 from ecanet_jax.data.tfdata.tf_import import tensorflow, tensorflow_datasets
 from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Split
-from ecanet_jax.runtime.errors import UserError, closest, lookup
+from ecanet_jax.runtime.errors import UserError, closest, lookup, one_line
 
 tf = tensorflow()
 tfds = tensorflow_datasets()
@@ -60,7 +60,7 @@ def open_builder(name: str, data_dir: str):
     return tfds.core.read_only_builder.builder_from_files(name, data_dir=directory)
   except (tfds.core.DatasetNotFoundError, ValueError) as error:
     if not isinstance(error, tfds.core.DatasetNotFoundError):
-      raise UserError(f'data set {name!r} in {directory}: {" ".join(str(error).split())}') from None
+      raise UserError(f'data set {name!r} in {directory}: {one_line(error, 400)}') from None
   base = require_known(name)
   command = f'python -m ecanet_jax prepare --dataset={name} --data_dir={directory}'
   if base in MANUAL_FILES:
@@ -192,7 +192,7 @@ class TfdsSource:
     try:
       count = splits[name].num_examples
     except (KeyError, ValueError, AssertionError) as error:
-      raise UserError(f'data.{key}={name!r}: {" ".join(str(error).split())}') from None
+      raise UserError(f'data.{key}={name!r}: {one_line(error, 400)}') from None
     if not count:
       raise UserError(f'data.{key}={name!r} has no images')
     return count

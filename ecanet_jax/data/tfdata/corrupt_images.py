@@ -7,7 +7,6 @@ it that can be decoded, with the crop of image i. The replacement is a pure func
 batch is taken.
 """
 
-import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,10 +15,9 @@ import numpy as np
 from ecanet_jax.data.tfdata import tf_import
 from ecanet_jax.data.types import Batch
 from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.runtime.log import log
 
 tf = tf_import.tensorflow()
-
-log = logging.getLogger('ecanet_jax')
 
 NAMED = 20  # images that the log names
 TRIES = 100  # images in a row that are tried as a replacement

@@ -18,7 +18,7 @@ from typing import TypeVar
 import jax
 from jax.experimental import multihost_utils
 
-from ecanet_jax.runtime.errors import PEER_LOST, Interrupted
+from ecanet_jax.runtime.errors import PEER_LOST, Interrupted, one_line
 from ecanet_jax.training.faults.watchdog import Watchdog
 
 Value = TypeVar('Value')
@@ -97,11 +97,10 @@ class Preemption:
 
   def end_if_lost(self, error: Exception) -> None:
     """Ends this process with status 76 if the error says that another one is gone."""
-    text = ' '.join(str(error).split())
-    if self._several and any(part in text for part in LOST):
+    if self._several and any(part in str(error) for part in LOST):
       print(
         f'error: process {jax.process_index()} of {jax.process_count()} lost another one in phase '
-        f'{self.phase!r} after step {self.step}: {text[:300]}; the same command on all resumes '
+        f'{self.phase!r} after step {self.step}: {one_line(error, 300)}; the same command on all resumes '
         'from the last checkpoint.', file=sys.stderr, flush=True,
       )
       os._exit(PEER_LOST)  # everything else would wait for the other process

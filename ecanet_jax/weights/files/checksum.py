@@ -6,7 +6,6 @@ FILE has it in FILE.json, a folder in the section `ecanet_jax` of its config.jso
 """
 
 import json
-import logging
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,8 +14,7 @@ import numpy as np
 
 from ecanet_jax.checkpoints.integrity import bytes_sha256
 from ecanet_jax.runtime.errors import UserError
-
-log = logging.getLogger('ecanet_jax')
+from ecanet_jax.runtime.log import log
 
 Record = dict[str, Any]
 MAX_JSON = 2**24  # bytes; the names of 100,000 classes take a tenth of it

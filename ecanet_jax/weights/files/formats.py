@@ -7,7 +7,6 @@ No code from a file is ever run: PyTorch files are read with `weights_only=True`
 import contextlib
 import io
 import json
-import logging
 import os
 import re
 import tokenize
@@ -21,9 +20,8 @@ import safetensors.numpy
 
 from ecanet_jax.checkpoints.zip_limits import check_archive
 from ecanet_jax.runtime.errors import UserError, lookup, one_line
+from ecanet_jax.runtime.log import log
 from ecanet_jax.weights.files import checksum
-
-log = logging.getLogger('ecanet_jax')
 
 TORCH_SUFFIXES = ('.pth', '.pt', '.bin', '.tar')
 TORCH_MINIMUM = (2, 10)  # older ones can run code despite weights_only=True (GHSA-63cw-57p8-fm3p)

@@ -6,7 +6,6 @@ code, but only its arrays are opened.
 """
 
 import io
-import logging
 import os
 import re
 import zipfile
@@ -17,8 +16,7 @@ import numpy as np
 
 from ecanet_jax.checkpoints.zip_limits import check_archive
 from ecanet_jax.runtime.errors import UserError, lookup, one_line
-
-log = logging.getLogger('ecanet_jax')
+from ecanet_jax.runtime.log import log
 
 AVERAGED = '/ExponentialMovingAverage'
 TF2_ENDING = '/.ATTRIBUTES/VARIABLE_VALUE'
