@@ -11,13 +11,13 @@ import pathlib
 import platform
 from typing import Any
 
-from benchmarks import loaders, picture, side_process, table
+from benchmarks import loaders, machine, picture, side_process, table
 from benchmarks.match import Entry, play
 from benchmarks.sides import NAMES, missing_packages
 from ecanet_jax.models import create_model, network
 from ecanet_jax.models.count import count
-from ecanet_jax.runtime import machine
 from ecanet_jax.runtime.errors import UserError, lookup
+from ecanet_jax.runtime.machine import describe
 from ecanet_jax.version import __version__
 
 DTYPES = ('float32', 'bfloat16')
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     raise UserError('nothing can be measured: see above.')
   setting = {'image_size': args.image_size, 'dtype': args.dtype, 'threads': args.threads}
   report = {
-    'machine': machine.describe(), 'threads': args.threads, 'bandwidth': None,
+    'machine': describe(), 'threads': args.threads, 'bandwidth': None,
     'versions': {'python': platform.python_version(), 'ecanet_jax': __version__},
     'notes': lines, 'matches': [],
   }

@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import machine
 from benchmarks.sides import missing_packages
-from ecanet_jax.runtime import machine
 from ecanet_jax.runtime.errors import UserError
 
 HEIGHT, WIDTH = 375, 500  # pixels; the usual size of ImageNet's photographs

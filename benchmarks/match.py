@@ -7,11 +7,10 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import side_process
+from benchmarks import machine, side_process
 from benchmarks.roofline import bytes_per_image
 from benchmarks.side_process import OutOfMemory, SideError, SideProcess, progress
 from benchmarks.sides import NAMES
-from ecanet_jax.runtime import machine
 
 AIM_SECONDS = 1.0  # a turn makes about as many calls as fit
 MOST_CALLS = 100

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import machine
 from benchmarks.profile import operation_classes, read_seconds, seconds_by_class
 from ecanet_jax.models import create_model, network
 from ecanet_jax.models.fold import fold_batch_norm
-from ecanet_jax.runtime import machine
 from ecanet_jax.runtime.memory import keep_freed_memory
 
 CLASSES = 1000

@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 
+from benchmarks import machine
 from benchmarks.ours import CLASSES, LEARNING_RATE, MOMENTUM
 from ecanet_jax.models import network
-from ecanet_jax.runtime import machine
 from ecanet_jax.runtime.memory import keep_freed_memory
 from ecanet_jax.weights.torchvision_shim import import_torchvision
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import machine
 from ecanet_jax.models import create_model
 from ecanet_jax.models.count import count
-from ecanet_jax.runtime import machine
 
 # Passes over a convolution's output y, a reweighted x, and a residual sum.
 # inference: y written; read and written by BatchNorm and activation; read by its consumer.

@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from benchmarks import machine
 from benchmarks.worker import is_out_of_memory
-from ecanet_jax.runtime import machine
 
 START_SECONDS = 1800  # to import, build and compile; a process that takes longer is ended
 TURN_SECONDS = 600  # to answer one turn

@@ -14,7 +14,7 @@ import time
 import traceback
 from typing import Any
 
-from ecanet_jax.runtime import machine
+from benchmarks import machine
 
 # Module and class. An instance has `device`, `run(calls)` and the methods that it is asked for.
 SIDES = {

@@ -1,15 +1,11 @@
-"""The machine of a measurement: its CPU and memory, and limits of this process."""
+"""The machine of a measurement."""
 
 import contextlib
-import ctypes
 import datetime
 import os
 import pathlib
 import platform
-import signal
 from typing import Any
-
-_PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
 
 
 def describe() -> dict[str, Any]:
@@ -27,73 +23,3 @@ def _cpu() -> str:
       if line.startswith('model name'):
         return line.split(':', 1)[1].strip()
   return platform.processor() or platform.machine()
-
-
-def cpus() -> list[int]:
-  """The CPUs that this process may use; numbers 0, 1, ... where the system does not say."""
-  if hasattr(os, 'sched_getaffinity'):
-    return sorted(os.sched_getaffinity(0))
-  return list(range(os.cpu_count() or 1))
-
-
-def available_memory() -> int | None:
-  """Bytes of memory that a process could still get; None where the system does not say."""
-  return _kibibytes('/proc/meminfo', 'MemAvailable')
-
-
-def peak_memory() -> int | None:
-  """Largest resident bytes of this process since `reset_peak`; None: the system does not say."""
-  return _kibibytes('/proc/self/status', 'VmHWM')
-
-
-def reset_peak() -> None:
-  """Lets `peak_memory` start from now, where the system can do that."""
-  with contextlib.suppress(OSError):
-    pathlib.Path('/proc/self/clear_refs').write_text('5')
-
-
-def _kibibytes(path: str, key: str) -> int | None:
-  with contextlib.suppress(OSError):
-    for line in pathlib.Path(path).read_text().splitlines():
-      if line.startswith(key + ':'):
-        return int(line.split()[1]) * 1024
-  return None
-
-
-def cpu_seconds(pid: int) -> float | None:
-  """CPU time that a process has used; None where the system does not say."""
-  with contextlib.suppress(OSError):
-    after_name = pathlib.Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()
-    return (int(after_name[11]) + int(after_name[12])) / os.sysconf('SC_CLK_TCK')
-  return None
-
-
-def stolen() -> tuple[int, int] | None:
-  """Ticks of all CPUs so far that the hypervisor gave to others, and all ticks; None: not known."""
-  with contextlib.suppress(OSError, ValueError, IndexError):
-    line = pathlib.Path('/proc/stat').read_text().split('\n')[0]
-    ticks = [int(text) for text in line.split()[1:9]]
-    return ticks[7], sum(ticks)
-  return None
-
-
-def limit_memory() -> None:
-  """Makes an allocation beyond the free memory fail here, before the kernel ends a process.
-
-  Not on a machine with an accelerator, whose drivers map more than they use.
-  """
-  if any(any(pathlib.Path('/dev').glob(name)) for name in ('accel*', 'nvidia[0-9]*', 'kfd')):
-    return
-  free, now = available_memory(), _kibibytes('/proc/self/status', 'VmData')
-  if free and now:
-    import resource
-
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    limit = now + free if hard == resource.RLIM_INFINITY else min(now + free, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
-
-
-def end_with_parent() -> None:
-  """Asks Linux to end this process when the one that started it ends, even while stopped."""
-  with contextlib.suppress(AttributeError, OSError):
-    ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)

@@ -11,10 +11,9 @@ import time
 
 import pytest
 
-from benchmarks import command, match, profile, roofline, side_process, table
+from benchmarks import command, machine, match, profile, roofline, side_process, table
 from benchmarks.__main__ import main
 from ecanet_jax import cli
-from ecanet_jax.runtime import machine
 from ecanet_jax.runtime.errors import UserError
 from tests.support import programs
 
