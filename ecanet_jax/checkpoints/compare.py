@@ -34,15 +34,8 @@ def check_same(where, item: str, saved: Tree, wanted: Tree) -> None:
 def _arrays(tree) -> dict[str, str]:
   """The type and the shape of each array by its path: 'float32[3, 3, 3, 32]'."""
   tree = tree.tree if hasattr(tree, 'tree') else tree
-  flat, _ = jax.tree_util.tree_flatten_with_path(tree)
   return {
-    '/'.join(_key_name(key) for key in path): f'{np.dtype(leaf.dtype).name}{list(leaf.shape)}'
-    for path, leaf in flat
+    jax.tree_util.keystr(path, simple=True, separator='/'):
+      f'{np.dtype(leaf.dtype).name}{list(leaf.shape)}'
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
   }
-
-
-def _key_name(key) -> str:
-  for field in ('key', 'name', 'idx'):
-    if hasattr(key, field):
-      return str(getattr(key, field))
-  return str(key)

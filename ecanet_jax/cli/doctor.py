@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Iterator
 
 from ecanet_jax.runtime.errors import one_line
-from ecanet_jax.version import __version__
+from ecanet_jax.version import __version__, installed
 
 Finding = tuple[str, str, str]  # ok | warning | broken; what was found; advice, '' = none
 OK, WARNING, BROKEN = 'ok', 'warning', 'broken'
@@ -74,7 +74,7 @@ def packages() -> Iterator[Finding]:
     wanted = Requirement(text)
     if wanted.marker and not wanted.marker.evaluate({'extra': ''}):
       continue
-    have = version(wanted.name)
+    have = installed(wanted.name)
     if not have:
       yield BROKEN, f'{wanted.name} is not installed', f"pip install '{wanted}'"
     elif not wanted.specifier.contains(have, prereleases=True):
@@ -84,8 +84,8 @@ def packages() -> Iterator[Finding]:
     else:
       found.append(f'{wanted.name} {have}')
   yield OK, ', '.join(found), ''
-  extras = [f'{name} {version(name)}' for name in ('torch', 'timm', 'huggingface_hub')
-            if version(name)]
+  extras = [f'{name} {installed(name)}' for name in ('torch', 'timm', 'huggingface_hub')
+            if installed(name)]
   yield OK, f'to convert weights: {", ".join(extras) or "no PyTorch (training needs none)"}', ''
 
 
@@ -100,24 +100,24 @@ def requirements() -> list[str]:
 
 def together() -> Iterator[Finding]:
   """Packages that conflict with each other, and the consequence."""
-  if version('torch') and _numbers('torch') < (2, 10):
+  if installed('torch') and _numbers('torch') < (2, 10):
     yield (
-      WARNING, f'torch {version("torch")} can run code from a weights file (GHSA-63cw-57p8-fm3p)',
+      WARNING, f'torch {installed("torch")} can run code from a weights file (GHSA-63cw-57p8-fm3p)',
       'pip install -U "torch>=2.10"; until then PyTorch files are refused.',
     )
   for plugin in ('jax-cuda12-plugin', 'jax-cuda13-plugin', 'jax-rocm7-plugin'):
-    if version(plugin) and _numbers(plugin)[:2] != _numbers('jaxlib')[:2]:
+    if installed(plugin) and _numbers(plugin)[:2] != _numbers('jaxlib')[:2]:
       yield (
-        BROKEN, f'{plugin} {version(plugin)} and jaxlib {version("jaxlib")}: GPUs are not seen',
-        f'pip install "jax[{plugin.split("-")[1]}]=={version("jax")}"',
+        BROKEN, f'{plugin} {installed(plugin)} and jaxlib {installed("jaxlib")}: GPUs are not seen',
+        f'pip install "jax[{plugin.split("-")[1]}]=={installed("jax")}"',
       )
-  kinds = [name for name in ('tensorflow', 'tensorflow-cpu', 'tf-nightly') if version(name)]
+  kinds = [name for name in ('tensorflow', 'tensorflow-cpu', 'tf-nightly') if installed(name)]
   if len(kinds) > 1:
     yield (
       WARNING, f'{" and ".join(kinds)} overwrite one another\'s files',
       f'pip uninstall {" ".join(kinds)}; then pip install -r requirements.txt',
     )
-  if version('libtpu') and list(pathlib.Path('/dev').glob('nvidia[0-9]')):
+  if installed('libtpu') and list(pathlib.Path('/dev').glob('nvidia[0-9]')):
     yield (
       WARNING, 'libtpu beside an NVIDIA GPU keeps JAX from starting (jax issue 28893)',
       'pip uninstall libtpu',
@@ -163,7 +163,7 @@ def devices() -> Iterator[Finding]:
     if files and backend == 'cpu' and not os.environ.get('JAX_PLATFORMS'):
       yield (
         WARNING, f'{files[0]} is there, and JAX computes on the CPU',
-        f'pip install "jax[{extra}]=={version("jax")}"',
+        f'pip install "jax[{extra}]=={installed("jax")}"',
       )
 
 
@@ -256,14 +256,6 @@ def data(data_dir: str) -> Iterator[Finding]:
       )
 
 
-def version(package: str) -> str:
-  """The installed version of a package, '' without one."""
-  try:
-    return importlib.metadata.version(package)
-  except importlib.metadata.PackageNotFoundError:
-    return ''
-
-
 def _numbers(package: str) -> tuple[int, ...]:
-  parts = version(package).split('+')[0].split('.')
+  parts = installed(package).split('+')[0].split('.')
   return tuple(int(part) for part in parts if part.isdigit())

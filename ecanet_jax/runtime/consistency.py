@@ -1,6 +1,5 @@
 """The processes of one training must agree: each publishes what it was given, and all compare."""
 
-import importlib.metadata
 import json
 import os
 import pathlib
@@ -12,7 +11,7 @@ import jax
 
 from ecanet_jax.runtime import distributed
 from ecanet_jax.runtime.errors import UserError
-from ecanet_jax.version import __version__
+from ecanet_jax.version import __version__, installed
 
 PACKAGES = (
   'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'ml-collections', 'libtpu',
@@ -52,7 +51,7 @@ def check_same(what: str, give: Callable[[], Mapping[str, str]], seconds: float 
 
 def versions_and_devices() -> dict[str, str]:
   """The versions of what a process runs, and its devices."""
-  return {f'version of {name}': version(name) for name in PACKAGES} | {
+  return {f'version of {name}': installed(name) or 'none' for name in PACKAGES} | {
     'version of ecanet_jax': __version__,
     'version of Python': '.'.join(platform.python_version_tuple()[:2]),
     'devices of a process': str(jax.local_device_count()),
@@ -79,14 +78,6 @@ def check_shared_directory(workdir: pathlib.Path) -> None:
   finally:
     if first:
       mark.unlink()
-
-
-def version(package: str) -> str:
-  """The installed version of a package, 'none' without one."""
-  try:
-    return importlib.metadata.version(package)
-  except importlib.metadata.PackageNotFoundError:
-    return 'none'
 
 
 def _appears(path: pathlib.Path) -> bool:

@@ -42,10 +42,10 @@ def test_what_is_broken(answered, monkeypatch, capsys, tmp_path):
   assert f'broken   data: {tmp_path / "none"} does not exist\n         -> python -m ecanet_jax' in (
     capsys.readouterr().out
   )
-  real = doctor.version
+  real = doctor.installed
   fake = {'flax': '0.10.0', 'optax': '', 'torch': '2.6.0', 'jax-cuda12-plugin': '0.9.1',
           'tensorflow': '2.21.0', 'tensorflow-cpu': '2.21.0'}
-  monkeypatch.setattr(doctor, 'version', lambda name: fake.get(name, real(name)))
+  monkeypatch.setattr(doctor, 'installed', lambda name: fake.get(name, real(name)))
   found = {what: advice for level, what, advice in doctor.packages() if level == doctor.BROKEN}
   assert found['optax is not installed'] == "pip install 'optax<0.3,>=0.2.8'"
   (flax,) = [what for what in found if what.startswith('flax 0.10.0; ')]

@@ -100,8 +100,8 @@ class Preemption:
     if self._several and any(part in str(error) for part in LOST):
       print(
         f'error: process {jax.process_index()} of {jax.process_count()} lost another one in phase '
-        f'{self.phase!r} after step {self.step}: {one_line(error, 300)}; the same command on all resumes '
-        'from the last checkpoint.', file=sys.stderr, flush=True,
+        f'{self.phase!r} after step {self.step}: {one_line(error, 300)}; the same command on all '
+        'resumes from the last checkpoint.', file=sys.stderr, flush=True,
       )
       os._exit(PEER_LOST)  # everything else would wait for the other process
 
