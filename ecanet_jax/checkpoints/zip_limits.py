@@ -18,14 +18,7 @@ def check_archive(file: str | IO[bytes]) -> None:
     zipfile.BadZipFile: it is not a whole zip file.
   """
   with zipfile.ZipFile(file) as archive:
-    size = os.fstat(archive.fp.fileno()).st_size if isinstance(file, str) else _size(file)
+    size = archive.fp.seek(0, os.SEEK_END)
     unpacked = sum(entry.file_size for entry in archive.infolist())
   if unpacked > RATIO * size + SLACK:
     raise ValueError(f'it has {size:,} bytes and would unpack to {unpacked:,}')
-
-
-def _size(file: IO[bytes]) -> int:
-  place = file.tell()
-  size = file.seek(0, os.SEEK_END)
-  file.seek(place)
-  return size

@@ -99,16 +99,6 @@ TINY = (
 )
 
 
-def compound_scaling(
-  phi: float, alpha: float = 1.2, beta: float = 1.1, gamma: float = 1.15
-) -> tuple[float, float, float]:
-  """Depth, width and resolution multipliers alpha^phi, beta^phi, gamma^phi (Tan and Le, Eq. 3).
-
-  The published B1 to B7 are near them, not on them: `efficientnet_networks.SCALE` has theirs.
-  """
-  return alpha**phi, beta**phi, gamma**phi
-
-
 def round_channels(channels: float, divisor: int = 8) -> int:
   """To the nearest multiple of the divisor, never more than 10 % down (TF EfficientNet)."""
   rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)

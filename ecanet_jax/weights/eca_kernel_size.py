@@ -21,20 +21,22 @@ Shapes = Mapping[str, tuple[int, ...]]
 KINDS = ('eca', 'eca_circular')  # the kinds of attention with one kernel `[k]`
 
 
-def kernel_sizes(
-  model: nn.Module, state_dict: Mapping[str, np.ndarray], dialect: str = 'timm'
-) -> dict[str, int]:
+def kernel_sizes(model: nn.Module, shapes: Shapes, dialect: str = 'timm') -> dict[str, int]:
   """Returns the kernel size of each ECA module in a state dict, by block, in the network's order.
 
   Args:
     model: a network with the same blocks; its attention does not matter.
-    state_dict: without the prefixes of wrappers (`convert.strip_prefixes`).
+    shapes: of the state dict's arrays by key, without the prefixes of wrappers.
     dialect: the code whose names the keys are.
 
   Raises:
     UserError: an unknown dialect.
   """
-  return _sizes(model, {key: np.shape(array) for key, array in state_dict.items()}, dialect)
+  return {
+    block.name: shapes[key][-1]
+    for block, key in _kernels(model, dialect)
+    if len(shapes.get(key, ())) == 3 and shapes[key][:2] == (1, 1)
+  }
 
 
 def widen_kernels(
@@ -55,7 +57,7 @@ def widen_kernels(
   """
   arrays = dict(state_dict)
   shapes = {key: np.shape(array) for key, array in arrays.items()}
-  found, wanted = _sizes(model, shapes, dialect), _own(model, model.attention)
+  found, wanted = kernel_sizes(model, shapes, dialect), _own(model, model.attention)
   if set(found) != set(wanted):
     raise UserError(
       f'the state dict has ECA kernels in {len(found)} blocks and the network in {len(wanted)}; '
@@ -83,7 +85,7 @@ def hint(model: nn.Module, given: Shapes, dialect: str) -> str:
     given: the state dict's shapes by key, without the prefixes of wrappers.
     dialect: the code whose names the keys are.
   """
-  theirs, ours = _sizes(model, given, dialect), _own(model, model.attention)
+  theirs, ours = kernel_sizes(model, given, dialect), _own(model, model.attention)
   if not ours or set(theirs) != set(ours) or theirs == ours:
     return ''
   widening = all(k <= ours[block] and (ours[block] - k) % 2 == 0 for block, k in theirs.items())
@@ -105,14 +107,6 @@ def _kernels(model: nn.Module, dialect: str) -> Iterator[tuple[Block, str]]:
     module = theirs.get(f'{block.name}/attention')
     if module and 'eca' in table.layouts:
       yield block, table.key(module, table.layouts['eca'][0].theirs)
-
-
-def _sizes(model: nn.Module, shapes: Shapes, dialect: str) -> dict[str, int]:
-  return {
-    block.name: shapes[key][-1]
-    for block, key in _kernels(model, dialect)
-    if len(shapes.get(key, ())) == 3 and shapes[key][:2] == (1, 1)
-  }
 
 
 def _own(model: nn.Module, attention: Attention) -> dict[str, int]:

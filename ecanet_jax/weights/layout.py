@@ -50,18 +50,10 @@ class Leaf:
 
   def their_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Returns their shape of an array that has this shape in ours; computes nothing."""
-    return _shape(self.to_theirs, shape)
-
-  def our_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns our shape of an array that has this shape in theirs; computes nothing."""
-    return _shape(self.to_ours, shape)
+    return self.to_theirs(np.broadcast_to(np.float32(0), shape)).shape
 
 
 Kinds = Mapping[str, tuple[Leaf, ...]]
-
-
-def _shape(change: Change, shape: tuple[int, ...]) -> tuple[int, ...]:
-  return change(np.broadcast_to(np.float32(0), shape)).shape
 
 
 def _same(a: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ torchvision and timm). Resizing is antialiased, rounded and clipped to uint8, as
 import functools
 
 from ecanet_jax.data.augmentation.host import crop
-from ecanet_jax.data.tfdata.tf_import import tensorflow
+from ecanet_jax.data.tfdata.tf_import import tensorflow, traced
 from ecanet_jax.ops.cpu.resize import resizer
 from ecanet_jax.runtime.errors import lookup
 
@@ -144,7 +144,7 @@ def train_transform(data_config, image_size: int):
     return resize(image, image_size, interpolation, mirrored)
 
   signature = [tf.TensorSpec([], tf.string), tf.TensorSpec([2], tf.int64)]
-  return _compiled((*key, image_size, interpolation), transform, signature)
+  return traced((*key, image_size, interpolation), transform, signature)
 
 
 def eval_transform(image_size: int, crop_fraction: float, interpolation: str, crops: int = 1):
@@ -169,18 +169,7 @@ def eval_transform(image_size: int, crop_fraction: float, interpolation: str, cr
     return tf.stack([resize(part, image_size, interpolation) for part in parts])
 
   key = ('eval', image_size, crop_fraction, interpolation, crops)
-  return _compiled(key, {1: center, 5: five}[crops], [tf.TensorSpec([], tf.string)])
-
-
-_traced: dict = {}
-
-
-def _compiled(key: tuple, transform, signature: list):
-  """Traces a transform once per process, because every evaluation builds a new pipeline."""
-  if key not in _traced:
-    function = tf.function(transform, input_signature=signature, autograph=False)
-    _traced[key] = function.get_concrete_function()
-  return _traced[key]
+  return traced(key, {1: center, 5: five}[crops], [tf.TensorSpec([], tf.string)])
 
 
 def _decode_other(data):

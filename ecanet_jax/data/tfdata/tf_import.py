@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+from collections.abc import Callable
 
 from ecanet_jax.runtime.errors import UserError
 
@@ -48,3 +49,14 @@ def tensorflow_datasets():
       f'pip install tensorflow-datasets importlib_resources ({error})'
     ) from error
   return tfds
+
+
+_traced: dict = {}
+
+
+def traced(key: tuple, function: Callable, signature: list) -> Callable:
+  """Traces a function of tensors once for each key, because every evaluation builds a pipeline."""
+  if key not in _traced:
+    graph = tensorflow().function(function, input_signature=signature, autograph=False)
+    _traced[key] = graph.get_concrete_function()
+  return _traced[key]

@@ -13,7 +13,7 @@ from ecanet_jax.data.augmentation import settings
 from ecanet_jax.data.augmentation.host import color, geometry
 from ecanet_jax.data.augmentation.host.operations import OPERATIONS, Fill
 from ecanet_jax.data.augmentation.host.policies import POLICIES, Policy
-from ecanet_jax.data.tfdata.tf_import import tensorflow
+from ecanet_jax.data.tfdata.tf_import import tensorflow, traced
 
 tf = tensorflow()
 
@@ -54,16 +54,9 @@ def make_chain(config, image_size: int) -> Callable | None:
       image = color.lighting(image, augment.lighting * _normal(values[9:12]))
     return image
 
-  key = (augment.to_json(), tuple(config.data.mean), image_size)
-  if key not in _traced:
-    image = tf.TensorSpec([image_size, image_size, 3], tf.uint8)
-    signature = [image, tf.TensorSpec([2], tf.int64)]
-    function = tf.function(chain, input_signature=signature, autograph=False)
-    _traced[key] = function.get_concrete_function()
-  return _traced[key]
-
-
-_traced: dict = {}
+  key = ('chain', augment.to_json(), tuple(config.data.mean), image_size)
+  image = tf.TensorSpec([image_size, image_size, 3], tf.uint8)
+  return traced(key, chain, [image, tf.TensorSpec([2], tf.int64)])
 
 
 def draw(seed, count: int):
