@@ -71,10 +71,8 @@ def export(
     formats.write_state_dict(str(directory), state_dict)
     return result
   hub_folder.write_folder(
-    directory, record, model, state_dict,
-    num_classes=model.num_classes, label_names=label_names, model_config=config['model'],
-    data_name=data_name, evaluation=evaluation,
-    **{key: data[key] for key in ('mean', 'std', 'interpolation', 'crop_fraction', 'image_size')},
+    directory, record, model, state_dict, data, label_names=label_names,
+    model_config=config['model'], data_name=data_name, evaluation=evaluation,
   )
   return result
 

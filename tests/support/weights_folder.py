@@ -15,6 +15,5 @@ PREPROCESSING = {
 def write(directory, seed=0, **changes):
   """Writes the folder and returns its state dict."""
   state = to_torch(MODEL, random_variables(MODEL, seed))
-  arguments = {'num_classes': 10, **PREPROCESSING, **changes}
-  write_folder(directory, network('tiny_efficientnet'), MODEL, state, **arguments)
+  write_folder(directory, network('tiny_efficientnet'), MODEL, state, PREPROCESSING, **changes)
   return state

@@ -31,6 +31,10 @@ WEIGHTS = 'model.safetensors'
 CONFIG = 'config.json'
 CARD = 'README.md'
 FILES = frozenset((WEIGHTS, CONFIG, CARD, '.gitattributes'))  # an export may replace these
+# Our names of the preprocessing -> timm's; image_size is in timm's input_size.
+TIMM_KEYS = {
+  'mean': 'mean', 'std': 'std', 'interpolation': 'interpolation', 'crop_fraction': 'crop_pct',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,71 +54,13 @@ class Folder:
   label_names: tuple[str, ...]
 
 
-def folder_config(
-  record: Network,
-  model: nn.Module,
-  *,
-  num_classes: int,
-  mean: Sequence[float],
-  std: Sequence[float],
-  interpolation: str,
-  crop_fraction: float,
-  image_size: int,
-  label_names: Sequence[str] | None = None,
-  model_config: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-  """Returns the content of config.json; the arguments are those of `write_folder`.
-
-  Raises:
-    UserError: the numbers of label names and classes differ.
-  """
-  if label_names is not None and len(label_names) != num_classes:
-    raise UserError(
-      f'{len(label_names)} label names for {num_classes} classes; give one for each class.'
-    )
-  config = {
-    # timm answers 'Unknown model' for a network that it does not have.
-    'architecture': record.timm or f'ecanet_jax_{record.name}',
-    'num_classes': num_classes,
-    'num_features': _features(model),
-    'global_pool': 'avg',
-    'model_args': dict(record.timm_arguments),
-    'pretrained_cfg': {
-      'custom_load': False,
-      'input_size': [3, image_size, image_size],
-      'fixed_input_size': False,
-      'interpolation': interpolation,
-      'crop_pct': crop_fraction,
-      'crop_mode': 'center',
-      'mean': list(mean),
-      'std': list(std),
-      'num_classes': num_classes,
-      'pool_size': [-(-image_size // 32)] * 2,
-      **_ends(model, record.timm_dialect),
-    },
-    'ecanet_jax': {
-      'version': __version__,
-      'source': record.source,
-      'model': _plain(model_config or {'name': record.name, 'num_classes': num_classes}),
-    },
-  }
-  if label_names is not None:
-    config['label_names'] = list(label_names)
-  return config
-
-
 def write_folder(
   directory: str | os.PathLike,
   record: Network,
   model: nn.Module,
   state_dict: Mapping[str, np.ndarray],
+  data: Mapping[str, Any],
   *,
-  num_classes: int,
-  mean: Sequence[float],
-  std: Sequence[float],
-  interpolation: str,
-  crop_fraction: float,
-  image_size: int,
   label_names: Sequence[str] | None = None,
   model_config: Mapping[str, Any] | None = None,
   data_name: str = '',
@@ -127,12 +73,7 @@ def write_folder(
     record: the network's record, with its name in timm.
     model: from `create_model`.
     state_dict: in the timm dialect.
-    num_classes: outputs of the classifier.
-    mean: of the RGB channels, for images in 0..1.
-    std: of the RGB channels.
-    interpolation: 'bicubic' or 'bilinear'.
-    crop_fraction: side of the centre crop / shorter side of the image.
-    image_size: pixels, height = width, of the evaluation images.
+    data: the preprocessing, at least the keys `data.preprocessing.KEYS` of a recipe's `data`.
     label_names: the classes' names, in order.
     model_config: the recipe's `model` section; `read_folder` reads it back.
     data_name: the training data, for README.md; '' = not known.
@@ -142,11 +83,7 @@ def write_folder(
     UserError: the directory holds files that are not of an export, is a remote path, or cannot be
       written; the numbers of label names and classes differ.
   """
-  config = folder_config(
-    record, model, num_classes=num_classes, mean=mean, std=std, interpolation=interpolation,
-    crop_fraction=crop_fraction, image_size=image_size, label_names=label_names,
-    model_config=model_config,
-  )
+  config = _config(record, model, data, label_names, model_config)
   content = formats.to_bytes(state_dict)
   config['ecanet_jax']['checksums'] = checksum.record(content, state_dict)
   text = card(
@@ -166,6 +103,44 @@ def write_folder(
     raise UserError(f'cannot write {target}: {error.strerror or error}.') from error
   finally:
     shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _config(
+  record: Network, model: nn.Module, data: Mapping[str, Any], label_names: Sequence[str] | None,
+  model_config: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+  """Returns the content of config.json; the arguments are those of `write_folder`."""
+  classes, size = model.num_classes, data['image_size']
+  if label_names is not None and len(label_names) != classes:
+    raise UserError(
+      f'{len(label_names)} label names for {classes} classes; give one for each class.'
+    )
+  config = {
+    # timm answers 'Unknown model' for a network that it does not have.
+    'architecture': record.timm or f'ecanet_jax_{record.name}',
+    'num_classes': classes,
+    'num_features': _features(model),
+    'global_pool': 'avg',
+    'model_args': dict(record.timm_arguments),
+    'pretrained_cfg': {
+      'custom_load': False,
+      'input_size': [3, size, size],
+      'fixed_input_size': False,
+      'crop_mode': 'center',
+      **{theirs: _plain(data[ours]) for ours, theirs in TIMM_KEYS.items()},
+      'num_classes': classes,
+      'pool_size': [-(-size // 32)] * 2,
+      **_ends(model, record.timm_dialect),
+    },
+    'ecanet_jax': {
+      'version': __version__,
+      'source': record.source,
+      'model': _plain(model_config or {'name': record.name, 'num_classes': classes}),
+    },
+  }
+  if label_names is not None:
+    config['label_names'] = list(label_names)
+  return config
 
 
 def check_target(directory: str | os.PathLike) -> pathlib.Path:
@@ -257,14 +232,7 @@ def _our_name(architecture: str, arguments: Mapping[str, Any], path: pathlib.Pat
 
 
 def _data(given: Mapping[str, Any]) -> dict[str, Any]:
-  data = {
-    ours: given[theirs]
-    for ours, theirs in (
-      ('mean', 'mean'), ('std', 'std'), ('interpolation', 'interpolation'),
-      ('crop_fraction', 'crop_pct'),
-    )
-    if theirs in given
-  }
+  data = {ours: given[theirs] for ours, theirs in TIMM_KEYS.items() if theirs in given}
   if 'input_size' in given:
     data['image_size'] = given['input_size'][-1]
   return data
