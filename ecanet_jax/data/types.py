@@ -115,6 +115,7 @@ class Source(Protocol):
 
   def stored_size(self, image_size: int) -> int:
     """Returns the side, in pixels, at which `train_images` are kept to train at `image_size`."""
+    return image_size
 
   def train_images(self, side: int, rows: int) -> Iterator[Batch]:
     """Yields the whole training split once, in order and without augmentation.

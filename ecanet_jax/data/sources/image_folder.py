@@ -18,7 +18,7 @@ from ecanet_jax.data.labels import count_labels
 from ecanet_jax.data.tfdata import decode, pipeline
 from ecanet_jax.data.tfdata.corrupt_images import allowed_count, error_text
 from ecanet_jax.data.tfdata.tf_import import tensorflow
-from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Split
+from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Source, Split
 from ecanet_jax.runtime.errors import UserError, closest
 
 tf = tensorflow()
@@ -85,7 +85,7 @@ class FolderSplit:
       )
 
 
-class ImageFolderSource:
+class ImageFolderSource(Source):
   """A training and an evaluation folder with the same classes."""
 
   def __init__(self, config):
@@ -139,10 +139,6 @@ class ImageFolderSource:
   def label_counts(self) -> np.ndarray:
     """Returns the number of training images of each class, int64 [classes]."""
     return count_labels(self._train.labels, self.info.num_classes)
-
-  def stored_size(self, image_size: int) -> int:
-    """Returns `image_size`."""
-    return image_size
 
   def train_images(self, side: int, rows: int) -> Iterator[Batch]:
     """Yields the whole training split once, in order: the largest centred squares."""

@@ -30,7 +30,7 @@ import numpy as np
 from ecanet_jax.data import shuffling
 from ecanet_jax.data.augmentation.resampled_crop import Sampler, Taps, require_crop, resample
 from ecanet_jax.data.labels import count_labels
-from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Split
+from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Source, Split
 from ecanet_jax.runtime.errors import UserError, lookup
 
 DIGITS_TRAIN = 1437
@@ -170,7 +170,7 @@ def load(
   return arrays
 
 
-class InMemorySource:
+class InMemorySource(Source):
   """One of the small sets; the module's docstring explains its augmentation."""
 
   def __init__(self, config):
@@ -190,9 +190,6 @@ class InMemorySource:
       label_names=NAMES.get(data.name),
       index_addressable=True,
     )
-
-  def check(self) -> None:
-    """Does nothing: the images are decoded."""
 
   def train(
     self, start: int, steps: int | None, shard: Shard, image_size: int

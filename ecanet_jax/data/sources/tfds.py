@@ -21,7 +21,7 @@ from ecanet_jax.data.labels import count_labels
 from ecanet_jax.data.tfdata import decode, pipeline
 from ecanet_jax.data.tfdata.corrupt_images import CorruptImages
 from ecanet_jax.data.tfdata.tf_import import tensorflow, tensorflow_datasets
-from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Split
+from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Source, Split
 from ecanet_jax.runtime.errors import UserError, closest, lookup, one_line
 
 tf = tensorflow()
@@ -109,7 +109,7 @@ def records_in_order(builder, split, rows: int):
   return lambda skipped: read_records(builder, split).skip(skipped * rows)
 
 
-class TfdsSource:
+class TfdsSource(Source):
   """A prepared TFDS data set with the features 'image' and 'label' (see `label_feature`)."""
 
   def __init__(self, config):
@@ -128,9 +128,6 @@ class TfdsSource:
       index_addressable=self._indexed,
       multi_label=multi_label,
     )
-
-  def check(self) -> None:
-    """Does nothing: `prepare` checks the images of a data set."""
 
   def train(
     self, start: int, steps: int | None, shard: Shard, image_size: int
@@ -156,10 +153,6 @@ class TfdsSource:
     records = records_in_order(self._builder, name, rows)(0).map(lambda record: record['label'])
     labels = np.concatenate(list(records.batch(rows).as_numpy_iterator()))
     return count_labels(labels, self.info.num_classes)
-
-  def stored_size(self, image_size: int) -> int:
-    """Returns `image_size`."""
-    return image_size
 
   def train_images(self, side: int, rows: int) -> Iterator[Batch]:
     """Yields the whole training split once, in order: the largest centred squares."""
