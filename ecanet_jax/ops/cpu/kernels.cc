@@ -1,4 +1,4 @@
-// Kernels for CPUs, called from XLA through its FFI, in float and double. This file is their
+// Kernels for CPUs, called from XLA through its FFI, in float or double. This file is their
 // interface; each header has its own.
 //
 // Images are [N, H, W, C] and dense. Vectors run over channels, so no sum is reordered by the
@@ -14,63 +14,58 @@
 
 namespace ecanet {
 
-template <ffi::DataType kType>
-using Buffer = ffi::Buffer<kType>;
-template <ffi::DataType kType>
-using Result = ffi::Result<ffi::Buffer<kType>>;
+#ifdef ECANET_DOUBLE
+constexpr ffi::DataType kType = ffi::F64;
+#define NAMED(name) name##_f64
+#else
+constexpr ffi::DataType kType = ffi::F32;
+#define NAMED(name) name##_f32
+#endif
 
-template <ffi::DataType kType>
-ConvGeometry ConvGeometryOf(const Buffer<kType>& x, ffi::Span<const int64_t> kernel,
+using T = ffi::NativeType<kType>;
+using Buffer = ffi::Buffer<kType>;
+using Result = ffi::Result<Buffer>;
+
+ConvGeometry ConvGeometryOf(const Buffer& x, ffi::Span<const int64_t> kernel,
                             ffi::Span<const int64_t> y, int64_t stride, int64_t top, int64_t left) {
   const auto a = x.dimensions();
   return {a[0], a[1], a[2], a[3], y[1], y[2], y[3], kernel[0], kernel[1], stride, top, left};
 }
 
-template <ffi::DataType kType>
-ffi::Error ConvolutionForward(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> kernel,
-                              Buffer<kType> bias, Result<kType> y, int64_t stride, int64_t top,
-                              int64_t left, int64_t activation) {
-  const ConvGeometry g =
-      ConvGeometryOf<kType>(x, kernel.dimensions(), y->dimensions(), stride, top, left);
+ffi::Error ConvolutionForward(ffi::ThreadPool pool, Buffer x, Buffer kernel, Buffer bias, Result y,
+                              int64_t stride, int64_t top, int64_t left, int64_t activation) {
+  const ConvGeometry g = ConvGeometryOf(x, kernel.dimensions(), y->dimensions(), stride, top, left);
   ConvForward(pool, g, x.typed_data(), kernel.typed_data(), bias.typed_data(), y->typed_data(),
               activation);
   return ffi::Error::Success();
 }
 
-template <ffi::DataType kType>
-ffi::Error ConvolutionWinograd(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> kernel,
-                               Buffer<kType> bias, Result<kType> y, int64_t top, int64_t left,
-                               int64_t activation) {
-  const ConvGeometry g =
-      ConvGeometryOf<kType>(x, kernel.dimensions(), y->dimensions(), 1, top, left);
+ffi::Error ConvolutionWinograd(ffi::ThreadPool pool, Buffer x, Buffer kernel, Buffer bias, Result y,
+                               int64_t top, int64_t left, int64_t activation) {
+  const ConvGeometry g = ConvGeometryOf(x, kernel.dimensions(), y->dimensions(), 1, top, left);
   WinogradForward(pool, g, x.typed_data(), kernel.typed_data(), bias.typed_data(),
                   y->typed_data(), activation);
   return ffi::Error::Success();
 }
 
-template <ffi::DataType kType>
-ffi::Error ConvolutionKernelGradient(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> gradient,
-                                     Result<kType> dkernel, int64_t stride, int64_t top,
-                                     int64_t left) {
-  const ConvGeometry g = ConvGeometryOf<kType>(x, dkernel->dimensions(), gradient.dimensions(),
-                                               stride, top, left);
+ffi::Error ConvolutionKernelGradient(ffi::ThreadPool pool, Buffer x, Buffer gradient,
+                                     Result dkernel, int64_t stride, int64_t top, int64_t left) {
+  const ConvGeometry g =
+      ConvGeometryOf(x, dkernel->dimensions(), gradient.dimensions(), stride, top, left);
   ConvKernelGradient(pool, g, x.typed_data(), gradient.typed_data(), dkernel->typed_data());
   return ffi::Error::Success();
 }
 
-template <ffi::DataType kType>
-ffi::Error ConvolutionWinogradGradient(ffi::ThreadPool pool, Buffer<kType> x,
-                                       Buffer<kType> gradient, Result<kType> dkernel, int64_t top,
-                                       int64_t left) {
+ffi::Error ConvolutionWinogradGradient(ffi::ThreadPool pool, Buffer x, Buffer gradient,
+                                       Result dkernel, int64_t top, int64_t left) {
   const ConvGeometry g =
-      ConvGeometryOf<kType>(x, dkernel->dimensions(), gradient.dimensions(), 1, top, left);
+      ConvGeometryOf(x, dkernel->dimensions(), gradient.dimensions(), 1, top, left);
   WinogradKernelGradient(pool, g, x.typed_data(), gradient.typed_data(), dkernel->typed_data());
   return ffi::Error::Success();
 }
 
-template <ffi::DataType kType>
-Geometry GeometryOf(const Buffer<kType>& x, const Buffer<kType>& kernel, const Buffer<kType>& y,
-                    int64_t stride, int64_t top, int64_t left) {
+Geometry GeometryOf(const Buffer& x, const Buffer& kernel, const Buffer& y, int64_t stride,
+                    int64_t top, int64_t left) {
   const auto a = x.dimensions(), k = kernel.dimensions(), b = y.dimensions();
   return {a[0], a[1], a[2], a[3], b[1], b[2], k[0], k[1], stride, top, left};
 }
@@ -80,57 +75,47 @@ ffi::Error CheckStride(int64_t stride) {
   return ffi::Error::InvalidArgument("the stride must be 1 or 2");
 }
 
-template <ffi::DataType kType>
-ffi::Error DepthwiseForward(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> kernel,
-                            Buffer<kType> bias, Result<kType> y, int64_t stride, int64_t top,
-                            int64_t left, int64_t activation) {
+ffi::Error DepthwiseForward(ffi::ThreadPool pool, Buffer x, Buffer kernel, Buffer bias, Result y,
+                            int64_t stride, int64_t top, int64_t left, int64_t activation) {
   if (ffi::Error error = CheckStride(stride); error.failure()) return error;
-  const Geometry g = GeometryOf<kType>(x, kernel, *y, stride, top, left);
+  const Geometry g = GeometryOf(x, kernel, *y, stride, top, left);
   Forward(pool, g, x.typed_data(), kernel.typed_data(), bias.typed_data(), activation,
           y->typed_data());
   return ffi::Error::Success();
 }
 
-template <ffi::DataType kType>
-ffi::Error DepthwiseBackward(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> kernel,
-                             Buffer<kType> gradient, Result<kType> dx, Result<kType> dkernel,
-                             int64_t stride, int64_t top, int64_t left) {
+ffi::Error DepthwiseBackward(ffi::ThreadPool pool, Buffer x, Buffer kernel, Buffer gradient,
+                             Result dx, Result dkernel, int64_t stride, int64_t top, int64_t left) {
   if (ffi::Error error = CheckStride(stride); error.failure()) return error;
-  const Geometry g = GeometryOf<kType>(x, kernel, gradient, stride, top, left);
+  const Geometry g = GeometryOf(x, kernel, gradient, stride, top, left);
   Backward(pool, g, x.typed_data(), kernel.typed_data(), gradient.typed_data(), dx->typed_data(),
            dkernel->typed_data());
   return ffi::Error::Success();
 }
 
-template <ffi::DataType kType>
-Geometry WindowOf(const Buffer<kType>& x, ffi::Span<const int64_t> y, int64_t kernel,
-                  int64_t stride, int64_t top, int64_t left) {
+Geometry WindowOf(const Buffer& x, ffi::Span<const int64_t> y, int64_t kernel, int64_t stride,
+                  int64_t top, int64_t left) {
   const auto a = x.dimensions();
   return {a[0], a[1], a[2], a[3], y[1], y[2], kernel, kernel, stride, top, left};
 }
 
-template <ffi::DataType kType>
-ffi::Error MaxPoolForward(ffi::ThreadPool pool, Buffer<kType> x, Result<kType> y, int64_t kernel,
-                          int64_t stride, int64_t top, int64_t left) {
-  const Geometry g = WindowOf<kType>(x, y->dimensions(), kernel, stride, top, left);
+ffi::Error MaxPoolForward(ffi::ThreadPool pool, Buffer x, Result y, int64_t kernel, int64_t stride,
+                          int64_t top, int64_t left) {
+  const Geometry g = WindowOf(x, y->dimensions(), kernel, stride, top, left);
   MaxPool(pool, g, x.typed_data(), y->typed_data());
   return ffi::Error::Success();
 }
 
-template <ffi::DataType kType>
-ffi::Error MaxPoolBackward(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> y,
-                           Buffer<kType> gradient, Result<kType> dx, int64_t kernel,
-                           int64_t stride, int64_t top, int64_t left) {
-  const Geometry g = WindowOf<kType>(x, y.dimensions(), kernel, stride, top, left);
+ffi::Error MaxPoolBackward(ffi::ThreadPool pool, Buffer x, Buffer y, Buffer gradient, Result dx,
+                           int64_t kernel, int64_t stride, int64_t top, int64_t left) {
+  const Geometry g = WindowOf(x, y.dimensions(), kernel, stride, top, left);
   MaxPoolGradient(pool, g, x.typed_data(), y.typed_data(), gradient.typed_data(),
                   dx->typed_data());
   return ffi::Error::Success();
 }
 
 // x is [groups, rows, C]; per-channel arrays are [groups, C], the origin [C].
-template <ffi::DataType kType>
-ffi::Error NormMoments(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> origin,
-                       Result<kType> first, Result<kType> second) {
+ffi::Error NormMoments(ffi::ThreadPool pool, Buffer x, Buffer origin, Result first, Result second) {
   const auto d = x.dimensions();
   Moments(pool, d[0], d[1], d[2], x.typed_data(), origin.typed_data(), first->typed_data(),
           second->typed_data());
@@ -147,43 +132,32 @@ ffi::Error NormMoments(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> orig
   }                                                                                           \
   return ffi::Error::Success();
 
-template <ffi::DataType kType>
-ffi::Error NormApplySum(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> scale,
-                        Buffer<kType> shift, Result<kType> y, Result<kType> total,
-                        int64_t activation) {
-  using T = ffi::NativeType<kType>;
+ffi::Error NormApplySum(ffi::ThreadPool pool, Buffer x, Buffer scale, Buffer shift, Result y,
+                        Result total, int64_t activation) {
   const auto d = x.dimensions();
   BY_ACTIVATION(ApplySum, pool, d[0], d[1], d[2], x.typed_data(), scale.typed_data(),
                 shift.typed_data(), y->typed_data(), total->typed_data())
 }
 
-template <ffi::DataType kType>
-ffi::Error NormApply(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> scale,
-                     Buffer<kType> shift, Buffer<kType> gate, Result<kType> y,
-                     int64_t activation) {
-  using T = ffi::NativeType<kType>;
+ffi::Error NormApply(ffi::ThreadPool pool, Buffer x, Buffer scale, Buffer shift, Buffer gate,
+                     Result y, int64_t activation) {
   const auto d = x.dimensions();
   BY_ACTIVATION(Apply, pool, d[0], d[1], d[2], x.typed_data(), scale.typed_data(),
                 shift.typed_data(), gate.typed_data(), y->typed_data())
 }
 
-template <ffi::DataType kType>
-ffi::Error NormGradientSums(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> gradient,
-                            Buffer<kType> scale, Buffer<kType> shift, Buffer<kType> mean,
-                            Result<kType> first, Result<kType> second, int64_t activation) {
-  using T = ffi::NativeType<kType>;
+ffi::Error NormGradientSums(ffi::ThreadPool pool, Buffer x, Buffer gradient, Buffer scale,
+                            Buffer shift, Buffer mean, Result first, Result second,
+                            int64_t activation) {
   const auto d = x.dimensions();
   const std::array<T*, 2> out = {first->typed_data(), second->typed_data()};
   BY_ACTIVATION(GradientSums, pool, d[0], d[1], d[2], x.typed_data(), gradient.typed_data(),
                 scale.typed_data(), shift.typed_data(), mean.typed_data(), out)
 }
 
-template <ffi::DataType kType>
-ffi::Error NormAttendedSums(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> gradient,
-                            Buffer<kType> scale, Buffer<kType> shift, Buffer<kType> mean,
-                            Result<kType> first, Result<kType> second, Result<kType> product,
-                            Result<kType> slopes, Result<kType> moment, int64_t activation) {
-  using T = ffi::NativeType<kType>;
+ffi::Error NormAttendedSums(ffi::ThreadPool pool, Buffer x, Buffer gradient, Buffer scale,
+                            Buffer shift, Buffer mean, Result first, Result second, Result product,
+                            Result slopes, Result moment, int64_t activation) {
   const auto d = x.dimensions();
   const std::array<T*, 5> out = {first->typed_data(), second->typed_data(), product->typed_data(),
                                  slopes->typed_data(), moment->typed_data()};
@@ -191,89 +165,38 @@ ffi::Error NormAttendedSums(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType>
                 scale.typed_data(), shift.typed_data(), mean.typed_data(), out)
 }
 
-template <ffi::DataType kType>
-ffi::Error NormInputGradient(ffi::ThreadPool pool, Buffer<kType> x, Buffer<kType> gradient,
-                             Buffer<kType> scale, Buffer<kType> shift, Buffer<kType> mean,
-                             Buffer<kType> factor, Buffer<kType> constant, Buffer<kType> gate,
-                             Buffer<kType> addend, Result<kType> dx, int64_t activation) {
-  using T = ffi::NativeType<kType>;
+ffi::Error NormInputGradient(ffi::ThreadPool pool, Buffer x, Buffer gradient, Buffer scale,
+                             Buffer shift, Buffer mean, Buffer factor, Buffer constant, Buffer gate,
+                             Buffer addend, Result dx, int64_t activation) {
   const auto d = x.dimensions();
   BY_ACTIVATION(InputGradient, pool, d[0], d[1], d[2], x.typed_data(), gradient.typed_data(),
                 scale.typed_data(), shift.typed_data(), mean.typed_data(), factor.typed_data(),
                 constant.typed_data(), gate.typed_data(), addend.typed_data(), dx->typed_data())
 }
 
+#define IN .Arg<Buffer>()
+#define OUT .Ret<Buffer>()
 #define CORNER .Attr<int64_t>("top").Attr<int64_t>("left")
 #define GEOMETRY .Attr<int64_t>("stride") CORNER
-#define DEFINE(suffix, type)                                                                  \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
-      convolution_forward_##suffix, ConvolutionForward<type>,                                 \
-      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
-          .Arg<Buffer<type>>().Ret<Buffer<type>>() GEOMETRY.Attr<int64_t>("activation"));     \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
-      convolution_kernel_gradient_##suffix, ConvolutionKernelGradient<type>,                  \
-      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
-          .Ret<Buffer<type>>() GEOMETRY);                                                     \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
-      convolution_winograd_##suffix, ConvolutionWinograd<type>,                               \
-      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
-          .Arg<Buffer<type>>().Ret<Buffer<type>>() CORNER.Attr<int64_t>("activation"));       \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
-      convolution_winograd_gradient_##suffix, ConvolutionWinogradGradient<type>,              \
-      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
-          .Ret<Buffer<type>>() CORNER);                                                       \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
-      depthwise_forward_##suffix, DepthwiseForward<type>,                                     \
-      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
-          .Arg<Buffer<type>>().Ret<Buffer<type>>() GEOMETRY.Attr<int64_t>("activation"));     \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
-      depthwise_backward_##suffix, DepthwiseBackward<type>,                                   \
-      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
-          .Arg<Buffer<type>>().Ret<Buffer<type>>().Ret<Buffer<type>>() GEOMETRY);             \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
-      max_pool_##suffix, MaxPoolForward<type>,                                                \
-      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Ret<Buffer<type>>()         \
-          .Attr<int64_t>("kernel") GEOMETRY);                                                 \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
-      max_pool_gradient_##suffix, MaxPoolBackward<type>,                                      \
-      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
-          .Arg<Buffer<type>>().Ret<Buffer<type>>().Attr<int64_t>("kernel") GEOMETRY);         \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
-      norm_moments_##suffix, NormMoments<type>,                                               \
-      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
-          .Ret<Buffer<type>>().Ret<Buffer<type>>());                                          \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
-      norm_apply_##suffix, NormApply<type>,                                                   \
-      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
-          .Arg<Buffer<type>>().Arg<Buffer<type>>().Ret<Buffer<type>>()                        \
-          .Attr<int64_t>("activation"));                                                      \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
-      norm_apply_sum_##suffix, NormApplySum<type>,                                            \
-      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
-          .Arg<Buffer<type>>().Ret<Buffer<type>>().Ret<Buffer<type>>()                        \
-          .Attr<int64_t>("activation"));                                                      \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
-      norm_gradient_sums_##suffix, NormGradientSums<type>,                                    \
-      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
-          .Arg<Buffer<type>>().Arg<Buffer<type>>().Arg<Buffer<type>>().Ret<Buffer<type>>()    \
-          .Ret<Buffer<type>>().Attr<int64_t>("activation"));                                  \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
-      norm_attended_sums_##suffix, NormAttendedSums<type>,                                    \
-      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
-          .Arg<Buffer<type>>().Arg<Buffer<type>>().Arg<Buffer<type>>().Ret<Buffer<type>>()    \
-          .Ret<Buffer<type>>().Ret<Buffer<type>>().Ret<Buffer<type>>().Ret<Buffer<type>>()    \
-          .Attr<int64_t>("activation"));                                                      \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(                                                              \
-      norm_input_gradient_##suffix, NormInputGradient<type>,                                  \
-      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Buffer<type>>().Arg<Buffer<type>>()         \
-          .Arg<Buffer<type>>().Arg<Buffer<type>>().Arg<Buffer<type>>().Arg<Buffer<type>>()    \
-          .Arg<Buffer<type>>().Arg<Buffer<type>>().Arg<Buffer<type>>().Ret<Buffer<type>>()    \
-          .Attr<int64_t>("activation"));
+#define WINDOW .Attr<int64_t>("kernel") GEOMETRY
+#define ACTIVATION .Attr<int64_t>("activation")
+#define HANDLER(name, function, binding) \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(         \
+      NAMED(name), function, ffi::Ffi::Bind().Ctx<ffi::ThreadPool>() binding)
 
-#ifdef ECANET_DOUBLE
-DEFINE(f64, ffi::F64)
-#else
-DEFINE(f32, ffi::F32)
-#endif
+HANDLER(convolution_forward, ConvolutionForward, IN IN IN OUT GEOMETRY ACTIVATION);
+HANDLER(convolution_kernel_gradient, ConvolutionKernelGradient, IN IN OUT GEOMETRY);
+HANDLER(convolution_winograd, ConvolutionWinograd, IN IN IN OUT CORNER ACTIVATION);
+HANDLER(convolution_winograd_gradient, ConvolutionWinogradGradient, IN IN OUT CORNER);
+HANDLER(depthwise_forward, DepthwiseForward, IN IN IN OUT GEOMETRY ACTIVATION);
+HANDLER(depthwise_backward, DepthwiseBackward, IN IN IN OUT OUT GEOMETRY);
+HANDLER(max_pool, MaxPoolForward, IN OUT WINDOW);
+HANDLER(max_pool_gradient, MaxPoolBackward, IN IN IN OUT WINDOW);
+HANDLER(norm_moments, NormMoments, IN IN OUT OUT);
+HANDLER(norm_apply, NormApply, IN IN IN IN OUT ACTIVATION);
+HANDLER(norm_apply_sum, NormApplySum, IN IN IN OUT OUT ACTIVATION);
+HANDLER(norm_gradient_sums, NormGradientSums, IN IN IN IN IN OUT OUT ACTIVATION);
+HANDLER(norm_attended_sums, NormAttendedSums, IN IN IN IN IN OUT OUT OUT OUT OUT ACTIVATION);
+HANDLER(norm_input_gradient, NormInputGradient, IN IN IN IN IN IN IN IN IN OUT ACTIVATION);
 
 }  // namespace ecanet
