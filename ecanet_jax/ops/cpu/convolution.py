@@ -66,12 +66,9 @@ def _conv(x, kernel, stride, padding, winograd):
 
 
 def _forward(x, kernel, bias, stride, padding, activation, winograd):
-  sizes = (
-    (x.shape[axis + 1] + sum(padding[axis]) - kernel.shape[axis]) // stride + 1 for axis in (0, 1)
-  )
+  shape = kernels.output_shape(x.shape, kernel.shape, stride, padding, kernel.shape[-1])
   return kernels.call(
-    'convolution_winograd' if winograd else 'convolution_forward',
-    (x.shape[0], *sizes, kernel.shape[-1]), x, kernel, bias,
+    'convolution_winograd' if winograd else 'convolution_forward', shape, x, kernel, bias,
     **_corner(stride, padding, winograd), activation=FUSED[activation],
   )
 

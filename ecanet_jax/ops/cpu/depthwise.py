@@ -32,7 +32,7 @@ def _depthwise(x, kernel, stride, padding):
 
 
 def _call(x, kernel, bias, stride, padding, activation):
-  shape = (x.shape[0], *_output_size(x.shape, kernel.shape, stride, padding), x.shape[-1])
+  shape = kernels.output_shape(x.shape, kernel.shape, stride, padding, x.shape[-1])
   return kernels.call(
     'depthwise_forward', shape, x, kernel, bias, **_corner(stride, padding),
     activation=FUSED[activation],
@@ -74,9 +74,3 @@ _biased.defvjp(_biased_forward, _biased_backward)
 
 def _corner(stride, padding):
   return {'stride': stride, 'top': padding[0][0], 'left': padding[1][0]}
-
-
-def _output_size(shape, kernel_shape, stride, padding):
-  return tuple(
-    (shape[axis + 1] + sum(padding[axis]) - kernel_shape[axis]) // stride + 1 for axis in (0, 1)
-  )

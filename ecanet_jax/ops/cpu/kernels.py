@@ -82,6 +82,12 @@ def call(name: str, shapes, *arrays: jax.Array, in_place: bool = False, **attrib
   return results if several else results[0]
 
 
+def output_shape(shape, window, stride: int, padding, channels: int) -> tuple[int, ...]:
+  """`[B, H', W', channels]` for images of this shape, and windows of these sizes and stride."""
+  sizes = ((shape[a + 1] + sum(padding[a]) - window[a]) // stride + 1 for a in (0, 1))
+  return shape[0], *sizes, channels
+
+
 def _check(name: str, arrays: Sequence[jax.Array], out: Sequence[jax.ShapeDtypeStruct]) -> None:
   given = [array.shape for array in (*arrays, *out)]
   types = {array.dtype.name for array in arrays}

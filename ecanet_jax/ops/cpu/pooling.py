@@ -17,8 +17,7 @@ def max_pool(x, kernel, stride, padding):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def _max_pool(x, kernel, stride, padding):
-  size = [(x.shape[a + 1] + sum(padding[a]) - kernel) // stride + 1 for a in (0, 1)]
-  shape = (x.shape[0], *size, x.shape[-1])
+  shape = kernels.output_shape(x.shape, (kernel, kernel), stride, padding, x.shape[-1])
   return kernels.call('max_pool', shape, x, **_window(kernel, stride, padding))
 
 
