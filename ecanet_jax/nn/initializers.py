@@ -14,7 +14,7 @@ Tree = Any
 
 # Draws an array from a key's words: in Python, or under jit by a callback to Python.
 _draw = core.Primitive('draw')
-_draw.def_impl(lambda words, *, host, shape, dtype: host(words))
+_draw.def_impl(lambda words, *, host, shape, dtype: jnp.asarray(host(words)))
 _draw.def_abstract_eval(lambda words, *, host, shape, dtype: jax.core.ShapedArray(shape, dtype))
 mlir.register_lowering(_draw, mlir.lower_fun(
   lambda words, *, host, shape, dtype: jax.pure_callback(

@@ -253,8 +253,7 @@ def eca_resnet(*k, kind='eca'):
   return create_model('resnet18', **NARROW_RESNET, attention={'kind': kind, 'k': k})
 
 
-def shapes_of(state):
-  return {key: array.shape for key, array in state.items()}
+shapes_of = lambda state: {key: array.shape for key, array in state.items()}
 
 
 @pytest.mark.parametrize('dialect', ['timm', 'ecanet'])
@@ -265,8 +264,7 @@ def test_kernel_sizes_are_read_by_block(dialect):
     'blocks_0_0': 3, 'blocks_1_0': 5, 'blocks_2_0': 5, 'blocks_3_0': 7, 'blocks_3_1': 7,
   }
   plain = create_model('resnet18', **NARROW_RESNET)
-  state = to_torch(plain, random_variables(plain))
-  assert kernel_sizes(plain, shapes_of(state), dialect) == {}
+  assert kernel_sizes(plain, shapes_of(to_torch(plain, random_variables(plain))), dialect) == {}
 
 
 @pytest.mark.parametrize('kind', ['eca', pytest.param('eca_circular', marks=pytest.mark.slow)])
