@@ -21,9 +21,9 @@ class Key:
 
   Attributes:
     name: with its sections, such as 'data.image_size'.
-    default: its value; a type = not set, so that the registered network's value counts.
+    default: the default value; a type = not set: the registered network's value counts.
     meaning: for a reader.
-    rule: what every value must be. Rules that depend on other keys are where the keys are used.
+    rule: for every value. Rules that involve other keys are checked where the keys are used.
   """
 
   name: str
@@ -72,7 +72,7 @@ KEYS = (
   Key('model.attention.gate', str, 'sigmoid | hard_sigmoid | tanh | relu'),
   Key('model.attention.groups', int, "SE-GC: groups of its layer; 0 = the kind's"),
 
-  # Fields of single families; a network of another family refuses them.
+  # Fields of single families; other networks refuse them.
   Key('model.width', float, 'EfficientNet, MobileNetV2: multiplies channels'),
   Key('model.depth', float, 'EfficientNet, MobileNetV2: multiplies repeats'),
   Key('model.scale_ends', bool, 'width and depth apply to stem, head, first and last stage, too'),
@@ -95,14 +95,14 @@ KEYS = (
   Key('model.mlp', int, 'VGG: width of the hidden layers; 0 = none'),
   Key('model.repeats', tuple, 'Inception-ResNet-v2: residual blocks of each stage'),
 
-  # Weights to start from. They are read at the first start, not by a resumed training.
+  # Weights to start from; read at the first start, not when a training resumes.
   Key('init.weights', '', "workdir, weights folder, hf-hub:OWNER/NAME or file; '' = random"),
   Key('init.dialect', 'timm', 'whose names a file has'),
   Key('init.kind', 'ema', "of a training's weights: ema | raw"),
   Key('init.checkpoint', 'last', 'of a training: last | best | a step'),
   Key('init.new_head', False, 'a fresh classifier, also where the number of classes is the same'),
 
-  # The images, and how they are prepared.
+  # The images and their preprocessing.
   Key('data.source', 'tfds', 'tfds | folder | memory'),
   Key('data.name', 'imagenet2012', 'TFDS name; memory: digits | fashion_mnist | synthetic'),
   Key('data.data_dir', '', "TFDS directory, image folder or fashion_mnist's; '' = the default"),
@@ -129,11 +129,11 @@ KEYS = (
       at_least(0).at_most(1)),
   Key('data.decode_threads', 0, 'parallel decodes per host; 0 = tf.data chooses', at_least(0)),
 
-  # Random changes of a training image after crop and flip. Images that are not decoded (source
-  # memory, data.resident) can have erasing only.
+  # Random changes of a training image after crop and flip. Images that are not decoded in every
+  # epoch (source memory, data.resident) can have erasing only.
   Key('augment.policy', 'none',
       "none | autoaugment | autoaugment_cifar | randaugment_tf | randaugment (timm's) | "
-      'trivialaugment; see ecanet_jax/data/augmentation/policies.py'),
+      'trivialaugment; see ecanet_jax/data/augmentation/host/policies.py'),
   Key('augment.layers', 2, 'RandAugments: operations one after the other'),
   Key('augment.magnitude', 9.0, "RandAugments: timm's to 10, TensorFlow's to 30"),
   Key('augment.magnitude_std', 0.0,
@@ -150,7 +150,7 @@ KEYS = (
   Key('augment.erasing_area', (0.02, 1 / 3), "of the image's area"),
   Key('augment.erasing_aspect', (0.3, 1 / 0.3), 'height / width'),
 
-  # Two images in one: each batch, or part of it, is mixed with itself in reverse order.
+  # Two images in one: a batch, or part of it, is mixed with itself in reverse order.
   Key('mix.mixup_alpha', 0.0, "of the Beta distribution of the first image's share; 0 = off"),
   Key('mix.cutmix_alpha', 0.0, 'the same of the area, with a rectangle of the second; 0 = off'),
   Key('mix.prob', 1.0, 'that a batch is mixed'),
@@ -205,7 +205,7 @@ KEYS = (
 
   Key('compute_dtype', 'float32', 'float32 | bfloat16; parameters and statistics stay float32'),
 
-  # How it is computed. Results differ by rounding alone.
+  # How it is computed; results differ only by rounding.
   Key('ops.backend', 'auto', 'auto | xla | cpu (kernels of our own for one CPU device)'),
   Key('ops.fold_batch_norm', True, "evaluation: BatchNorm inside the convolutions' weights"),
   Key('ops.remat', 'none', 'less memory: none | elementwise (convolutions are kept) | blocks'),
@@ -226,14 +226,14 @@ KEYS = (
   Key('export', False, 'at the end, write WORKDIR/export for PyTorch (timm)'),
 )
 
-# Keys of older versions -> the key that took their place.
+# Keys of older versions -> the key that replaces them.
 MOVED_KEYS = {
   'ops.convolution': 'ops.backend', 'ops.depthwise': 'ops.backend', 'ops.batch_norm': 'ops.backend',
 }
 
 
 def get_config() -> config_dict.ConfigDict:
-  """Returns the locked config that every recipe starts from (ImageNet, B0 with ECA).
+  """The locked config from which every recipe starts (ImageNet, B0 with ECA).
 
   An unknown key is an error.
   """
@@ -251,10 +251,10 @@ def get_config() -> config_dict.ConfigDict:
 
 
 def check(config: Mapping[str, Any]) -> None:
-  """Compares every value with the rule of its key.
+  """Checks every value against the rule of its key.
 
   Raises:
-    UserError: the first value that breaks its rule, or a number that is not finite.
+    UserError: for the first value that breaks its rule, or a number that is not finite.
   """
   for key in KEYS:
     value = value_of(config, key.name)
@@ -265,7 +265,7 @@ def check(config: Mapping[str, Any]) -> None:
 
 
 def moved(name: str) -> str:
-  """What to write in place of a key of an older version; '' for any other name."""
+  """What to write instead of a key of an older version; '' for any other name."""
   if name not in MOVED_KEYS:
     return ''
   new = MOVED_KEYS[name]
