@@ -180,8 +180,7 @@ class ConvNet(nn.Module):
     return [self.drop_path * i / blocks for i in range(blocks)]
 
   def stages_behind(self, module: str) -> int:
-    """Distance of a top-level module from the head in stages: 0 for the head, 1 for the last stage.
-    """
+    """Distance of a top-level module from the head: 0 for the head, 1 for the last stage, ..."""
     if module.startswith('stem'):
       return self.stages_count() + 1
     return next((self.stages_count() + 1 - b.stage for b in self.blocks() if b.name == module), 0)

@@ -91,6 +91,7 @@ def create_from_config(config: Mapping[str, Any], **extra: Any) -> nn.Module:
 
   Args:
     config: `config.model`, a ConfigDict or its JSON; lists become tuples.
+    **extra: further fields of the family's module, such as `dtype`.
   """
 
   def plain(value):

@@ -46,6 +46,7 @@ def map_per_image(
   """BatchNorm as one map per image, `x * factor + shift`, with the mean of its result.
 
   The sums are taken per image, so the mean of each normalised image needs no further pass.
+
   Returns:
     factor, shift and the mean of the result, each `[B, C]`; mean and biased variance `[groups, C]`,
     not differentiated.

@@ -18,8 +18,8 @@ from ecanet_jax.training.state import TrainState, ema_decay
 
 Metrics = dict[str, jax.Array]
 
-# Disables a pass of XLA for CPUs that merges remat's recomputation with the first computation and so
-# keeps the values in memory.
+# Disables a pass of XLA for CPUs that merges remat's recomputation with the first computation, and
+# so keeps the values in memory.
 KEEP_REMAT = {'xla_disable_hlo_passes': 'cse_barrier_expander'}
 
 
