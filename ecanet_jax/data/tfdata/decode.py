@@ -176,7 +176,7 @@ _traced: dict = {}
 
 
 def _compiled(key: tuple, transform, signature: list):
-  """Traces a transform once per process, because every evaluation builds a new pipeline."""
+  """Traces a transform once per process; every evaluation builds a new pipeline."""
   if key not in _traced:
     function = tf.function(transform, input_signature=signature, autograph=False)
     _traced[key] = function.get_concrete_function()
