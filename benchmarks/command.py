@@ -1,7 +1,7 @@
 """Flags and course of `python -m benchmarks`: images per second of our networks beside timm's.
 
-Machines are shared and noisy, so one figure says little. Each side computes in a process of its
-own, the sides take turns, and a ratio compares two turns that follow each other.
+Machines are shared and noisy, so a single figure says little. Each side runs in a process of its
+own, the sides take turns, and a ratio compares two neighbouring turns.
 """
 
 import argparse
@@ -131,7 +131,7 @@ def _show(report: dict[str, Any], args: argparse.Namespace, sides: list[str]) ->
 
 
 def check(args: argparse.Namespace) -> tuple[list[str], list[str], list[int]]:
-  """Modes, sides and batch sizes of the flags; raises UserError before anything starts."""
+  """Modes, sides and batch sizes of the flags; UserError before anything starts."""
   modes, sides = _listed(args.mode, MODES, 'mode'), _listed(args.side, SIDES, 'side')
   lookup(dict.fromkeys(DTYPES), args.dtype, 'dtype')
   if args.attention and args.model:
@@ -175,7 +175,7 @@ def _listed(text: str, known: tuple[str, ...], what: str) -> list[str]:
 def _groups(
   args: argparse.Namespace, sides: list[str]
 ) -> tuple[list[str], list[tuple[str, list[Entry]]]]:
-  """Notes on what is missing, and the groups of entries that are measured in turn, by family."""
+  """Notes on missing networks, and by family the groups of entries to measure in turn."""
   names = list(dict.fromkeys((args.model or 'efficientnet_b0').split(',')))
   for name in names:
     network(name)

@@ -7,8 +7,8 @@
 - timm: `timm.data.create_loader`: the same augmentation in worker processes, float32 batches;
 - decoding: `tf.io.decode_jpeg` of whole files in tf.data's threads, and nothing else.
 
-The streams never end. A side reads ahead while it waits, so each turn first discards some images
-that are not timed. `python -m benchmarks.loaders SIDE JSON` is one side's process.
+The streams never end. A side reads ahead while it waits, so each turn first discards some untimed
+images. `python -m benchmarks.loaders SIDE JSON` is the process of one side.
 """
 
 import contextlib
@@ -35,15 +35,15 @@ HEIGHT, WIDTH = 375, 500  # pixels; the usual size of ImageNet's photographs
 IMAGES = 320
 QUALITY = 92  # files of about 100 kB
 CLASSES = 4
-TIMED, UNTIMED = 384, 192  # images of a turn
-GOALS = {'timm': 1.5, 'decoding': 0.85}  # ours / the other
+TIMED, UNTIMED = 384, 192  # images per turn
+GOALS = {'timm': 1.5, 'decoding': 0.85}  # ours / the other side
 
 
 def run(sides: Sequence[str], setting: dict[str, Any], rounds: int, json_file: str = '') -> int:
   """Measures, prints a table with the ratios, and returns the exit status.
 
   Args:
-    sides: with 'timm', its loader is measured too; ours and decoding alone always are.
+    sides: with 'timm', its loader is measured, too; ours and decoding alone always are.
     setting: batch_size, image_size (pixels) and threads (workers of each side; 0 = every CPU).
     rounds: turns of each side.
     json_file: file to write the figures to; '' = none.
@@ -80,7 +80,7 @@ def write_images(root: pathlib.Path, count: int) -> int:
 
 
 def photograph(random: np.random.Generator) -> bytes:
-  """A JPEG file with the spectrum of a photograph: shapes of every size, edges, and grain."""
+  """A JPEG file with the spectrum of a photograph: shapes of all sizes, edges, and grain."""
   from PIL import Image
 
   image = np.full((HEIGHT, WIDTH, 3), 128, np.float32)
@@ -96,7 +96,7 @@ def photograph(random: np.random.Generator) -> bytes:
 
 
 def measure(sides: list[str], setting: dict[str, Any], rounds: int) -> dict[str, list[float]]:
-  """Returns the images per second of every side in every round; the sides work in turn."""
+  """Returns the images per second of every side in every round; the sides take turns."""
   with contextlib.ExitStack() as stack:
     workers = {side: stack.enter_context(_worker(side, setting)) for side in sides}
     for worker in workers.values():
@@ -131,7 +131,7 @@ def _spread(values: list[float], digits: int) -> str:
 
 @contextlib.contextmanager
 def _worker(side: str, setting: dict[str, Any]) -> Iterator[Callable[[str], float]]:
-  """Starts a side's process; gives the function that sends a line and returns the answer."""
+  """Starts a side's process; yields a function that sends a line and returns the answer."""
   package = str(pathlib.Path(__file__).parents[1])
   path = os.pathsep.join(filter(None, [package, os.environ.get('PYTHONPATH', '')]))
   with tempfile.TemporaryFile('w+') as log:
@@ -221,7 +221,7 @@ SIDES = {'ours': ours, 'timm': timm, 'decoding': decoding}
 def answer_turns(side: str, setting: dict[str, Any]) -> None:
   """Answers every line of standard input with the images per second of one turn."""
   answers = os.fdopen(os.dup(1), 'w')
-  os.dup2(2, 1)  # Whatever a library prints must not get into the answers.
+  os.dup2(2, 1)  # keeps the output of libraries out of the answers
   stream, size = SIDES[side](setting), setting['batch_size']
 
   def take(images: int) -> float:
@@ -238,7 +238,7 @@ def answer_turns(side: str, setting: dict[str, Any]) -> None:
     print(take(TIMED), file=answers, flush=True)
   if hasattr(stream, '_shutdown_workers'):
     stream._shutdown_workers()  # timm's processes
-  os._exit(0)  # TensorFlow's threads, which still read ahead, are not waited for
+  os._exit(0)  # does not wait for TensorFlow's threads, which still read ahead
 
 
 if __name__ == '__main__':

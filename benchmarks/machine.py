@@ -10,24 +10,24 @@ _PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
 
 
 def cpus() -> list[int]:
-  """The CPUs that this process may use; numbers 0, 1, ... where the system does not say."""
+  """The CPUs that this process may use; 0, 1, ... where the system does not say."""
   if hasattr(os, 'sched_getaffinity'):
     return sorted(os.sched_getaffinity(0))
   return list(range(os.cpu_count() or 1))
 
 
 def available_memory() -> int | None:
-  """Bytes of memory that a process could still get; None where the system does not say."""
+  """Available memory in bytes; None where the system does not say."""
   return _kibibytes('/proc/meminfo', 'MemAvailable')
 
 
 def peak_memory() -> int | None:
-  """Largest resident bytes of this process since `reset_peak`; None: the system does not say."""
+  """Peak resident memory in bytes since `reset_peak`; None where the system does not say."""
   return _kibibytes('/proc/self/status', 'VmHWM')
 
 
 def reset_peak() -> None:
-  """Lets `peak_memory` start from now, where the system can do that."""
+  """Resets `peak_memory`, where the system allows it."""
   with contextlib.suppress(OSError):
     pathlib.Path('/proc/self/clear_refs').write_text('5')
 
@@ -41,7 +41,7 @@ def _kibibytes(path: str, key: str) -> int | None:
 
 
 def cpu_seconds(pid: int) -> float | None:
-  """CPU time that a process has used; None where the system does not say."""
+  """CPU time of a process in seconds; None where the system does not say."""
   with contextlib.suppress(OSError):
     after_name = pathlib.Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()
     return (int(after_name[11]) + int(after_name[12])) / os.sysconf('SC_CLK_TCK')
@@ -49,7 +49,7 @@ def cpu_seconds(pid: int) -> float | None:
 
 
 def stolen() -> tuple[int, int] | None:
-  """Ticks of all CPUs so far that the hypervisor gave to others, and all ticks; None: not known."""
+  """Ticks that the hypervisor gave to other machines, and all ticks of all CPUs; None: unknown."""
   with contextlib.suppress(OSError, ValueError, IndexError):
     line = pathlib.Path('/proc/stat').read_text().split('\n')[0]
     ticks = [int(text) for text in line.split()[1:9]]
@@ -58,9 +58,9 @@ def stolen() -> tuple[int, int] | None:
 
 
 def limit_memory() -> None:
-  """Makes an allocation beyond the free memory fail here, before the kernel ends a process.
+  """Makes an allocation beyond the free memory fail, before the kernel kills a process.
 
-  Not on a machine with an accelerator, whose drivers map more than they use.
+  Does nothing on a machine with an accelerator, whose drivers map more memory than they use.
   """
   if any(any(pathlib.Path('/dev').glob(name)) for name in ('accel*', 'nvidia[0-9]*', 'kfd')):
     return
@@ -74,6 +74,6 @@ def limit_memory() -> None:
 
 
 def end_with_parent() -> None:
-  """Asks Linux to end this process when the one that started it ends, even while stopped."""
+  """Asks Linux to kill this process when its parent ends, even while this one is stopped."""
   with contextlib.suppress(AttributeError, OSError):
     ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)

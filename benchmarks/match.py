@@ -12,7 +12,7 @@ from benchmarks.roofline import bytes_per_image
 from benchmarks.side_process import OutOfMemory, SideError, SideProcess, progress
 from benchmarks.sides import NAMES
 
-AIM_SECONDS = 1.0  # a turn makes about as many calls as fit
+AIM_SECONDS = 1.0  # length of a turn, if MOST_CALLS allow it
 MOST_CALLS = 100
 TRIALS = 3
 
@@ -42,16 +42,16 @@ def play(
     entries: at least one.
     setting: mode, batch_size, image_size, dtype and threads.
     rounds: turns of each.
-    memory: measure each entry's memory after the rounds.
-    profile: measure our time by class of operation after the rounds.
+    memory: also measure each entry's memory after the rounds.
+    profile: also measure our time by class of operation after the rounds.
 
   Returns:
     {'setting', 'entries': {label: figures}, 'versions', 'notes', 'stolen'}. Figures are
-    images_per_second of every round, device, start_seconds, cpu_ms_per_image (all threads,
-    spinning ones included), idle_cpu_seconds (CPU time used during the others' turns, all rounds),
-    `wait` (PyTorch on a CPU: how its threads wait), and `memory`, `roofline` and `profile` where
-    they apply. An entry that could not be measured is missing, and a note says why. `stolen` is
-    the share of the CPU time that the hypervisor gave to other machines.
+    images_per_second of every round, device, start_seconds, cpu_ms_per_image (all threads, also
+    spinning ones), idle_cpu_seconds (CPU time used during the others' turns, all rounds), `wait`
+    (PyTorch on a CPU: how its threads wait), and `memory`, `roofline` and `profile` if they apply.
+    An entry that could not be measured is missing, and a note says why. `stolen` is the share of
+    the CPU time that the hypervisor gave to other machines.
   """
   result = {'setting': {**setting, 'rounds': rounds}, 'entries': {}, 'versions': {}, 'notes': []}
   too_large = []
@@ -98,8 +98,8 @@ def _start(
 ) -> tuple[SideProcess, dict[str, str]]:
   """Starts an entry's process; returns it and, for PyTorch on a CPU, how its threads wait.
 
-  OpenMP threads that spin are faster on an idle machine and slower on a busy one. PyTorch gets
-  what is faster on this machine, unless the user's environment decides.
+  OpenMP threads that spin are faster on an idle machine and slower on a busy one. PyTorch gets the
+  faster of both, unless the user's environment decides.
 
   Raises:
     OutOfMemory, SideError: it did not become ready.
@@ -119,7 +119,7 @@ def _start(
         [process.ask('turn', calls=1)['seconds'] for process in (first, second)]
         for _ in range(TRIALS)
       ]
-    except SideError:  # no room for two of them, for instance
+    except SideError:  # for instance, not enough memory for two of them
       return first, {'wait': 'default'}
     spinning, sleeping = (min(column) for column in zip(*seconds))
     if sleeping < spinning:
@@ -144,7 +144,7 @@ def _rounds(processes, setting, rounds, result, too_large) -> None:
     del result['entries'][entry.label]
     return None
 
-  # The first turn is not counted. It tells how many calls fill a turn.
+  # The first turn is not counted. It shows how many calls fill a turn.
   calls = {}
   for entry in processes:
     seconds = turn(entry, 1)

@@ -64,7 +64,7 @@ class Ours:
       self._state = jax.jit(self._initial)(self._images[:1])
 
   def _initial(self, image):
-    """What is carried from call to call: variables, and in training their momentum."""
+    """The values carried from call to call: variables, and in training their momentum."""
     variables = self._model.init(jax.random.key(0), image, train=False)
     params, stats = variables['params'], variables.get('batch_stats', {})
     return params, stats, jax.tree.map(jnp.zeros_like, params) if self._train else {}
@@ -89,7 +89,7 @@ class Ours:
     return (params, new_stats, momentum), loss
 
   def _check_memory(self) -> None:
-    """Raises MemoryError where the compiled program needs more than a CPU's machine has free."""
+    """Raises MemoryError if the compiled program needs more than the free memory of a CPU."""
     sizes, free = self._program.memory_analysis(), machine.available_memory()
     if self._device.platform != 'cpu' or sizes is None or free is None:
       return
@@ -98,7 +98,7 @@ class Ours:
       raise MemoryError(f'the program needs {need / 2**30:.1f} GiB, {free / 2**30:.1f} are free.')
 
   def run(self, calls: int) -> None:
-    """Makes so many calls, one at a time: one in flight would share the cores with the next."""
+    """Makes `calls` calls, one at a time: several in flight would share the cores."""
     for _ in range(calls):
       if self._train:
         self._state, loss = self._program(self._state, self._images, self._labels)

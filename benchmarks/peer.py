@@ -19,8 +19,8 @@ class Timm:
   """
 
   def __init__(self, setting: dict[str, Any]):
-    # What our side does: without it glibc gives every large tensor back to the kernel and faults
-    # its pages in again, a sixth of this side's inference.
+    # As on our side. Otherwise glibc returns every large tensor to the kernel and maps its pages
+    # again, which takes a sixth of the inference.
     keep_freed_memory()
     import_torchvision()
     import timm
@@ -53,7 +53,7 @@ class Timm:
     return model
 
   def run(self, calls: int) -> None:
-    """Makes so many calls and returns when the last has been computed."""
+    """Makes `calls` calls and waits for the last result."""
     for _ in range(calls):
       if self._train:
         self._step()
@@ -71,7 +71,7 @@ class Timm:
     self._optimizer.zero_grad(set_to_none=True)
 
   def memory(self) -> dict[str, Any]:
-    """Bytes that autograd saves for the backward pass, and the peak of device or process."""
+    """Bytes that autograd saves for the backward pass, and the peak of the device or process."""
     saved, skip = {}, {t.untyped_storage().data_ptr() for t in (*self._parameters, self._images)}
 
     def keep(tensor):

@@ -14,9 +14,9 @@ from benchmarks.table import conditions
 
 
 def draw_bars(report: dict[str, Any], path: str | os.PathLike) -> None:
-  """Draws a PNG: a row for each mode, a column for each network or family, bars in turn.
+  """Draws a PNG: a row for each mode, a column for each network or family, a bar for each entry.
 
-  Bars are medians, lines go from the lowest to the highest round.
+  Bars are medians; lines span the lowest and the highest round.
 
   Args:
     report: what `python -m benchmarks --json` writes.
@@ -54,7 +54,7 @@ def draw_bars(report: dict[str, Any], path: str | os.PathLike) -> None:
 
 
 def _panel(axes, labels: list[str], matches: list[dict[str, Any]]) -> None:
-  """One group of bars for each match, one bar for each of its entries."""
+  """A group of bars for each match, with a bar for each entry."""
   ticks, names, x = [], [], 0.0
   for match in matches:
     first = x
@@ -77,7 +77,7 @@ def _panel(axes, labels: list[str], matches: list[dict[str, Any]]) -> None:
 
 
 def _name(match: dict[str, Any]) -> str:
-  """Of the column: the family, with its side where it is not ours, or the network."""
+  """Title of a column: the family, with its side if that is not ours, or the network."""
   figures = next(iter(match['entries'].values()))
   if not match.get('family'):
     return figures['model']

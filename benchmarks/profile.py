@@ -32,7 +32,7 @@ _CONTAINERS = frozenset(('while', 'call', 'conditional', 'async-start', 'async-d
 def operation_classes(hlo: str) -> dict[str, str]:
   """The class of every operation of a compiled program's text, by name.
 
-  Operations that only contain others (loops, calls) have the class '': their parts are counted.
+  Operations that only contain others (loops, calls) have the class ''; their parts are counted.
   """
   opcodes = collections.defaultdict(set)  # of every computation
   instructions, computation = {}, ''
@@ -74,7 +74,7 @@ def _class(opcode: str, inside: set[str], path: str, grouped: bool, line: str) -
 def read_seconds(folder: str) -> dict[str, float]:
   """Seconds of every HLO operation in a trace that `jax.profiler.trace(folder)` wrote.
 
-  An operation that a CPU's thread pool finishes has an event 'end: NAME' of its own.
+  An operation that a CPU's thread pool finishes has a separate event 'end: NAME'.
   """
   from jax.profiler import ProfileData
 

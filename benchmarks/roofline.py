@@ -1,8 +1,8 @@
-"""How near a measured speed is to the memory bandwidth, by a model of the bytes per image.
+"""A measured speed compared with the memory bandwidth, by a model of the bytes per image.
 
-The model counts how often XLA moves each convolution's output through main memory when every
-fusion reads its inputs and writes its output once. Weights are not counted: a batch shares them.
-What stays in a cache counts too, so small batches can reach a share above 100 %.
+The model counts how often XLA moves each convolution's output through main memory if every fusion
+reads its inputs and writes its output once. Weights are not counted: a batch shares them. Values
+that stay in a cache are counted, so small batches can exceed 100 %.
 """
 
 import concurrent.futures
@@ -40,14 +40,14 @@ def bytes_per_image(name: str, image_size: int, dtype: str, mode: str) -> float:
 
 @functools.cache
 def _values(name: str, image_size: int) -> dict[str, float]:
-  """Values of the image, of the convolutions' outputs, of what is reweighted and of the sums."""
+  """Number of values in the image, convolutions' outputs, reweighted tensors and residual sums."""
   parts = count(create_model(name, num_classes=1000), image_size).quantities.values()
   values = {key: sum(part.get(key, 0) for part in parts) for key in ('output', 'scale', 'add')}
   return {**values, 'image': 3 * image_size**2}
 
 
 class Bandwidth:
-  """Memory bandwidth by the best of some large copies, read and written bytes both counted.
+  """Memory bandwidth, from the best of several large copies; bytes read and written both count.
 
   Attributes:
     device: its name.
@@ -64,7 +64,7 @@ class Bandwidth:
     """Nothing to warm up."""
 
   def measure(self) -> dict[str, float]:
-    """{'bytes_per_second'} of the CPUs that we may use together, or of the device."""
+    """{'bytes_per_second'} of all CPUs of this process together, or of the device."""
     return {'bytes_per_second': _cpu_copy() if self._on_cpu else _device_copy()}
 
 
@@ -73,7 +73,7 @@ def _cpu_copy() -> float:
   sources = [np.ones(_CPU_BYTES, np.uint8) for _ in range(threads)]
   targets = [np.ones(_CPU_BYTES, np.uint8) for _ in range(threads)]
   with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-    # numpy copies without Python's lock.
+    # numpy copies without holding Python's lock.
     return 2 * threads * _CPU_BYTES / _best(lambda: list(pool.map(np.copyto, targets, sources)))
 
 

@@ -1,4 +1,4 @@
-"""The parent's end of a side's process: starts it, asks it, stops it between its turns."""
+"""The parent's end of a side's process: starts it, asks it, suspends it between its turns."""
 
 import contextlib
 import json
@@ -17,8 +17,8 @@ from typing import Any
 from benchmarks import machine
 from benchmarks.worker import is_out_of_memory
 
-START_SECONDS = 1800  # to import, build and compile; a process that takes longer is ended
-TURN_SECONDS = 600  # to answer one turn
+START_SECONDS = 1800  # time limit for imports, building and compilation
+TURN_SECONDS = 600  # time limit for one turn
 NO_VARIABLES: Mapping[str, str] = {}
 
 
@@ -27,23 +27,23 @@ class SideError(Exception):
 
 
 class OutOfMemory(SideError):
-  """A side could not be measured because the memory of its device is too small."""
+  """A side could not be measured because its device has too little memory."""
 
 
 def progress(text: str) -> None:
-  """Shows where we are on the terminal's last line; nothing when there is no terminal."""
+  """Shows the progress on the last line of the terminal, if there is one."""
   if sys.stderr.isatty():
     print(f'\r\033[K{text}', end='', file=sys.stderr, flush=True)
 
 
 class SideProcess:
-  """One worker, which is stopped (SIGSTOP) between its turns.
+  """One worker, suspended (SIGSTOP) between its turns.
 
-  Thread pools of OpenMP and XLA spin for a while after their work is done. A stopped process
-  cannot take CPU time from the side that is being measured.
+  Thread pools of OpenMP and XLA spin for a while after their work. A suspended process cannot take
+  CPU time from the side that is being measured.
 
   Attributes:
-    ready: what the worker said after it had compiled: device, start_seconds, versions.
+    ready: the worker's report after compilation: device, start_seconds, versions.
   """
 
   def __init__(self, label: str, process: subprocess.Popen, log: pathlib.Path):
@@ -74,7 +74,7 @@ class SideProcess:
       OutOfMemory, SideError: it could not be done.
     """
     self._signal('SIGCONT')
-    with contextlib.suppress(BrokenPipeError):  # it has ended; the answer tells why
+    with contextlib.suppress(BrokenPipeError):  # it has ended; the answer says why
       print(json.dumps({'do': do, **arguments}), file=self._process.stdin, flush=True)
     message = self._answer(TURN_SECONDS, do)
     self._signal('SIGSTOP')
@@ -99,7 +99,7 @@ class SideProcess:
     raise SideError(f'no answer in {seconds} s ({doing}).')
 
   def _ended(self, doing: str) -> SideError:
-    """The error for a process that ended without an answer; Linux kills when memory is short."""
+    """The error for a process that ended without an answer; Linux kills if memory is short."""
     lines = self._log.read_text(errors='replace').strip().splitlines()
     last = lines[-1] if lines else ''
     status = self._process.wait()
@@ -113,7 +113,7 @@ class SideProcess:
         self._process.send_signal(getattr(signal, name))
 
   def cpu_seconds(self) -> float | None:
-    """CPU time that it has used so far."""
+    """CPU time that it has used."""
     return machine.cpu_seconds(self._process.pid)
 
   def end(self) -> None:
@@ -134,7 +134,7 @@ class SideProcess:
 def start(
   side: str, label: str, setting: dict[str, Any], variables: Mapping[str, str] = NO_VARIABLES
 ) -> Iterator[SideProcess]:
-  """Starts a side, waits until it is ready; ends it in any case.
+  """Starts a side and waits until it is ready; always ends it at exit.
 
   Args:
     side: a name of `worker.SIDES`.
@@ -149,7 +149,7 @@ def start(
   environment = {
     **os.environ,
     'PYTHONPATH': os.pathsep.join(filter(None, [package, os.environ.get('PYTHONPATH', '')])),
-    # The processes share an accelerator: none may take most of its memory at once.
+    # The processes share an accelerator; none may reserve most of its memory.
     'XLA_PYTHON_CLIENT_PREALLOCATE': 'false',
     **variables,
   }

@@ -1,4 +1,4 @@
-"""The sides of a comparison: their names in tables, and what they need to be installed."""
+"""The sides of a comparison: their names in tables, and the packages they need."""
 
 import importlib.util
 
@@ -6,7 +6,7 @@ NAMES = {'ours': 'ecanet_jax', 'timm': 'timm', 'compiled': 'timm compiled'}
 
 
 def missing_packages() -> str:
-  """One line that names the packages timm's side lacks and how to install them; '' = none."""
+  """A line with the packages that timm's side lacks and how to install them; '' = none."""
   missing = [name for name in ('torch', 'timm') if importlib.util.find_spec(name) is None]
   if not missing:
     return ''

@@ -8,7 +8,7 @@ from benchmarks.sides import NAMES
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-  """'median (lowest-highest)', or '-' of nothing."""
+  """'median (lowest-highest)', or '-' for no values."""
   if not values:
     return '-'
   low, middle, high = min(values), statistics.median(values), max(values)
@@ -16,14 +16,14 @@ def spread(values: Sequence[float], digits: int) -> str:
 
 
 def ratio(figures: dict[str, Any], others: dict[str, Any] | None) -> list[float]:
-  """Speed of one entry by another's, round by round: each ratio is of neighbours in time."""
+  """Speed ratio of two entries, round by round, so that each ratio is of neighbouring turns."""
   if not figures or not others:
     return []
   return [a / b for a, b in zip(figures['images_per_second'], others['images_per_second'])]
 
 
 def conditions(report: dict[str, Any]) -> list[str]:
-  """Lines with hardware, versions and date, as every output has them."""
+  """Lines with hardware, versions and date."""
   about, threads = report['machine'], report['threads'] or 'all'
   devices = sorted({
     figures['device'] for match in report['matches'] for figures in match['entries'].values()
@@ -44,7 +44,7 @@ def conditions(report: dict[str, Any]) -> list[str]:
 
 
 def speeds(matches: Sequence[dict[str, Any]], sides: Sequence[str]) -> str:
-  """A row for each network, batch size and mode: images/s of the sides, ours by each other's."""
+  """A row for each network, batch size and mode: images/s of the sides, and ours / the others."""
   peers = [side for side in sides if side != 'ours' and 'ours' in sides]
   head = ['network', 'batch', 'mode', *(f'{NAMES[side]} images/s' for side in sides)]
   head += [f'ours / {NAMES[side]}' for side in peers] + ['CPU ms/image', 'CPU stolen']
@@ -94,7 +94,7 @@ def attention(matches: Sequence[dict[str, Any]], sizes: dict[str, tuple[int, flo
 
 
 def roofline(matches: Sequence[dict[str, Any]], bandwidth: float | None) -> str:
-  """Bytes that an image moves by the model, and what that makes of the memory's bandwidth."""
+  """Bytes per image by the model, and the share of the memory bandwidth."""
   rows = [['network', 'batch', 'mode', 'MB/image by the model', 'achieved GB/s', 'of copies']]
   for match, figures in _of(matches, 'roofline'):
     line, setting = figures['roofline'], match['setting']

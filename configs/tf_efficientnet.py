@@ -4,7 +4,8 @@ Tan and Le, ICML 2019, section 5, and tensorflow/tpu, models/official/efficientn
 utils.py, efficientnet_builder.py): RMSProp (decay and momentum 0.9, mean square from 1, eps 1e-3 in
 the root), 0.016 per 256 images, x0.97 every 2.4 epochs from step 0, 5 epochs of warm-up, L2 1e-5 on
 all but BatchNorm, EMA 0.9999 of parameters and statistics, label smoothing 0.1, drop-path 0.2 and
-the network's dropout, AutoAugment v0, batch 4096. ecanet_jax/config/schema.py has the same values.
+the network's dropout, AutoAugment v0, batch 4096. The defaults in ecanet_jax/config/schema.py are
+the same but for AutoAugment and the batch size.
 Published top-1 of B0 to B7 (Table 2): 76.3, 78.8, 79.8, 81.1, 82.6, 83.3, 84.0, 84.4 %.
 Expected top-1 here: not measured.
 

@@ -1,7 +1,7 @@
 """EfficientNet-B0 as timm trained it (hfdocs/source/training_script.mdx, EfficientNet-B0).
 
 RMSprop-TF, 0.048 at batch 768, x0.97 every 2.4 of 450 epochs, changed between epochs, warm-up of 5
-from 1e-6, weight decay 1e-5 on kernels alone, EMA 0.9999 from the start, dropout and drop-path 0.2,
+from 1e-6, weight decay 1e-5 only on kernels, EMA 0.9999 from the start, dropout and drop-path 0.2,
 RandAugment rand-m9-mstd0.5, random erasing 0.2 with noise. timm also draws each training image's
 interpolation at random (bilinear or bicubic); here it is bicubic.
 Published top-1: 77.698 % (results/results-imagenet.csv). Expected top-1 here: not measured.

@@ -9,14 +9,14 @@ WEIGHTS: a training's workdir, a timm folder, or 'hf-hub:timm/tf_efficientnet_b0
 neither birdsnap nor fgvc_aircraft: put the images into DATA/train/CLASS/ and DATA/test/CLASS/, of
 Aircraft the 100 variants, with trainval as train.
 
-EfficientNet (1905.11946, section 5.2) fine-tunes as Kornblith et al. (1805.08974) do
-(these numbers are not checked against their text):
-SGD with Nesterov momentum 0.9, batch 256, 20,000 steps, cosine decay to 0 without warm-up, the
-decay of BatchNorm's statistics max(1 - 10 / steps per epoch, 0.9), inception crops and mirroring,
-at test time the centre crop 0.875. Learning rate and weight decay are searched there for each data
-set: 7 rates from 1e-4 to 1e-1 and 7 ratios of decay to rate from 1e-6 to 1e-3, and none; here the
-rate 1e-2, and the decay 1e-5, are only where such a search begins. Of Flowers, Pets and
-Aircraft they report the mean of the classes' accuracies, `mean_per_class` of eval.py.
+EfficientNet (1905.11946, section 5.2) fine-tunes as Kornblith et al. (1805.08974) do: SGD with
+Nesterov momentum 0.9, batch 256, 20,000 steps, cosine decay to 0 without warm-up, the decay of
+BatchNorm's statistics max(1 - 10 / steps per epoch, 0.9), inception crops and mirroring, and the
+centre crop 0.875 at test time. These numbers are not checked against their text. They search
+learning rate and weight decay for each data set: 7 rates from 1e-4 to 1e-1, and no decay or 7
+ratios of decay to rate from 1e-6 to 1e-3. The rate 1e-2 and the decay 1e-5 here are only a start
+for such a search. For Flowers, Pets and Aircraft they report the mean accuracy of the classes,
+`mean_per_class` of eval.py.
 
 Published top-1: B0 98.1 % on CIFAR-10 and 88.1 % on CIFAR-100; B5 82.0 % on Birdsnap, B3 93.6 % on
 Cars, B5 98.5 % on Flowers, B3 90.7 % on Aircraft, B4 94.8 % on Pets, B4 91.5 % on Food-101

@@ -32,7 +32,7 @@ def create_model(name: str, *, pretrained: str | os.PathLike | None = None, **ov
   return __getattr__('load_pretrained')(pretrained, name=name, **overrides)
 
 
-# On demand, so that a program answers a mistake on its command line before it imports JAX.
+# Imported on demand: a mistake on the command line is answered before JAX is imported.
 _MODULE = {
   'list_models': 'ecanet_jax.models', 'load_pretrained': 'ecanet_jax.weights.loaded_weights',
 }

@@ -1,1 +1,1 @@
-"""Checkpoints: saved, restored, checked with SHA-256, compared with the running network."""
+"""Checkpoints: save, restore, verify with SHA-256, compare with the running network."""

@@ -1,4 +1,4 @@
-"""The arrays of a checkpoint against those of the running network."""
+"""Compares the arrays of a checkpoint with those of the running network."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ Tree = dict[str, Any]
 
 
 def check_same(where, item: str, saved: Tree, wanted: Tree) -> None:
-  """Compares the names, shapes and types of the arrays of one item.
+  """Checks the names, shapes and types of the arrays of one item.
 
   Args:
     where: the checkpoint, for the message.
@@ -21,7 +21,7 @@ def check_same(where, item: str, saved: Tree, wanted: Tree) -> None:
     wanted: the arrays of the running network.
 
   Raises:
-    UserError: they differ; the text names the first keys of each kind of difference.
+    UserError: they differ; the text names the first keys of each kind.
   """
   difference = key_difference(_arrays(wanted), _arrays(saved), 'shape or type')
   if difference:
@@ -32,7 +32,7 @@ def check_same(where, item: str, saved: Tree, wanted: Tree) -> None:
 
 
 def _arrays(tree) -> dict[str, str]:
-  """The type and the shape of each array by its path: 'float32[3, 3, 3, 32]'."""
+  """Type and shape of each array by path, such as 'float32[3, 3, 3, 32]'."""
   tree = tree.tree if hasattr(tree, 'tree') else tree
   return {
     jax.tree_util.keystr(path, simple=True, separator='/'):

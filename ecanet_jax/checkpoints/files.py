@@ -1,8 +1,8 @@
-"""The items of a checkpoint, and weights alone: read from a checkpoint and written as one.
+"""Reads weights from a checkpoint and writes them as one.
 
 A step has four items: `variables` and `ema` (parameters and BatchNorm statistics), `optimizer` (its
 state, the step and the random key) and `meta` (JSON: the config with its hash, the evaluations, the
-steps that were not finite), beside the manifest.
+number of steps that were not finite). The manifest lies beside them.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from ecanet_jax.checkpoints.zip_limits import RATIO
 from ecanet_jax.runtime.errors import UserError, one_line
 
 Tree = dict[str, Any]
-SMALL = 2**28  # bytes that an item may always have, however well they are compressed
+SMALL = 2**28  # bytes that an item may always have, however well it compresses
 ITEMS = {
   'variables': ocp.StandardCheckpointHandler,
   'ema': ocp.StandardCheckpointHandler,
@@ -34,26 +34,26 @@ ITEMS = {
 
 
 def is_checkpoint(directory: str | os.PathLike) -> bool:
-  """Whether a directory of a training or of weights has at least one step."""
+  """Whether the directory of a training or of weights has a step."""
   return bool(steps_in(directory))
 
 
 def load_weights(
   directory: str | os.PathLike, *, ema: bool = True, step: int | str = 'last'
 ) -> tuple[dict[str, Any], Tree]:
-  """Reads the weights of a training or of a converted network, without an optimizer's state.
+  """Reads the weights of a training or of a converted network, without the optimizer's state.
 
   Args:
-    directory: a training's workdir, or what `save_weights` wrote.
-    ema: the averaged weights where the checkpoint has them.
+    directory: a training's workdir, or a directory of `save_weights`.
+    ema: prefer the averaged weights.
     step: 'last', 'best' (by the task's headline metric) or a number.
 
   Returns:
     The config as nested dicts, and {'params', 'batch_stats'} as numpy arrays.
 
   Raises:
-    UserError: no checkpoint there, no such step, or one that is damaged or cannot be read. With
-      'last' a damaged step is a warning, and the newest sound one is read.
+    UserError: there is no checkpoint or no such step, or it is damaged. With 'last' a damaged step
+      is a warning, and the newest sound one is read.
   """
   config, variables, _ = load_evaluated(directory, ema=ema, step=step)
   return config, variables
@@ -62,10 +62,10 @@ def load_weights(
 def load_evaluated(
   directory: str | os.PathLike, *, ema: bool = True, step: int | str = 'last'
 ) -> tuple[dict[str, Any], Tree, dict[str, Any] | None]:
-  """`load_weights`, and the metrics of the evaluation of these weights with their `step`.
+  """`load_weights`, and the metrics of these weights with their `step`.
 
-  The metrics are {} where these weights were not evaluated when they were saved, and None for
-  weights that are not of a training.
+  The metrics are {} if these weights were not evaluated when they were saved, and None if they are
+  not from a training.
   """
   with _reader(directory, step) as (manager, step, where), readable(where):
     saved = manager.item_metadata(step)
@@ -91,10 +91,10 @@ def save_weights(
 ) -> None:
   """Writes weights as step 0 of a checkpoint that `load_weights` reads.
 
-  They are written to a temporary directory beside `directory`, which is renamed to it at the end.
+  They are written to a temporary directory beside `directory`, which is renamed at the end.
 
   Args:
-    directory: where to; it must have no checkpoints.
+    directory: the target; it must have no checkpoints.
     config: as nested dicts.
     variables: {'params', 'batch_stats'}.
   """
@@ -116,7 +116,7 @@ def save_weights(
 
 @contextlib.contextmanager
 def _reader(directory: str | os.PathLike, asked: int | str):
-  """Opens a checkpoint for reading; yields Orbax's manager, the number of the step and its path."""
+  """Opens a checkpoint for reading; yields Orbax's manager, the step and the step's path."""
   known = steps_in(directory)
   if not known:
     raise UserError(f'no checkpoint in {directory}: give the --workdir of a training.')
@@ -149,10 +149,10 @@ def _check_sizes(where: pathlib.Path, item: str, saved) -> None:
 
 
 def ignore_closed_loops() -> None:
-  """Keeps Python from printing a stack for each array of a save or a restore that failed.
+  """Keeps Python from printing a traceback for each array of a failed save or restore.
 
   TensorStore reports every array to asyncio's event loop, which is closed after the first error.
-  That error is raised as any other.
+  The first error itself is raised as usual.
   """
   if not isinstance(sys.unraisablehook, _IgnoreClosedLoops):
     sys.unraisablehook = _IgnoreClosedLoops(sys.unraisablehook)
@@ -171,9 +171,9 @@ class _IgnoreClosedLoops:
 
 
 def rank(metrics) -> float:
-  """The score by which the best step is chosen, from what was saved with a step.
+  """The score of a step, from the metrics saved with it; the best step has the largest.
 
-  Checkpoints of older versions have the top-1 accuracy in place of a score.
+  Older checkpoints have the top-1 accuracy instead of a score.
   """
   metrics = metrics or {}
   return metrics.get('score', metrics.get('top1', -math.inf))
@@ -185,7 +185,7 @@ def _plain(tree):
 
 @contextlib.contextmanager
 def readable(where: pathlib.Path):
-  """Turns whatever Orbax raises about files into one line that names the checkpoint."""
+  """Turns any error of Orbax about files into one line that names the checkpoint."""
   try:
     yield
   except UserError:

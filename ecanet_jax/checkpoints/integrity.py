@@ -13,13 +13,13 @@ import pathlib
 from typing import Any
 
 NAME = 'manifest.json'
-# Orbax writes these after the manifest: times and a marker. No restored value depends on them.
+# Orbax writes these after the manifest. They hold times and a marker, no restored value.
 LATER = ('_CHECKPOINT_METADATA', 'commit_success.txt')
-MAX_BYTES = 2**26  # of a manifest; a step of 1024 hosts has less
+MAX_BYTES = 2**26  # of a manifest; a step of 1024 hosts needs less
 
 
 def write(step: pathlib.Path) -> None:
-  """Writes the manifest of a step's directory; on return it and the files it names are on disk."""
+  """Writes the manifest of a step; on return it and all files it names are on disk."""
   files = {}
   for path in sorted(step.rglob('*')):
     name = path.relative_to(step).as_posix()
@@ -43,9 +43,9 @@ def exists(step: pathlib.Path) -> bool:
 
 
 def fault(step: pathlib.Path) -> str:
-  """The first file of a step that differs from the manifest, and how; '' if none does.
+  """The first file of a step that differs from the manifest, and how; '' for a sound step.
 
-  Nothing outside of the directory is read, whatever a manifest says.
+  Nothing outside the directory is read, whatever a manifest says.
   """
   try:
     return _fault(step)
@@ -97,7 +97,7 @@ def _fault(step: pathlib.Path) -> str:
 
 
 def _unreadable(path: pathlib.Path) -> str:
-  """What is wrong with a file that Orbax reads and the manifest does not cover; '' for nothing."""
+  """The fault of a file that Orbax reads and the manifest does not cover; '' if there is none."""
   try:
     whole = not path.exists() or isinstance(json.loads(path.read_bytes()), dict)
   except (ValueError, RecursionError):
@@ -106,7 +106,7 @@ def _unreadable(path: pathlib.Path) -> str:
 
 
 def _sync(path: pathlib.Path) -> None:
-  """Returns when a file or a directory is on disk."""
+  """Returns when a file or directory is on disk."""
   descriptor = os.open(path, os.O_RDONLY)
   try:
     os.fsync(descriptor)

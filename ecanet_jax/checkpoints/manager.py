@@ -17,9 +17,9 @@ from ecanet_jax.checkpoints.files import ITEMS, ignore_closed_loops, rank, reada
 from ecanet_jax.runtime.errors import UserError, one_line
 from ecanet_jax.runtime.log import log
 
-Items = dict[str, Any]  # a tree of arrays for each of 'variables', 'optimizer' and perhaps 'ema'
+Items = dict[str, Any]  # 'variables', 'optimizer' and perhaps 'ema' -> a tree of arrays
 FAILURES = 3  # failed saves in a row that end the training
-WRITERS_S = 60  # seconds for the threads of a failed save to end, before its files are removed
+WRITERS_S = 60  # seconds to wait for the threads of a failed save before its files are removed
 
 
 class SaveError(UserError):
@@ -27,9 +27,9 @@ class SaveError(UserError):
 
 
 class Manager(ocp.CheckpointManager):
-  """Orbax's manager without its own use of JAX's preemption service.
+  """Orbax's manager, but it never asks JAX's preemption service.
 
-  training/faults/preemption.py asks that service, which must see one common count of steps.
+  training/faults/preemption.py asks it: the service must see one common count of steps.
   """
 
   def reached_preemption(self, step: int) -> bool:
@@ -37,10 +37,10 @@ class Manager(ocp.CheckpointManager):
 
 
 class Checkpoints:
-  """The checkpoints of one training. The newest steps are kept, and the one with the best score.
+  """The checkpoints of one training; keeps the newest steps and the one with the best score.
 
   Attributes:
-    directory: of the steps.
+    directory: holds the steps.
   """
 
   def __init__(self, workdir: str | os.PathLike, keep: int):
@@ -48,7 +48,7 @@ class Checkpoints:
 
     Args:
       workdir: the training's directory.
-      keep: how many of the newest steps are kept.
+      keep: number of newest steps to keep.
 
     Raises:
       UserError: there are checkpoints and none is sound.
@@ -56,7 +56,7 @@ class Checkpoints:
     self._workdir, self._keep = pathlib.Path(workdir).absolute(), keep
     self.directory = self._workdir / recovery.FOLDER
     self._step, self._bytes = 0, 0  # of the last save
-    self._pending = False  # the last save is not known to be on disk
+    self._pending = False  # whether the last save may still be in progress
     self._failures = 0  # in a row
     recovery.prepare(self._workdir)
     ignore_closed_loops()
@@ -72,7 +72,7 @@ class Checkpoints:
       item_handlers={name: handler() for name, handler in ITEMS.items()},
       options=ocp.CheckpointManagerOptions(
         best_fn=rank, best_mode='max', preservation_policy=keep_these,
-        # Called in Orbax's thread: the arrays are on disk, the directory is not renamed yet.
+        # Called in Orbax's thread once the arrays are on disk, before the directory is renamed.
         async_options=ocp.AsyncOptions(
           timeout_secs=600, post_finalization_callback=self._write_manifest
         ),
@@ -87,19 +87,19 @@ class Checkpoints:
     return self._manager.latest_step()
 
   def save(self, step: int, items: Items, meta: dict[str, Any], score: float | None) -> None:
-    """Waits for the last save, and starts a new one.
+    """Waits for the last save and starts a new one.
 
-    A failure, of the last save too, is a warning, and its files are removed. A step that exists is
-    replaced: it was saved before its evaluation.
+    A failed save, the last one included, is a warning, and its files are removed. A step that
+    exists is replaced: it was saved before its evaluation.
 
     Args:
-      step: the number of the step.
+      step: number of the step.
       items: arrays; copied before this returns, so the caller may donate them.
       meta: JSON.
-      score: of this step's evaluation, larger is better; None where there was none.
+      score: of this step's evaluation, larger is better; None if there was none.
 
     Raises:
-      SaveError: FAILURES saves in a row failed.
+      SaveError: FAILURES saves in a row have failed.
     """
     self.settle()
     self._step, self._bytes = step, sum(leaf.nbytes for leaf in jax.tree.leaves(items))
@@ -116,10 +116,10 @@ class Checkpoints:
       self._failed(error)
 
   def settle(self) -> bool:
-    """Waits for the last save, if there is one, and returns whether it is on disk.
+    """Waits for the last save, if there is one; returns whether it is on disk.
 
     Raises:
-      SaveError: FAILURES saves in a row failed.
+      SaveError: FAILURES saves in a row have failed.
     """
     try:
       self._manager.wait_until_finished()
@@ -132,7 +132,7 @@ class Checkpoints:
 
   def _failed(self, error: Exception) -> None:
     self._failures, self._pending = self._failures + 1, False
-    # A new manager reads the directory again: this one has lost count of the steps to remove.
+    # Only a new manager reads the directory again and knows which steps to remove.
     with contextlib.suppress(Exception):
       self._manager.close()
     self._remove_partial()
@@ -150,8 +150,8 @@ class Checkpoints:
     """Restores a step.
 
     Args:
-      step: one that exists, such as `latest()`.
-      like: shapes and types of the items of the running network.
+      step: an existing one, such as `latest()`.
+      like: shapes and types of the running network's items.
       sharding: of every array.
 
     Raises:
@@ -177,7 +177,7 @@ class Checkpoints:
     return {name: restored[name] for name in like}
 
   def meta(self, step: int) -> dict[str, Any]:
-    """What was saved with a step as JSON.
+    """The JSON saved with a step.
 
     Raises:
       UserError: it cannot be read.
@@ -207,7 +207,7 @@ class Checkpoints:
       self._remove_partial()
 
   def _remove_partial(self) -> None:
-    """Removes the files of a failed save once no thread of Orbax writes any more."""
+    """Removes the files of a failed save once Orbax's threads have stopped writing."""
     for thread in threading.enumerate():
       if type(thread).__module__.startswith('orbax.'):
         threading.Thread.join(thread, WRITERS_S)  # Orbax's own join raises the thread's error

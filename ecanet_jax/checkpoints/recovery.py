@@ -1,4 +1,4 @@
-"""The steps on disk: which of them are sound. Damaged ones are set aside."""
+"""The steps on disk: finds the sound ones and sets damaged ones aside."""
 
 import os
 import pathlib
@@ -15,20 +15,20 @@ from ecanet_jax.runtime.log import log
 
 FOLDER = 'checkpoints'
 ASIDE = 'damaged'  # the folder for damaged steps, beside FOLDER
-PARTIAL = '.orbax-checkpoint-tmp'  # in the names of unfinished saves
-REMOVALS = 50  # attempts to remove unfinished saves, 0.1 s apart
+PARTIAL = '.orbax-checkpoint-tmp'  # part of the names of unfinished saves
+REMOVALS = 50  # most attempts to remove unfinished saves, 0.1 s apart
 
 
 def steps_in(directory: str | os.PathLike) -> list[int]:
-  """The steps in the directory of a training or of weights, in rising order."""
+  """The steps in the directory of a training or of weights, in ascending order."""
   root = pathlib.Path(directory).absolute() / FOLDER
   return sorted(int(path.name) for path in root.glob('*') if path.name.isdecimal())
 
 
 def fault_of(directory: str | os.PathLike, step: int) -> str:
-  """The first damaged file of a step and how it is damaged; '' for a sound step.
+  """The first damaged file of a step, and how it is damaged; '' for a sound step.
 
-  Old checkpoints have no manifests. A step without one counts as sound, with a warning, unless an
+  Older checkpoints have no manifests. A step without one counts as sound, with a warning, unless an
   earlier step has one.
   """
   root = pathlib.Path(directory).absolute() / FOLDER
@@ -40,7 +40,7 @@ def fault_of(directory: str | os.PathLike, step: int) -> str:
 
 
 def newest_sound(directory: str | os.PathLike) -> int:
-  """The newest step that is not damaged. Each newer one gets a warning.
+  """The newest step that is not damaged; damaged newer ones are warnings.
 
   Raises:
     UserError: there is none.
@@ -57,11 +57,11 @@ def newest_sound(directory: str | os.PathLike) -> int:
 def prepare(directory: pathlib.Path) -> None:
   """Removes unfinished saves and sets damaged steps aside.
 
-  Call it before Orbax reads the directory. A damaged step gets a warning and is moved to ASIDE, so
-  that the training can save that step again. The first process does this; the others wait.
+  Call it before Orbax reads the directory. A damaged step is a warning and moves to ASIDE, so that
+  the training can save that step again. The first process does this; the others wait.
 
   Raises:
-    UserError: there are steps and none is sound; nothing is moved.
+    UserError: there are steps and none is sound. Nothing is moved.
   """
   root, faults = directory / FOLDER, {}
   if jax.process_index() == 0:
@@ -83,7 +83,7 @@ def prepare(directory: pathlib.Path) -> None:
 
 
 def remove_partial(directory: pathlib.Path) -> None:
-  """Removes unfinished saves, again until nothing is left: a failing save may still write files."""
+  """Removes unfinished saves until none is left: a failing save may still write files."""
   for _ in range(REMOVALS):
     partial = list((directory / FOLDER).glob(f'*{PARTIAL}*'))
     if not partial:

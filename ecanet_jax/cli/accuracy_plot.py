@@ -17,8 +17,8 @@ MARKERS = {'plain': 's', 'SE': 'o', 'ECA': '^', 'others': 'D'}
 MILLION = 10**6
 TICKS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 60, 80, 100, 150)  # millions of parameters
 
-# Networks that a document compares, small to large: a line with its label at the last of them.
-# Label, its offset in points (left of the point if it is negative), networks.
+# Networks that a document compares, small to large; the label of the line is at the last of them.
+# Label, its offset in points (to the left if negative), networks.
 LINES = (
   ('MobileNetV2', (8, -12), ('mobilenetv2_075', 'mobilenetv2_100')),
   ('SE-MobileNetV2', (8, -8), ('se_mobilenetv2',)),
@@ -48,10 +48,10 @@ LINES = (
 
 
 def draw_accuracy(records: Sequence[Network], path: str | os.PathLike) -> int:
-  """Draws the networks that have a published top-1 and returns how many they are.
+  """Draws the networks that have a published top-1; returns their number.
 
   Each network is a point: exact parameters at 1000 classes, and the first top-1 of its record. The
-  colour says which attention it has.
+  colour shows its attention.
 
   Args:
     records: registered networks.
@@ -86,7 +86,7 @@ def draw_accuracy(records: Sequence[Network], path: str | os.PathLike) -> int:
 
 
 def published_top1(record: Network) -> float | None:
-  """The first top-1 that a document reports, in per cent; None if there is none."""
+  """The first published top-1 in per cent, or None."""
   return next((float(row.top1) for row in record.published if row.top1), None)
 
 

@@ -15,7 +15,7 @@ from ecanet_jax.runtime.errors import UserError, lookup
 
 
 class _Renamed(argparse.Action):
-  """A flag that has another name; `const` is the name to write."""
+  """A renamed flag; `const` is the new name."""
 
   def __call__(self, parser, namespace, values, option_string=None):
     raise UserError(f'{option_string}={values}: write {self.const}={values} instead.')

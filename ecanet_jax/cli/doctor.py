@@ -1,7 +1,7 @@
-"""python -m ecanet_jax doctor: checks what a training needs, and says how to get what is missing.
+"""python -m ecanet_jax doctor: checks everything that a training needs, with advice.
 
 One line for each check: ok, warning (works, but slower or with less) or broken. Devices are tried
-in a process of their own, because a device that another program holds can hang.
+in a separate process, because a device that another program holds can hang.
 """
 
 import argparse
@@ -21,10 +21,10 @@ from collections.abc import Iterator
 from ecanet_jax.runtime.errors import one_line
 from ecanet_jax.version import __version__, installed
 
-Finding = tuple[str, str, str]  # ok | warning | broken; what was found; advice, '' = none
+Finding = tuple[str, str, str]  # ok | warning | broken; what was found; advice or ''
 OK, WARNING, BROKEN = 'ok', 'warning', 'broken'
 PYTHON = ((3, 11), (3, 13))
-SECONDS = 180  # for the devices to answer
+SECONDS = 180  # time limit for the devices to answer
 LITTLE, TOO_LITTLE = 5.0, 0.5  # GB of free disk
 
 TRY_DEVICES = """
@@ -133,7 +133,7 @@ def together() -> Iterator[Finding]:
 
 
 def devices() -> Iterator[Finding]:
-  """The devices that JAX finds, and whether they compute."""
+  """The devices that JAX finds, and whether they compute correctly."""
   try:
     done = subprocess.run(
       [sys.executable, '-c', TRY_DEVICES], capture_output=True, text=True, timeout=SECONDS,
@@ -179,7 +179,7 @@ def kernels() -> Iterator[Finding]:
 
 
 def caches() -> Iterator[Finding]:
-  """Where compiled programs are kept."""
+  """The cache of compiled programs."""
   from ecanet_jax.runtime.compile_cache import keep_compiled_programs
 
   directory = keep_compiled_programs()

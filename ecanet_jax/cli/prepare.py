@@ -14,8 +14,8 @@ import numpy as np
 
 from ecanet_jax.runtime.errors import UserError, one_line
 
-SMALL = 20_000  # splits up to this many images are decoded completely
-SAMPLE = 2_000  # images that are decoded of a larger split
+SMALL = 20_000  # splits of up to this many images are decoded completely
+SAMPLE = 2_000  # images to decode of a larger split
 IMAGENET_COUNTS = {'train': 1_281_167, 'validation': 50_000}  # ILSVRC2012, table 2 of 1409.0575
 
 

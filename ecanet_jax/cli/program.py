@@ -1,4 +1,4 @@
-"""Start and end of train.py and eval.py: a user's mistake is one line and exit status 2."""
+"""Start and end of train.py and eval.py: a mistake of the user is one line and exit status 2."""
 
 import difflib
 import errno
@@ -13,10 +13,10 @@ from ml_collections import config_dict, config_flags
 from ecanet_jax.runtime.errors import MISTAKE, RESUME, Interrupted, UserError, closest
 from ecanet_jax.runtime.log import start_log
 
-# Errors of a disk that is full or read-only: a traceback tells the user nothing more.
+# Errors of a full or read-only disk, for which a traceback would not help the user.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
-# What absl and ml_collections raise for a mistake in a flag or an override. Other exceptions come
-# from the config file's own code; their message names the type.
+# Errors of absl and ml_collections for a wrong flag or override. Other exceptions come from the
+# config file's own code; their message names the type.
 _MISTAKES = (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError)
 
 
@@ -60,17 +60,17 @@ def run_program(main: Callable[[], None], config: flags.FlagHolder) -> int:
 
 
 def load_config(path: str, overrides: Sequence[str] = ()) -> config_dict.ConfigDict:
-  """A config file with overrides, read as the programs' own flags are.
+  """A config file with overrides, read like the programs' own flags.
 
   Args:
     path: of the file.
     overrides: `--config.KEY=VALUE`.
 
   Raises:
-    UserError: there is no such file or key, or a value of another type.
+    UserError: no such file or key, or a value of another type.
   """
   arguments = ['', f'--config={path}', *overrides]
-  # ml_collections loads every config file as this module; drop the one of the last call.
+  # ml_collections loads every config file as this module; forget that of the last call.
   sys.modules.pop('config_config', None)
   values = flags.FlagValues()
   config = config_flags.DEFINE_config_file(
@@ -86,7 +86,7 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> config_dict.ConfigD
 
 
 def _config(value) -> config_dict.ConfigDict:
-  """The loaded config; its first use raises what went wrong while the file was loaded."""
+  """The loaded config; raises what went wrong while the file was loaded."""
   if value is not None:
     list(value)
   if not isinstance(value, config_dict.ConfigDict):
@@ -95,7 +95,7 @@ def _config(value) -> config_dict.ConfigDict:
 
 
 def _explain(error: Exception, arguments: Sequence[str]) -> str:
-  """One line for an error in the arguments: an unknown key, a wrong value, a missing file."""
+  """The error line for wrong arguments: an unknown key, a wrong value, a missing file."""
   from ecanet_jax.config import schema
 
   known = [key.name for key in schema.KEYS]
@@ -126,13 +126,13 @@ def _explain(error: Exception, arguments: Sequence[str]) -> str:
 
 
 def _config_file(arguments: Sequence[str]) -> str:
-  """What the user wrote behind --config=."""
+  """The value of --config."""
   values = [text.partition('=')[2] for text in arguments if text.lstrip('-').startswith('config=')]
   return values[-1] if values else 'the command line'
 
 
 def _no_recipe(path: str) -> str:
-  """The line for a config file that does not exist, with the nearest recipe as it can be typed."""
+  """The error line for a missing config file, with the path of the nearest recipe."""
   from ecanet_jax.config import recipes
 
   here, folder = pathlib.Path.cwd(), recipes.folder()
@@ -144,7 +144,7 @@ def _no_recipe(path: str) -> str:
 
 
 def _end(status: int) -> int:
-  """Ends this process at once, without waiting for threads or for other processes."""
+  """Ends this process at once, without waiting for threads or other processes."""
   from ecanet_jax.runtime import distributed
 
   distributed.stop_processes(failed=status != RESUME)
@@ -155,7 +155,7 @@ def _end(status: int) -> int:
 
 def _is_one_of_several() -> bool:
   if 'jax' not in sys.modules:
-    return False  # JAX has not started, so no other process is waiting for this one
+    return False  # JAX has not started, so no other process waits
   from ecanet_jax.runtime import distributed
 
   return distributed.is_one_of_several()

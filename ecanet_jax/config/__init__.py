@@ -1,4 +1,4 @@
-"""The configuration: every key once, and what is done with whole configs."""
+"""The configuration: every key once, and functions of whole configs."""
 
 from ecanet_jax.config.recipes import recipe
 from ecanet_jax.config.schema import check, get_config

@@ -1,4 +1,4 @@
-"""The config of a training against the one of the checkpoint that it resumes from."""
+"""Compares the config of a training with that of the checkpoint from which it resumes."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from ecanet_jax.config.schema import KEYS
 from ecanet_jax.config.trees import config_hash, differences, flat
 from ecanet_jax.runtime.log import log
 
-# Keys that change when something happens or how it is computed, but no result.
+# Keys that do not change the result, only when or how it is computed.
 HARMLESS = (
   'ops.', 'data.data_dir', 'data.decode_threads', 'data.resident', 'data.max_bad', 'log_steps',
   'eval_epochs', 'save_epochs', 'keep_checkpoints', 'tensorboard', 'export', 'bad_steps',
@@ -16,9 +16,9 @@ WIDTH = 34  # characters of a column
 
 
 def compare(old: dict[str, Any], new: dict[str, Any]) -> None:
-  """Warns of what changed since the checkpoint, in two columns.
+  """Warns of changes since the checkpoint, in two columns.
 
-  Keys of the checkpoint that this version does not have are not compared; a line names them.
+  Keys of the checkpoint that this version does not have are only listed.
   """
   known = {key.name for key in KEYS}
   unknown = [key for key in flat(old) if key not in known]

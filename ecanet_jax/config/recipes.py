@@ -1,4 +1,4 @@
-"""Where the recipes lie, and one recipe as the base of another."""
+"""The folder of the recipes, and one recipe as the base of another."""
 
 import pathlib
 import runpy
@@ -17,16 +17,16 @@ def folder() -> pathlib.Path:
 
 
 def names() -> list[str]:
-  """The recipes' names, sorted: 'eca_b0' is FOLDER/eca_b0.py."""
+  """The recipes' names, sorted; 'eca_b0' is eca_b0.py."""
   return sorted(path.stem for path in folder().glob('[!_]*.py'))
 
 
 def recipe(name: str, *arguments: str) -> config_dict.ConfigDict:
-  """The config of a recipe, for another recipe that changes a few keys.
+  """The config of a recipe, as the base of another one.
 
   Args:
     name: of the recipe, such as 'eca_resnet'.
-    *arguments: what stands behind the colon of `--config=configs/NAME.py:ARGUMENT`.
+    *arguments: the part behind the colon of `--config=configs/NAME.py:ARGUMENT`.
 
   Raises:
     UserError: there is no such recipe.

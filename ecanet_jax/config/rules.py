@@ -1,4 +1,4 @@
-"""Rules for the values of a config: what a number must be, in words and as a test."""
+"""Rules for config values: a test, and the words that describe it."""
 
 import dataclasses
 import math
@@ -8,13 +8,13 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-  """What a value, or each number of a tuple, must be. Every number must be finite.
+  """A rule for a value, or for each number of a tuple. Numbers must be finite.
 
   Attributes:
-    limits: pairs of words that follow 'must be', and a test of a number.
-    count: numbers of a tuple; 0 = any.
-    ordered: a tuple's numbers must not fall.
-    infinite: a number may be infinite.
+    limits: pairs of the words that follow 'must be' and a test of a number.
+    count: length of a tuple; 0 = any.
+    ordered: a tuple must be in ascending order.
+    infinite: numbers may be infinite.
   """
 
   limits: tuple[tuple[str, Callable[[float], bool]], ...] = ()
@@ -32,7 +32,7 @@ class Rule:
     return dataclasses.replace(self, infinite=True)
 
   def fault(self, value: Any) -> str:
-    """What a value must be, such as 'must be at least 1'; '' if it is."""
+    """The rule that a value breaks, such as 'must be at least 1'; '' if it breaks none."""
     values = value if isinstance(value, tuple | list) else (value,)
     if self.count and len(values) != self.count:
       return f'must be {self.count} numbers'
@@ -58,7 +58,7 @@ def above(bound: float) -> Rule:
 
 
 def numbers(count: int, each: Rule = Rule()) -> Rule:
-  """A tuple of so many numbers, each of which keeps a rule."""
+  """A tuple of `count` numbers that each follow a rule."""
   return dataclasses.replace(each, count=count)
 
 

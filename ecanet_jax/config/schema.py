@@ -21,9 +21,9 @@ class Key:
 
   Attributes:
     name: with its sections, such as 'data.image_size'.
-    default: its value; a type = not set, so that the registered network's value counts.
+    default: the default value; a type = not set: the registered network's value counts.
     meaning: for a reader.
-    rule: what every value must be. Rules that depend on other keys are where the keys are used.
+    rule: for every value. Rules that involve other keys are checked where the keys are used.
   """
 
   name: str
@@ -36,11 +36,11 @@ KEYS = (
   Key('seed', 0,
       'parameters, order of the images, augmentation, dropout', at_least(0).at_most(2**31 - 1)),
   Key('epochs', 350.0,
-      'passes over the training split; 0 = config.steps says how long', at_least(0)),
-  Key('steps', int, 'updates, in place of epochs', at_least(1)),
+      'passes over the training split; 0 = config.steps counts instead', at_least(0)),
+  Key('steps', int, 'updates, instead of epochs', at_least(1)),
   Key('batch_size', 1024, 'images per step over all devices of all hosts', at_least(1)),
   Key('accumulate', 1,
-      "a step's batch in so many parts in turn: less memory; divides bn_groups", at_least(1)),
+      "parts of a step's batch, computed in turn to save memory; divides bn_groups", at_least(1)),
 
   # The network: a registered name, and overrides of any of its fields.
   Key('model.name', 'eca_efficientnet_b0', 'one of `python -m ecanet_jax models`'),
@@ -52,7 +52,7 @@ KEYS = (
   Key('model.bn_groups', 1, 'BatchNorm statistics: 1 = whole global batch, N = per N-th of it'),
   Key('model.bn_decay', float, "running statistics; PyTorch's momentum = 1 - decay"),
   Key('model.bn_eps', float, 'added to the variance'),
-  Key('model.frozen_stages', 0, 'stem and so many stages stay as they are; 0 = none'),
+  Key('model.frozen_stages', 0, 'stages that training leaves unchanged, with the stem; 0 = none'),
   Key('model.frozen_bn', False, 'BatchNorm keeps and uses its running statistics in training'),
   Key('model.attention.kind', str, 'none | se | eca | ... (ecanet_jax/nn/attention)'),
   Key('model.attention.where', str, 'all | skip | noskip | stages | last | alternate'),
@@ -72,7 +72,7 @@ KEYS = (
   Key('model.attention.gate', str, 'sigmoid | hard_sigmoid | tanh | relu'),
   Key('model.attention.groups', int, "SE-GC: groups of its layer; 0 = the kind's"),
 
-  # Fields of single families; a network of another family refuses them.
+  # Fields of single families; other networks refuse them.
   Key('model.width', float, 'EfficientNet, MobileNetV2: multiplies channels'),
   Key('model.depth', float, 'EfficientNet, MobileNetV2: multiplies repeats'),
   Key('model.scale_ends', bool, 'width and depth apply to stem, head, first and last stage, too'),
@@ -95,25 +95,25 @@ KEYS = (
   Key('model.mlp', int, 'VGG: width of the hidden layers; 0 = none'),
   Key('model.repeats', tuple, 'Inception-ResNet-v2: residual blocks of each stage'),
 
-  # Weights to start from. They are read at the first start, not by a resumed training.
+  # Weights to start from; read at the first start, not when a training resumes.
   Key('init.weights', '', "workdir, weights folder, hf-hub:OWNER/NAME or file; '' = random"),
-  Key('init.dialect', 'timm', 'whose names a file has'),
+  Key('init.dialect', 'timm', 'the code whose names a file has'),
   Key('init.kind', 'ema', "of a training's weights: ema | raw"),
   Key('init.checkpoint', 'last', 'of a training: last | best | a step'),
-  Key('init.new_head', False, 'a fresh classifier, also where the number of classes is the same'),
+  Key('init.new_head', False, 'a fresh classifier, even if the number of classes is the same'),
 
-  # The images, and how they are prepared.
+  # The images and their preprocessing.
   Key('data.source', 'tfds', 'tfds | folder | memory'),
   Key('data.name', 'imagenet2012', 'TFDS name; memory: digits | fashion_mnist | synthetic'),
   Key('data.data_dir', '', "TFDS directory, image folder or fashion_mnist's; '' = the default"),
   Key('data.train_split', 'train', 'TFDS split or folder of the training images'),
-  Key('data.eval_split', 'validation', 'the same of the images that are evaluated'),
+  Key('data.eval_split', 'validation', 'likewise for the evaluation images'),
   Key('data.resident', False, 'small sets: images stay on the device, cropped in the step'),
   Key('data.image_size', 224, 'pixels, height = width, training and evaluation', at_least(1)),
-  Key('data.size_schedule', (), 'training alone: ((0, 128), (5, 224)) = pixels from an epoch on'),
+  Key('data.size_schedule', (), 'training: ((0, 128), (5, 224)) = pixels from an epoch on'),
   Key('data.crop', 'inception',
       'training: inception (random area and aspect) | center | shift (by up to an eighth of '
-      'the side; source memory and data.resident alone)'),
+      'the side; only for source memory and data.resident)'),
   Key('data.area', (0.08, 1.0),
       "inception crop: fraction of the image's area", interval(above(0).at_most(1))),
   Key('data.aspect', (3 / 4, 4 / 3), 'inception crop: width / height', interval(above(0))),
@@ -125,23 +125,23 @@ KEYS = (
   Key('data.std', (0.229, 0.224, 0.225), 'the same', numbers(3, at_least(1e-6))),
   Key('data.shuffle_buffer', 16384, 'encoded images per host; TFRecord sources only', at_least(1)),
   Key('data.max_bad', 1e-4,
-      'training: fraction of images that may be broken; each is named and replaced',
+      'training: fraction of images that may be corrupt; each is logged and replaced',
       at_least(0).at_most(1)),
   Key('data.decode_threads', 0, 'parallel decodes per host; 0 = tf.data chooses', at_least(0)),
 
-  # Random changes of a training image after crop and flip. Images that are not decoded (source
-  # memory, data.resident) can have erasing only.
+  # Random changes of a training image after crop and flip. Images that are not decoded in every
+  # epoch (source memory, data.resident) can have erasing only.
   Key('augment.policy', 'none',
       "none | autoaugment | autoaugment_cifar | randaugment_tf | randaugment (timm's) | "
-      'trivialaugment; see ecanet_jax/data/augmentation/policies.py'),
-  Key('augment.layers', 2, 'RandAugments: operations one after the other'),
+      'trivialaugment; see ecanet_jax/data/augmentation/host/policies.py'),
+  Key('augment.layers', 2, 'RandAugments: number of operations in a row'),
   Key('augment.magnitude', 9.0, "RandAugments: timm's to 10, TensorFlow's to 30"),
   Key('augment.magnitude_std', 0.0,
       'randaugment: of the magnitude; inf = uniform from 0', at_least(0).or_infinite()),
   Key('augment.probability', 0.5, 'randaugment: that an operation is applied'),
   Key('augment.increasing', True, "randaugment: more magnitude is always stronger (timm's inc1)"),
   Key('augment.interpolation', str, 'of the policy: nearest | bilinear | bicubic'),
-  Key('augment.fill', tuple, 'of the policy: RGB of what lies outside, 0 to 255'),
+  Key('augment.fill', tuple, 'of the policy: RGB of pixels outside the image, 0 to 255'),
   Key('augment.color_jitter', (0.0, 0.0, 0.0, 0.0), 'brightness, contrast, saturation, hue: +-'),
   Key('augment.lighting', 0.0, "standard deviation of AlexNet's colour noise; it had 0.1"),
   Key('augment.rotation', 0.0, 'degrees to either side; SENet had 10'),
@@ -150,18 +150,18 @@ KEYS = (
   Key('augment.erasing_area', (0.02, 1 / 3), "of the image's area"),
   Key('augment.erasing_aspect', (0.3, 1 / 0.3), 'height / width'),
 
-  # Two images in one: each batch, or part of it, is mixed with itself in reverse order.
+  # Two images in one: a batch, or part of it, is mixed with itself in reverse order.
   Key('mix.mixup_alpha', 0.0, "of the Beta distribution of the first image's share; 0 = off"),
   Key('mix.cutmix_alpha', 0.0, 'the same of the area, with a rectangle of the second; 0 = off'),
-  Key('mix.prob', 1.0, 'that a batch is mixed'),
-  Key('mix.switch_prob', 0.5, 'with both: that it is cutmix'),
+  Key('mix.prob', 1.0, 'probability that a batch is mixed'),
+  Key('mix.switch_prob', 0.5, 'if both are on: probability of cutmix'),
 
   # The step.
-  Key('loss.name', 'softmax', 'softmax | bce (every class a yes or no; mean over the classes)'),
+  Key('loss.name', 'softmax', 'softmax | bce (binary cross-entropy, mean over the classes)'),
   Key('loss.label_smoothing', 0.1,
       'share of the uniform distribution in a target', at_least(0).below(1)),
   Key('loss.target_threshold', 0.0,
-      'bce: a target is 1 above it and else 0; 0 = as it is', at_least(0).below(1)),
+      'bce: targets above it become 1, others 0; 0 = off', at_least(0).below(1)),
   Key('loss.class_weights', (), 'one factor per class; () = 1'),
   Key('loss.balanced', False, 'factors from the training split: images / (classes * of the class)'),
 
@@ -179,11 +179,11 @@ KEYS = (
       'rmsprop_tf, sgd: subtracted from the parameter instead, times the rate'),
   Key('optimizer.decay_biases', True, "biases decay too (TF EfficientNet, PyTorch's SGD)"),
   Key('optimizer.decay_batch_norm', False, "BatchNorm's scale and bias decay too (PyTorch's SGD)"),
-  Key('optimizer.clip_norm', 0.0, 'of the whole gradient; 0 = off', at_least(0)),
+  Key('optimizer.clip_norm', 0.0, 'limit of the norm of the whole gradient; 0 = off', at_least(0)),
   Key('optimizer.agc', 0.0,
-      'or of each unit, relative to its weights (NFNet: 0.01); 0 = off', at_least(0)),
+      'adaptive clipping: limit relative to the weights (NFNet: 0.01); 0 = off', at_least(0)),
   Key('optimizer.layer_decay', 1.0,
-      'transfer: rate of a stage / rate of the one behind it', above(0).at_most(1)),
+      'transfer: learning rate of a stage / that of the next stage', above(0).at_most(1)),
 
   Key('schedule.name', 'exponential', 'exponential | cosine | step | constant'),
   Key('schedule.lr', 0.016, 'per 256 images; the peak is lr * batch_size / 256', above(0)),
@@ -196,8 +196,8 @@ KEYS = (
   Key('schedule.staircase', True, 'exponential: in steps, or smoothly'),
   Key('schedule.milestones', (30.0, 60.0, 90.0), 'step: epochs at which it decays'),
   Key('schedule.final_fraction', 0.0, 'cosine: last learning rate / peak', at_least(0).at_most(1)),
-  Key('schedule.from_warmup', True, 'cosine: begins with the end of the warm-up, or with step 0'),
-  Key('schedule.per_epoch', False, "changes between two epochs alone, as in timm's programs"),
+  Key('schedule.from_warmup', True, 'cosine: starts after the warm-up, or at step 0'),
+  Key('schedule.per_epoch', False, "changes only between epochs, as in timm's programs"),
 
   Key('ema.decay', 0.9999,
       'of parameters and BatchNorm statistics; 0 = off', at_least(0).at_most(1)),
@@ -205,35 +205,35 @@ KEYS = (
 
   Key('compute_dtype', 'float32', 'float32 | bfloat16; parameters and statistics stay float32'),
 
-  # How it is computed. Results differ by rounding alone.
+  # How it is computed; results differ only by rounding.
   Key('ops.backend', 'auto', 'auto | xla | cpu (kernels of our own for one CPU device)'),
   Key('ops.fold_batch_norm', True, "evaluation: BatchNorm inside the convolutions' weights"),
-  Key('ops.remat', 'none', 'less memory: none | elementwise (convolutions are kept) | blocks'),
+  Key('ops.remat', 'none', 'to save memory: none | elementwise (keeps convolutions) | blocks'),
 
   # When to log, evaluate and save.
-  Key('log_steps', 100, 'from one line of the log to the next', at_least(1)),
-  Key('eval_epochs', 1.0, 'from one evaluation to the next; 0 = only at the end', at_least(0)),
+  Key('log_steps', 100, 'steps between lines of the log', at_least(1)),
+  Key('eval_epochs', 1.0, 'epochs between evaluations; 0 = only at the end', at_least(0)),
   Key('early_stop', 0,
-      'evaluations in a row without a better headline metric that end it; 0 = never', at_least(0)),
+      'evaluations without a better headline metric that end it; 0 = never', at_least(0)),
   Key('save_epochs', 1.0,
-      'from one checkpoint to the next; the last step is always saved', at_least(0)),
+      'epochs between checkpoints; the last step is always saved', at_least(0)),
   Key('bad_steps', 10,
-      'steps in a row that may be not finite and are left out; one more ends it', at_least(0)),
+      'non-finite steps in a row that are left out; one more ends the training', at_least(0)),
   Key('keep_checkpoints', 2, 'the newest ones; the best is kept, too', at_least(1)),
   Key('watchdog_seconds', 1800.0,
-      'without a step, batch or phase: ends with status 76; 0 = never', at_least(0)),
+      'without a step, batch or phase: exit with status 76; 0 = never', at_least(0)),
   Key('tensorboard', True, 'write WORKDIR/tensorboard'),
   Key('export', False, 'at the end, write WORKDIR/export for PyTorch (timm)'),
 )
 
-# Keys of older versions -> the key that took their place.
+# Keys of older versions -> the key that replaces them.
 MOVED_KEYS = {
   'ops.convolution': 'ops.backend', 'ops.depthwise': 'ops.backend', 'ops.batch_norm': 'ops.backend',
 }
 
 
 def get_config() -> config_dict.ConfigDict:
-  """Returns the locked config that every recipe starts from (ImageNet, B0 with ECA).
+  """The locked config from which every recipe starts (ImageNet, B0 with ECA).
 
   An unknown key is an error.
   """
@@ -251,10 +251,10 @@ def get_config() -> config_dict.ConfigDict:
 
 
 def check(config: Mapping[str, Any]) -> None:
-  """Compares every value with the rule of its key.
+  """Checks every value against the rule of its key.
 
   Raises:
-    UserError: the first value that breaks its rule, or a number that is not finite.
+    UserError: for the first value that breaks its rule, or a number that is not finite.
   """
   for key in KEYS:
     value = value_of(config, key.name)
@@ -265,7 +265,7 @@ def check(config: Mapping[str, Any]) -> None:
 
 
 def moved(name: str) -> str:
-  """What to write in place of a key of an older version; '' for any other name."""
+  """What to write instead of a key of an older version; '' for any other name."""
   if name not in MOVED_KEYS:
     return ''
   new = MOVED_KEYS[name]

@@ -1,4 +1,4 @@
-"""A whole config as plain values: nested, flat, compared and hashed."""
+"""A config as plain values: nested, flat, compared and hashed."""
 
 import json
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ from ecanet_jax.checkpoints.integrity import json_sha256
 
 
 def plain(config) -> dict[str, Any]:
-  """A config as nested dicts with lists for tuples, as JSON gives it back."""
+  """A config as nested dicts, with lists for tuples as in JSON."""
   return json.loads(config.to_json())
 
 
 def flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-  """Nested dicts as one with dotted keys."""
+  """Flattens nested dicts to one dict with dotted keys."""
   found = {}
   for key, value in tree.items():
     nested = isinstance(value, Mapping)
@@ -29,7 +29,7 @@ def value_of(config: Mapping[str, Any], name: str) -> Any:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple]:
-  """Dotted keys whose values differ, with both values; None where a key is missing."""
+  """Dotted keys whose values differ, with both values; None for a missing one."""
   old, new = flat(old), flat(new)
   return {
     key: (old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)
@@ -37,5 +37,5 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tup
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-  """Twelve hexadecimal digits that name a plain config."""
+  """Twelve hexadecimal digits that identify a plain config."""
   return json_sha256(config)[:12]

@@ -1,7 +1,7 @@
 """Evaluation sets for ImageNet networks with other images or labels, by their TFDS names.
 
 TFDS gives all of them ImageNet's 1,000 class names in ImageNet's order. imagenet_a and imagenet_r
-have images of 200 of these classes; their authors compare these 200 logits alone.
+have images of 200 of these classes; their authors compare only these 200 logits.
 """
 
 import dataclasses

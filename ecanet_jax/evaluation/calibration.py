@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 
 def draw_reliability(metrics: dict[str, Any], path: str | os.PathLike, title: str) -> None:
-  """Draws a PNG: accuracy and mean confidence of each bin, and the share of the images in it.
+  """Draws a PNG with accuracy and mean confidence of each bin, and the bin's share of the images.
 
   Args:
     metrics: of `ClassificationMetrics`, with `bins` and `ece`.

@@ -1,6 +1,6 @@
-"""Metrics of classification beside top-1 and top-5: classes, confusion, calibration.
+"""Classification metrics beyond top-1 and top-5: by class, confusion, calibration.
 
-All are sums over images, and so exact for any batch size and any number of devices and processes.
+All are sums over images, so they are exact for any batch size, devices and processes.
 """
 
 import jax
@@ -12,15 +12,15 @@ from ecanet_jax.tasks.classification import Classification, rank_of
 from ecanet_jax.tasks.task import Batch
 
 BINS = 15  # Guo et al. 2017 (1706.04599), section 2 and table 1
-CONFUSION = 4096  # classes; with more, confused pairs are not counted
+CONFUSION = 4096  # most classes for which confused pairs are counted
 
 
 class ClassificationMetrics(Classification):
   """`Classification` with more metrics.
 
-  - Labels are int32 `[B]`, or bool `[B, classes]` of a multi-label set (ReaL). With several labels
-    an answer is right when it is one of them, and the loss is minus the logarithm of their summed
-    probability. Images without a label are left out. There are no metrics of single classes.
+  - Labels are int32 `[B]`, or bool `[B, classes]` of a multi-label set (ReaL). Any of
+    several labels is right, and the loss is minus the logarithm of their summed probability. Images
+    without a label are left out, and there are no metrics by class.
   - With `columns`, only the logits of these classes are compared. Labels still number all classes.
   """
 
@@ -38,11 +38,11 @@ class ClassificationMetrics(Classification):
       outputs, truth = outputs[:, columns], truth[:, columns]
     labelled = truth.any(-1)
     seen = mask & labelled
-    # The label that scores highest; argmax gives the lowest index of equal scores.
+    # The label with the highest score; argmax takes the lowest index of equal ones.
     best = jnp.where(truth, outputs, -jnp.inf).argmax(-1)
     log_probability = jax.nn.log_softmax(outputs)
     right = jnp.where(truth, log_probability, -jnp.inf)
-    # An image without a label does not count, but its value must not be a NaN.
+    # Images without a label do not count, but must not give NaN.
     loss = -jax.nn.logsumexp(jnp.where(labelled[:, None], right, 0.0), axis=-1)
     rank = rank_of(outputs, best)
     sums = {
@@ -58,14 +58,14 @@ class ClassificationMetrics(Classification):
     return sums
 
   def metrics(self, sums: dict[str, np.ndarray]) -> dict:
-    """The metrics of a split. Class numbers are those of all classes, even with `columns`.
+    """The metrics of a split. Classes have their numbers among all classes, even with `columns`.
 
     Returns:
       - top1, top5 and loss (means), top1_count and top5_count (images), ece.
       - bins: lists of count, correct (images) and confidence (sum) by bin.
       - With single labels also mean_per_class, the mean accuracy of the classes that have images;
-        classes, a list of {class, seen, correct}; and confused, a list of [label, answer, images]
-        with the commonest first.
+        classes, a list of {class, seen, correct}; and confused, a list of [label, answer, images],
+        the commonest first.
     """
     if not sums['seen']:
       raise UserError('the evaluation split has no image with a label')

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-MATRIX = 40  # classes; a larger matrix cannot be read
-PAIRS = 30
+MATRIX = 40  # most classes for which a matrix is readable
+PAIRS = 30  # pairs in the picture of many classes
 
 
 def draw_confusion(
@@ -31,7 +31,7 @@ def draw_confusion(
 
 
 def _matrix(metrics: dict[str, Any], names: Sequence[str]) -> Figure:
-  """Rows are labels, columns are answers, the colour is the share of the row."""
+  """Rows are labels, columns are answers; the colour is the share of the row."""
   place = {entry['class']: i for i, entry in enumerate(metrics['classes'])}
   size = len(place)
   counts = np.diag([entry['correct'] for entry in metrics['classes']])
@@ -54,7 +54,7 @@ def _matrix(metrics: dict[str, Any], names: Sequence[str]) -> Figure:
 
 
 def _pairs(metrics: dict[str, Any], names: Sequence[str]) -> Figure:
-  """The pairs that are confused most often, and the distribution of the classes' accuracies."""
+  """The most confused pairs, and a histogram of the classes' accuracies."""
   pairs = metrics['confused'][:PAIRS]
   accuracies = [
     100 * entry['correct'] / entry['seen'] for entry in metrics['classes'] if entry['seen']

@@ -1,4 +1,4 @@
-"""Exact evaluation: every image once, whatever the batch size, devices and processes."""
+"""Exact evaluation: every image counts once, whatever the batch size, devices and processes."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,9 +18,9 @@ from ecanet_jax.tasks.task import Task
 
 
 def make_eval_step(model: nn.Module, task: Task, mesh: Mesh, seen: Views = CENTRE) -> Callable:
-  """The compiled function from variables and a batch with `mask` to the task's sums.
+  """The compiled function (variables, batch with `mask`) -> the task's sums.
 
-  With several views, an image's logits are their mean.
+  With several views of an image, their logits are averaged.
   """
 
   def eval_step(variables, batch):
@@ -35,7 +35,7 @@ def make_eval_step(model: nn.Module, task: Task, mesh: Mesh, seen: Views = CENTR
 
 
 def evaluated(model: ConvNet, config) -> ConvNet:
-  """The network for evaluation; with `ops.fold_batch_norm`, BatchNorm is folded into it."""
+  """The network for evaluation, with BatchNorm folded if `ops.fold_batch_norm`."""
   return model.clone(folded=config.ops.fold_batch_norm)
 
 
@@ -58,16 +58,16 @@ def evaluate(
   """Evaluates a whole split.
 
   Args:
-    eval_step: of `make_eval_step`.
+    eval_step: from `make_eval_step`.
     variables: {'params', 'batch_stats'}.
-    batches: this process's rows; rows with mask False are padding and do not count.
+    batches: this process's rows; rows with mask False are padding.
     steps: number of batches, the same on every process.
     expected: number of images in the split.
-    task: gives the metrics.
+    task: computes the metrics.
     mesh: the devices.
 
   Returns:
-    The task's metrics, and `seen`, the number of images behind them.
+    The task's metrics, and `seen`, the number of images.
 
   Raises:
     UserError: the number of images seen is not the split's.
@@ -76,7 +76,7 @@ def evaluate(
   for _ in bar(range(steps), 'evaluation', 'batch'):
     sums = eval_step(variables, put_batch(next(batches), mesh))
     for key, value in jax.device_get(sums).items():
-      # Python's numbers and 64-bit arrays: no sum overflows.
+      # Python numbers and 64-bit arrays do not overflow.
       wide = value.astype(np.promote_types(value.dtype, np.int64)) if value.ndim else value.item()
       totals[key] = totals.get(key, 0) + wide
   if totals.get('seen', 0) + totals.get('left_out', 0) != expected:

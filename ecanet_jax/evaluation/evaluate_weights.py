@@ -1,4 +1,4 @@
-"""Evaluates a checkpoint, a folder or a file of weights with its own preprocessing."""
+"""Evaluates a checkpoint, folder or file of weights with its own preprocessing."""
 
 import json
 import os
@@ -22,9 +22,9 @@ from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.runtime.log import log
 from ecanet_jax.weights.loaded_weights import LoadedWeights, read_weights
 
-# --preprocessing: what is stored with the weights, what the config says, or a name.
+# --preprocessing: the one stored with the weights, the config's, or a name.
 CHOICES = ('weights', 'config', *PREPROCESSING)
-DEFAULTS = ('none', 'last', 'ema')  # of tta, checkpoint and kind: not in a report's name
+DEFAULTS = ('none', 'last', 'ema')  # of tta, checkpoint and kind; left out of a report's name
 
 
 def evaluate_weights(
@@ -39,27 +39,26 @@ def evaluate_weights(
   tta: str = 'none',
   report: str | os.PathLike = '',
 ) -> dict[str, Any]:
-  """Evaluates weights on the config's evaluation split; prints a line to read and one of JSON.
+  """Evaluates weights on the config's evaluation split; prints a readable line and a JSON line.
 
   Args:
-    config: data set and batch size, and for a file the network; else the network is the weights'.
+    config: data set and batch size; for a file also the network. Other weights name their network.
     path: workdir of a training, converted weights, timm folder or file; see `read_weights`.
     checkpoint: of a training: 'last', 'best' or a step.
-    kind: 'ema' = the averaged weights, where there are any, or 'raw'.
-    dialect: whose names a file has.
-    preprocessing: the images' preprocessing: 'weights' = what is stored with the weights, or for a
-      file the default of its network; 'config' = the config's; or a name of
-      `data.preprocessing.PREPROCESSING`.
-    given: keys such as 'data.mean' that the user set by hand; they stay the config's.
+    kind: 'ema' = the averaged weights, if there are any, or 'raw'.
+    dialect: the code whose names a file has.
+    preprocessing: 'weights' = as stored with the weights, or for a file its network's default;
+      'config' = the config's; or a name of `data.preprocessing.PREPROCESSING`.
+    given: keys such as 'data.mean' that the user has set; they keep the config's values.
     tta: test-time augmentation, a name of `tta.VIEWS`.
-    report: path of a JSON file with all figures, pictures beside it (`evaluation.report`). A path
-      without the ending .json is a folder for a file that is named after the data. '' = none.
+    report: path of a JSON file for all figures, with pictures beside it (`evaluation.report`).
+      Without the ending .json it is a folder for a file named after the data. '' = none.
 
   Returns:
     The metrics of `ClassificationMetrics.metrics`, and `seen`.
 
   Raises:
-    UserError: nothing there to read, or the data set does not fit the network.
+    UserError: there is nothing to read, or the data set does not fit the network.
   """
   lookup(dict.fromkeys(CHOICES), preprocessing, 'preprocessing')
   seen = views(tta)
@@ -128,14 +127,14 @@ def set_name(config) -> str:
 def choose_split(config, given: Collection[str]) -> tuple[int, ...]:
   """Sets the splits of `config.data` for an evaluation.
 
-  A set of `imagenet_sets` has one split, which is used unless `given` has data.eval_split. No
+  A set of `imagenet_sets` has a single split, which is used unless `given` has data.eval_split. No
   training split is needed.
 
   Returns:
-    The classes to compare: `columns` of `ClassificationMetrics`.
+    The classes to compare, as `columns` of `ClassificationMetrics`.
 
   Raises:
-    UserError: a set for ImageNet's networks, and a network of other classes.
+    UserError: a set for ImageNet networks, and a network with other classes.
   """
   found = imagenet_set(config.data.name) if config.data.source == 'tfds' else None
   if found and config.model.num_classes != IMAGENET_CLASSES:
@@ -156,9 +155,9 @@ def choose_split(config, given: Collection[str]) -> tuple[int, ...]:
 def apply_preprocessing(
   config, source: LoadedWeights, preprocessing: str, given: Collection[str]
 ) -> str:
-  """Puts the chosen preprocessing into `config.data`; returns where it comes from, in words.
+  """Writes the chosen preprocessing to `config.data`; returns a description of its origin.
 
-  A named preprocessing is made for the image size of the weights.
+  A named preprocessing takes the image size of the weights.
   """
   if preprocessing == 'config':
     return 'of the config'

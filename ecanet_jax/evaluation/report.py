@@ -1,4 +1,4 @@
-"""An evaluation as files: all metrics as JSON, and two pictures beside it."""
+"""An evaluation as files: a JSON file with all metrics, and two pictures."""
 
 import json
 import os
@@ -16,9 +16,9 @@ def write_report(
   """Writes the JSON file and, beside it, NAME.reliability.png and NAME.confusion.png.
 
   Args:
-    path: of the JSON file; its folder is made.
-    metrics: of `ClassificationMetrics`, and any other keys.
-    names: of all classes; None = their numbers are shown.
+    path: of the JSON file; its folder is created.
+    metrics: of `ClassificationMetrics`, with any other keys.
+    names: of all classes; None = numbers are shown.
     title: of the pictures.
 
   Returns:
@@ -40,7 +40,7 @@ def write_report(
 
 
 def _readable(metrics: dict[str, Any]) -> str:
-  """JSON with a line for each key, and for each element of a list of classes or pairs."""
+  """JSON with one line per key, and per element of a list of classes or pairs."""
   parts = []
   for key, value in metrics.items():
     text = json.dumps(value)

@@ -1,4 +1,4 @@
-"""An evaluation in words: the line of a result, and the origin of weights."""
+"""An evaluation in words: the result line, and the origin of weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,11 +13,11 @@ def result_line(
   """The line that reports an evaluation.
 
   Args:
-    task: whose metrics are shown.
-    metrics: of `evaluate`.
+    task: its metrics are shown.
+    metrics: from `evaluate`.
     data: name of the split.
-    expected: its images.
-    weights: which weights were evaluated.
+    expected: number of images in it.
+    weights: description of the evaluated weights.
   """
   figures = []
   for metric in task.shown:
@@ -38,14 +38,14 @@ def data_name(config: Mapping[str, Any]) -> str:
 
 
 def origin(config: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> tuple[str, str]:
-  """What weights were trained on, and their evaluation with its images and step.
+  """The training data of weights, and their evaluation with its images and step.
 
   Args:
     config: of the training.
-    metrics: as `load_evaluated` gives them.
+    metrics: from `load_evaluated`.
 
   Returns:
-    Two texts, '' where nothing is known.
+    Two texts; '' for what is unknown.
   """
   if metrics is None:
     return '', ''

@@ -18,7 +18,7 @@ class Views:
 
   Attributes:
     crops: number of square crops; 1 = the centre.
-    mirror: each crop is also seen mirrored.
+    mirror: whether each crop is also mirrored.
   """
 
   crops: int = 1
@@ -51,8 +51,8 @@ def mean_logits(apply: Callable, images: jax.Array, seen: Views) -> jax.Array:
   """The mean logits `[B, classes]` over the views.
 
   Args:
-    apply: normalised images `[B, H, W, 3]` to logits.
-    images: `[B, H, W, 3]`, with several crops `[B, crops, H, W, 3]`.
+    apply: maps normalised images `[B, H, W, 3]` to logits.
+    images: `[B, H, W, 3]`, or with several crops `[B, crops, H, W, 3]`.
     seen: the views.
   """
   if seen == CENTRE:
@@ -61,5 +61,5 @@ def mean_logits(apply: Callable, images: jax.Array, seen: Views) -> jax.Array:
     images = images[:, None]
   if seen.mirror:
     images = jnp.concatenate([images, images[..., ::-1, :]], axis=1)
-  # One view after the other, in the memory of one.
+  # One view at a time, with the memory of one.
   return jax.lax.map(apply, jnp.moveaxis(images, 1, 0)).mean(0)

@@ -4,8 +4,8 @@
 inception_5b with branch1, branch3_reduce, branch3, double3_reduce, double3_1, double3_2, pool_proj
 and attention, then classifier; each convolution has a NAME_bn.
 
-The paper makes the first convolution a separable one; here it is a plain one, as in what was
-published of the network since and as the SENet slides' 2.03 GFLOPs have it.
+The paper's first convolution is separable. Here it is a plain one, as in later publications of the
+network and as the SENet slides' 2.03 GFLOPs imply.
 """
 
 import dataclasses
@@ -24,8 +24,8 @@ from ecanet_jax.runtime.errors import UserError
 
 SLOT = Attention(reduction=16.0)
 
-# Max-pools of 3x3 in strides of 2: with an even number of pixels 'same' is what Caffe does (one
-# more after the last), and with an odd one the size is that of the convolutions beside the pool.
+# Padding of the strided 3x3 max-pools. For an even size 'same' is Caffe's rule (one pixel after the
+# last); for an odd one the size matches that of the convolutions beside the pool.
 POOLED = 'same'
 
 
@@ -36,11 +36,11 @@ class Row:
   Attributes:
     name: such as '3a'.
     one: channels of the 1x1 branch; 0 = none, in the strided modules.
-    three: channels of the 3x3 branch: of its 1x1 and of its 3x3 convolution.
-    double: channels of the branch of two 3x3 convolutions: of its 1x1 and of both of them.
+    three: channels of the 1x1 and the 3x3 convolution of the 3x3 branch.
+    double: channels of the 1x1 and of both 3x3 convolutions of the double 3x3 branch.
     pool: 'mean' or 'max'.
     projected: channels of the 1x1 convolution after the pool; 0 = none.
-    stride: of the module; with 2 it begins a stage.
+    stride: of the module; 2 begins a stage.
   """
 
   name: str
@@ -55,7 +55,7 @@ class Row:
     return self.one + self.three[1] + self.double[1] + (self.projected or in_channels)
 
 
-# Ioffe and Szegedy, Fig. 5; the strided modules pass their input through the max-pool.
+# Ioffe and Szegedy, Fig. 5; in strided modules the max-pool has no projection.
 TABLE = (
   Row('3a', 64, (64, 64), (64, 96), 'mean', 32),
   Row('3b', 64, (64, 96), (64, 96), 'mean', 64),
@@ -69,7 +69,7 @@ TABLE = (
   Row('5b', 352, (192, 320), (192, 224), 'max', 128),
 )
 
-# Every kind of module in little.
+# One small module of each kind.
 TINY = (
   Row('3a', 8, (8, 8), (8, 8), 'mean', 8),
   Row('3b', 0, (8, 16), (8, 16), 'max', 0, stride=2),
@@ -79,13 +79,13 @@ TINY = (
 
 @dataclasses.dataclass(frozen=True)
 class InceptionBlock(Block):
-  """Facts of an inception module: beside a block's, its row of the table."""
+  """Facts of an inception module, with its row of the table."""
 
   row: Row | None = None
 
 
 class InceptionModule(BlockModule):
-  """Branches of 1x1, 3x3, double 3x3 and pooling, one after the other in the channels."""
+  """Branches of 1x1, 3x3, double 3x3 and pooling, concatenated."""
 
   @nn.compact
   def __call__(self, x, train: bool):
@@ -106,11 +106,11 @@ class InceptionModule(BlockModule):
 class BNInception(ConvNet):
   """BN-Inception: stem, stages of inception modules, classifier.
 
-  The average pools count only the pixels that exist; the paper does not say.
+  The average pools count only pixels inside the image; the paper leaves this open.
 
   Attributes (beside ConvNet's):
     table: the modules.
-    stem_widths: channels of the three convolutions before them.
+    stem_widths: channels of the stem's three convolutions.
   """
 
   attention: Attention = SLOT
@@ -173,6 +173,6 @@ NETWORKS = (
           {'attention': dataclasses.replace(SLOT, kind='se')},
           (_printed('SENet', '2.04', '75.77', '92.86'),)),
   Network('eca_bn_inception', BNInception, f'{_PAPER}; ECA in place of SE', _ECA),
-  Network('tiny_bn_inception', BNInception, 'ours: every kind of module in little, for tests',
+  Network('tiny_bn_inception', BNInception, 'ours: one small module of each kind, for tests',
           {'table': TINY, 'stem_widths': (8, 8, 16), **_ECA}, image_size=32),
 )

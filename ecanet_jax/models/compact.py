@@ -1,7 +1,7 @@
 """EfficientNet-B0-compact and the ablations of its stages 2 and 3 (slides 002, third work).
 
-B0 without SE and with ReLU6; the blocks at the highest resolution are replaced by plain ones. The
-slide prints 24 channels for the stem, which its own FLOPs refute: it is 32.
+B0 without SE and with ReLU6; plain convolutions replace the blocks at the highest resolution. The
+slide prints 24 channels for the stem, which contradicts its own FLOPs: the stem has 32.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from ecanet_jax.models.record import MILLION, Network, Published
 
 
 class PlainConvs(BlockModule):
-  """Convolutions of the given kernel sizes in a row, the last without activation, and a skip."""
+  """A row of convolutions, the last without activation, and a skip."""
 
   kernels = ()
 
@@ -77,14 +77,14 @@ def _single(module: type[BlockModule], channels: int) -> Stage:
   )
 
 
-# B0's stage 3 in two: its first block keeps 96 expanded channels when it is fed by the stem's 32.
+# B0's stage 3, split: its first block keeps 96 expanded channels behind the stem's 32.
 _FIRST = dataclasses.replace(B0[1], expand=3, repeats=1)
 _SECOND = dataclasses.replace(B0[1], repeats=1, stride=1)
 
 _SLIDES = 'slides, A Compact version of EfficientNet'
 _STAGE_2 = 'the rows with a depthwise convolution in stage 2 are 0.037 % above the rule of the rest'
 
-# Stages before B0's third; as printed: FLOPs, top-1 error, top-5 error; why a figure is not met.
+# Stages before B0's third; printed FLOPs, top-1 error, top-5 error; why a figure is not met.
 _VARIANTS = {
   'b0_compact': ((_FIRST, _single(Conv31, 24)), '4.97', '387.10', 26.95, 9.01, ''),
   'b0_conv131': ((_FIRST, _single(Conv131, 24)), '4.97', '388.91', 27.11, 8.95, ''),
@@ -108,7 +108,7 @@ def _networks() -> Iterator[Network]:
       (published,),
     )
   tiny = tuple(_single(module, 16) for module in (Conv3x3, Conv1x1, DWConv3x3, Conv31, Conv131))
-  yield Network('tiny_compact', EfficientNet, 'ours: every kind of block in little, for tests',
+  yield Network('tiny_compact', EfficientNet, 'ours: one small block of each kind, for tests',
                 {'stages': tiny, 'stem_width': 8, 'head_width': 32, 'activation': 'relu6'})
 
 

@@ -1,7 +1,8 @@
-"""What every family shares: blocks as data, the attention slot, freezing, the classifier.
+"""The base of every family: blocks as data, the attention slot, freezing, the classifier.
 
-A family is a subclass of `ConvNet` with a literal table, a few block modules, and `__call__`. Its
-stem modules are named stem*, its blocks by `Block.name`; all else is the head.
+A family subclasses `ConvNet`. It has a literal table, a few block modules and `blocks`, and
+overrides `stem_layers` and `head_layers`. Stem modules are named stem*, blocks by `Block.name`; all
+other modules are the head.
 """
 
 import dataclasses
@@ -26,22 +27,22 @@ def _remat(policy: Callable | None) -> Callable:
   return lambda module: nn.remat(module, static_argnums=(2,), policy=policy)
 
 
-# What training keeps of a block for its gradient; the rest is computed again.
+# What training keeps of a block for the gradient; the rest is computed again.
 REMAT: dict[str, Callable] = {
-  'none': lambda module: module,  # everything that the gradient needs
+  'none': lambda module: module,  # everything
   'elementwise': _remat(jax.checkpoint_policies.save_only_these_names(CONV)),
-  'blocks': _remat(None),  # its input alone
+  'blocks': _remat(None),  # the block's input alone
 }
 
 
 class BlockModule(nn.Module):
-  """What the module of every block has.
+  """Base of the modules of all blocks.
 
   Attributes:
-    slot: the block's facts and where its attention is.
-    attention: the network's.
-    layers: the network's.
-    drop_path: stochastic depth's rate.
+    slot: the block's facts and the position of its attention.
+    attention: the network's attention.
+    layers: the network's layers.
+    drop_path: rate of stochastic depth.
   """
 
   slot: Slot
@@ -55,7 +56,7 @@ class BlockModule(nn.Module):
     return self.slot.block
 
   def attention_at(self, position: str) -> nn.Module | None:
-    """The block's attention if it is at this position; call it inside `@nn.compact`."""
+    """The block's attention if it is at this position, else None; call inside `@nn.compact`."""
     if not position or position != self.slot.position:
       return None
     return ATTENTION[self.attention.kind](
@@ -63,25 +64,25 @@ class BlockModule(nn.Module):
     )
 
   def attend(self, position: str, x, train: bool):
-    """x after the block's attention if that is at this position, else x itself."""
+    """Applies the block's attention if it is at this position."""
     attention = self.attention_at(position)
     return x if attention is None else attention(x, train)
 
   def dropped(self, y, train: bool):
-    """The residual branch, dropped for some images in training."""
+    """The residual branch with stochastic depth."""
     if train and self.drop_path > 0:
       return drop_path(y, self.drop_path, self.make_rng('dropout'))
     return y
 
   def add_skip(self, x, y, train: bool):
-    """The end of a block without projection: x + y where shapes allow, and what is around it."""
+    """Adds the skip if the block has one, with the attention at 'identity' and 'post'."""
     if self.block.has_skip:
       y = self.dropped(y, train) + self.attend('identity', x, train)
     return self.attend('post', y, train)
 
 
 class ConvNet(nn.Module):
-  """A network of stem, stages of blocks, and head; a family says which.
+  """A network of stem, stages of blocks, and head.
 
   Attributes:
     attention: kind, where, position and k of the attention slot.
@@ -90,15 +91,15 @@ class ConvNet(nn.Module):
     num_classes: outputs of the classifier.
     dropout: rate before the classifier.
     drop_path: stochastic depth; block i of n drops with rate drop_path * i / n (TF EfficientNet).
-    bn_groups: 1 = statistics of the whole global batch, N = of each N-th of it.
+    bn_groups: BatchNorm's statistics: 1 = of the global batch, N = of each N-th of it.
     bn_decay: of the running statistics; None = the preset's.
     bn_eps: added to the variance; None = the preset's.
-    frozen_stages: stem and so many stages are left as they are in training; 0 = none, not the stem.
-    frozen_bn: BatchNorm uses and keeps its running statistics in training, in the whole network.
-    backend: who computes, a name of `ops.BACKENDS`.
-    dtype: what the layers compute in; parameters, statistics and logits are float32.
-    remat: a name of REMAT: what training keeps of each block for its gradient.
-    folded: without the BatchNorms behind convolutions; made by `models.fold`, not for training.
+    frozen_stages: number of stages that training leaves unchanged, with the stem; 0 = no freezing.
+    frozen_bn: BatchNorm uses its running statistics in training and does not update them.
+    backend: a name of `ops.BACKENDS`.
+    dtype: type in which layers compute; parameters, statistics and logits are float32.
+    remat: a name of REMAT: what training keeps of each block for the gradient.
+    folded: BatchNorms behind convolutions are part of them; see `models.fold`. Not for training.
   """
 
   attention: Attention = Attention()
@@ -117,9 +118,9 @@ class ConvNet(nn.Module):
   remat: str = 'none'
   folded: bool = False
 
-  positions = ()  # the places for attention in this family's blocks
-  standard = ''  # the one that its papers use
-  stem_stride = 2  # pixels of the image per pixel of the first block's input
+  positions = ()  # positions for attention in this family's blocks
+  standard = ''  # the published position
+  stem_stride = 2  # image pixels per pixel of the first block's input
   classifier_init = staticmethod(initializers.dense_uniform)
   classifier_bias_init = staticmethod(lambda fan_in: nn.initializers.zeros)
   depthwise_init = staticmethod(initializers.fan_out_normal)
@@ -129,7 +130,7 @@ class ConvNet(nn.Module):
     raise NotImplementedError
 
   def check(self) -> None:
-    """Raises UserError for a combination that this family does not have."""
+    """Raises UserError for fields that this family cannot have."""
     lookup(PRESET, self.preset, 'preset')
     lookup(ACTIVATIONS, self.activation, 'activation')
     lookup(BACKENDS, self.backend, 'backend')
@@ -148,11 +149,11 @@ class ConvNet(nn.Module):
     check(self.attention, slots, self.positions, stages, type(self).__name__)
 
   def stages_count(self) -> int:
-    """How many stages the network has."""
+    """Number of stages."""
     return max(block.stage for block in self.blocks())
 
   def slot(self, block: Block) -> Slot:
-    """Where the block has its attention."""
+    """The block's attention slot."""
     return place(self.attention, block, self.standard, self.stages_count())
 
   def make_layers(self) -> Layers:
@@ -168,28 +169,28 @@ class ConvNet(nn.Module):
     )
 
   def is_frozen(self, module: str) -> bool:
-    """Whether the parameters of a top-level module stay as they are in training."""
+    """Whether training leaves the parameters of a top-level module unchanged."""
     if module.startswith('stem'):
       return self.frozen_stages > 0
     return any(b.name == module and b.stage <= self.frozen_stages for b in self.blocks())
 
   def drop_path_rates(self) -> list[float]:
-    """Stochastic depth's rate of each block."""
+    """Rate of stochastic depth of each block."""
     blocks = len(list(self.blocks()))
     return [self.drop_path * i / blocks for i in range(blocks)]
 
   def stages_behind(self, module: str) -> int:
-    """How far a top-level module is from the head: the last stage 1, the stem the most."""
+    """Distance of a top-level module from the head: 0 for the head, 1 for the last stage, ..."""
     if module.startswith('stem'):
       return self.stages_count() + 1
     return next((self.stages_count() + 1 - b.stage for b in self.blocks() if b.name == module), 0)
 
   def stem_layers(self, layer: Layers, x, train: bool):
-    """Images to the first block's input; a family overrides it."""
+    """Maps images to the first block's input; a family overrides it."""
     return x
 
   def head_layers(self, layer: Layers, x, train: bool):
-    """The last block's output to what is pooled; a family overrides it."""
+    """Maps the last block's output to the input of the global pooling; a family overrides it."""
     return x
 
   @nn.compact
@@ -209,12 +210,12 @@ class ConvNet(nn.Module):
     return self.classify(x, train)
 
   def run_blocks(self, layer: Layers, x, train: bool):
-    """All blocks in turn; shows each stage's output on request (see `models.intermediates`).
+    """Runs all blocks; sows each stage's output (see `models.intermediates`).
 
     Args:
       layer: the network's layers.
       x: `[B, H, W, C]`, the stem's output.
-      train: training, but for the frozen stages.
+      train: training; frozen stages always run in evaluation mode.
     """
     remat = REMAT[self.remat]
     for block, rate in zip(self.blocks(), self.drop_path_rates()):
@@ -240,7 +241,7 @@ class ConvNet(nn.Module):
 
 
 def check_images(images) -> jax.Array:
-  """Returns the images as an array.
+  """The images as an array.
 
   Raises:
     UserError: they are not floating point `[B, H, W, 3]` with at least one pixel.

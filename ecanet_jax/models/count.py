@@ -1,7 +1,7 @@
-"""Parameters and operations of a network, counted while the real network is traced.
+"""Parameters and operations of a network, counted while it is traced.
 
-Nothing is allocated or computed: every layer is watched at its call under `jax.eval_shape`. What a
-document calls FLOPs is one of CONVENTIONS, a weighted sum of the watched quantities of one image.
+Nothing is allocated or computed: each layer's call is intercepted under `jax.eval_shape`. What a
+document calls FLOPs is one of CONVENTIONS, a weighted sum of these counts for one image.
 """
 
 import collections
@@ -37,11 +37,11 @@ class Convention:
   """What a document counts as one operation.
 
   Attributes:
-    text: for readers.
-    weights: of the quantities of `Count.total`.
+    text: description for readers.
+    weights: factors of `Count.quantities`.
     constant: operations added to every network.
     parameters: parameters added to every network.
-    within: counts the parameters of paths that contain it alone.
+    within: only parameters whose path contains it are counted.
   """
 
   text: str
@@ -81,7 +81,7 @@ CONVENTIONS: dict[str, Convention] = {
 }
 
 # All rows of the compact slides are 0.321 million parameters and 0.36 million operations above the
-# plain count: what a second classifier of 1000 classes on the 320 channels of stage 8 would add.
+# plain count: a second classifier of 1000 classes on the 320 channels of stage 8 would explain it.
 CONVENTIONS['tf_profiler_aux'] = dataclasses.replace(
   CONVENTIONS['tf_profiler'],
   text=CONVENTIONS['tf_profiler'].text + '; with a second classifier on the last stage',
@@ -92,25 +92,25 @@ CONVENTIONS['tf_profiler_aux'] = dataclasses.replace(
 
 @dataclasses.dataclass(frozen=True)
 class Count:
-  """What a network has and does for one image.
+  """Sizes of a network, and its operations for one image.
 
   Attributes:
-    shapes: of every array, by its path, such as 'params/stem/kernel'.
-    quantities: of each top-level module: multiply-adds ('conv', 'se_layers', 'attention',
-      'classifier') and the values that go through the other layers.
+    shapes: of every array by path, such as 'params/stem/kernel'.
+    quantities: by top-level module: multiply-adds ('conv', 'se_layers', 'attention', 'classifier'),
+      and for other layers the number of values that they process.
   """
 
   shapes: dict[str, tuple[int, ...]]
   quantities: dict[str, Quantities]
 
   def parameters(self, module: str = '', convention: str = 'multiply_adds') -> int:
-    """Trainable values of the network, or of one of its top-level modules."""
+    """Number of parameters of the network, or of one of its top-level modules."""
     rule = CONVENTIONS[convention]
     prefix = f'params/{module}/' if module else 'params/'
     return self._values(prefix, rule.within) + (0 if module else rule.parameters)
 
   def statistics(self) -> int:
-    """BatchNorm's running values."""
+    """Number of BatchNorm's running values."""
     return self._values('batch_stats/')
 
   def _values(self, prefix: str, within: str = '') -> int:
@@ -128,7 +128,7 @@ class Count:
     return total + (0 if module else rule.constant)
 
   def activations(self, module: str = '') -> int:
-    """Values that the convolutions put out (Radosavovic et al., RegNet, section 2)."""
+    """Number of output values of the convolutions (Radosavovic et al., RegNet, section 2)."""
     return sum(int(part.get('output', 0)) for part in self._parts(module))
 
   def _parts(self, module: str) -> list[Quantities]:
@@ -150,7 +150,7 @@ def count(model: ConvNet, image_size: int) -> Count:
     in_attention = 'attention' in path
     if context.method_name == 'excite':
       kernel = _parameters(module).get('kernel')
-      if kernel is not None:  # the others have layers, which are watched themselves
+      if kernel is not None:  # other kinds have layers, which are counted as such
         shared = isinstance(module, ECA)
         seen['attention'] += kernel.size * (y.size if shared else y.size // y.shape[-1])
       return y
@@ -208,7 +208,7 @@ def _count_activation(seen, kind: str, size: int, in_attention: bool) -> None:
 def _where(module: nn.Module, in_attention: bool) -> str:
   if not in_attention:
     return 'conv'
-  # CBAM's two layers are counted once by the paper's FLOPs, SE's as linear layers.
+  # The paper's FLOPs count CBAM's two layers as convolutions, SE's as linear layers.
   return 'se_layers' if type(module.parent) is SE else 'attention'
 
 

@@ -2,7 +2,7 @@
 
 `x` is `[B, H, W, C]`. Parameter names: stem, stem_bn, blocks_S_B (stage S and block B from 0, as in
 timm) with expand, expand_bn, depthwise, depthwise_bn, attention, project, project_bn, then head,
-head_bn, classifier. Networks of other blocks (mec.py, compact.py, mobilenetv2.py) stack them here.
+head_bn, classifier. mec.py, compact.py and mobilenetv2.py use it with other blocks.
 """
 
 import dataclasses
@@ -19,19 +19,19 @@ from ecanet_jax.runtime.errors import UserError
 
 POSITIONS = ('depthwise', 'end', 'pre', 'identity', 'post')
 
-# tensorflow/tpu, efficientnet_model.py: SE's reduction counts from the block's input; with biases.
+# tensorflow/tpu, efficientnet_model.py: SE's reduction is relative to the block's input; biases.
 SLOT = Attention(reduction=4.0, reduction_of='block', bias=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class MBBlock(Block):
-  """Facts of a block in an EfficientNet: beside a block's, its expansion."""
+  """Facts of a block in an EfficientNet."""
 
-  expands: bool = True  # it has an expanding 1x1 convolution
+  expands: bool = True  # whether it has an expanding 1x1 convolution
 
 
 class MBConv(BlockModule):
-  """Inverted bottleneck: expand, depthwise, attention, project, with a skip where shapes allow.
+  """Inverted bottleneck: expand, depthwise, attention, project, and a skip if shapes allow.
 
   Sandler et al., MobileNetV2, CVPR 2018, Table 1; the attention: Tan and Le, MnasNet, Fig. 7(d).
   """
@@ -58,14 +58,14 @@ class Stage:
   Attributes:
     expand: mid channels / base channels.
     channels: of the output.
-    repeats: how many blocks.
+    repeats: number of blocks.
     stride: of the first block.
     kernel: of the k x k convolutions.
     block: module of the first block.
     rest: module of the others; None = the same.
     expand_of: the base channels: the block's 'in' or 'out'.
-    expand_always: the expanding convolution is there with expand=1, too.
-    skip: blocks whose shapes allow it add their input.
+    expand_always: the expanding convolution exists even with expand=1.
+    skip: whether blocks add their input if shapes allow.
   """
 
   expand: float
@@ -91,7 +91,7 @@ B0 = (
   Stage(expand=6, channels=320, repeats=1, stride=1, kernel=3),
 )
 
-# Every kind of block in little: for tests and for trying a set-up.
+# One small block of each kind, for tests and for trying a set-up.
 TINY = (
   Stage(expand=1, channels=8, repeats=1, stride=1, kernel=3),
   Stage(expand=3, channels=16, repeats=2, stride=2, kernel=5),
@@ -100,7 +100,7 @@ TINY = (
 
 
 def round_channels(channels: float, divisor: int = 8) -> int:
-  """To the nearest multiple of the divisor, never more than 10 % down (TF EfficientNet)."""
+  """Rounds to a multiple of the divisor, at most 10 % down (TF EfficientNet)."""
   rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
   return rounded + divisor if rounded < 0.9 * channels else rounded
 
@@ -110,9 +110,9 @@ class EfficientNet(ConvNet):
 
   Attributes (beside ConvNet's):
     stages: the table.
-    width: multiplies all channels, rounded to multiples of 8.
-    depth: multiplies all repeats, rounded up.
-    scale_ends: width and depth apply to stem, head, first and last stage too; not in lite networks.
+    width: factor of all channels, which are rounded to multiples of 8.
+    depth: factor of all repeats, which are rounded up.
+    scale_ends: width and depth also apply to stem, head, first and last stage (not in lite).
     stem_width: channels of the stem.
     head_width: channels of the last 1x1 convolution.
   """
@@ -161,7 +161,7 @@ class EfficientNet(ConvNet):
         channels = out
 
   def released_k(self, out_channels: int) -> int | None:
-    """ECA's kernel size in its authors' weights of this network; None = there are none."""
+    """ECA's kernel size in its authors' weights of this network; None if there are none."""
     return None
 
   def stem_channels(self) -> int:

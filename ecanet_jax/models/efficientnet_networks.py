@@ -1,4 +1,4 @@
-"""The registered EfficientNets, with the figures that papers, slides and code give for them."""
+"""The registered EfficientNets, with the figures of papers, slides and code."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -89,7 +89,7 @@ def _torchvision() -> Iterator[Network]:
 
 
 def _lite(preset: str) -> Iterator[Network]:
-  """lite0 to lite4 likewise; lite0 is the slides' lite."""
+  """lite0 to lite4 in both paddings; lite0 is the slides' lite."""
   prefix, arguments = ('', {}) if preset == 'torch' else ('tf_', {'preset': 'tf'})
   slides = Published(
     _COMPACT, '4.97', multiply_adds='385.69', multiply_add_unit=10**6,
@@ -106,7 +106,7 @@ def _lite(preset: str) -> Iterator[Network]:
 
 
 def _repositioned() -> Iterator[Network]:
-  """SE at the end of some blocks, or in the others alone (slides 002, first work)."""
+  """SE at the end of some blocks, or in the others only (slides 002, first work)."""
   end = dataclasses.replace(_SE, position='end')
   for name, attention, parameters, top1, top5 in (
     ('seend_noskip', dataclasses.replace(end, where='noskip', elsewhere='standard'),
@@ -139,6 +139,6 @@ NETWORKS = (
   Network('tf_eca_efficientnet_b0', EfficientNet, _ECA + '; tf padding and eps',
           {**_ECA_ARGUMENTS, 'preset': 'tf'}, timm='tf_efficientnet_b0', **_ECA_TWIN),
   *_repositioned(),
-  Network('tiny_efficientnet', EfficientNet, 'ours: every kind of block in little, for tests',
+  Network('tiny_efficientnet', EfficientNet, 'ours: one small block of each kind, for tests',
           {'stages': TINY, 'stem_width': 8, 'head_width': 32, **_ECA_ARGUMENTS}),
 )

@@ -1,8 +1,8 @@
 """BatchNorm folded into the convolutions before it, for inference.
 
-With running statistics a BatchNorm is y = x * a + b for each channel, a = scale / sqrt(var + eps)
-and b = bias - mean * a. Behind a convolution a goes into the kernel's last axis, its output
-channels, and b into the convolution's bias, whatever the padding.
+With running statistics BatchNorm is y = x * a + b per channel, with a = scale / sqrt(var + eps) and
+b = bias - mean * a. Behind a convolution, a multiplies the kernel's output channels and b becomes
+part of the bias, whatever the padding.
 """
 
 from collections.abc import Mapping
@@ -16,24 +16,23 @@ from ecanet_jax.models.convnet import ConvNet
 from ecanet_jax.nn.parameter_shapes import parameter_shapes
 from ecanet_jax.runtime.key_difference import check_keys
 
-SUFFIX = '_bn'  # of the name of a BatchNorm, after that of its convolution
+SUFFIX = '_bn'  # the BatchNorm behind convolution NAME is NAME_bn
 
 
 def fold_batch_norm(
   model: ConvNet, variables: Mapping[str, Any]
 ) -> tuple[ConvNet, dict[str, Any]]:
-  """Returns the same function without the BatchNorms that are directly behind a convolution.
+  """Returns the same function without the BatchNorms that stand directly behind a convolution.
 
-  Which they are is the folded network's to say: what it has no parameters for is folded. All other
-  BatchNorms (behind attention, or before a layer) stay as they are. Computed on the host in float64
-  and rounded once, so that the logits differ by the rounding of one multiplication.
+  All other BatchNorms (behind attention, or before a layer) stay: the folded network has parameters
+  for them. Computed in float64 on the host and rounded once.
 
   Args:
-    model: from `create_model`; a folded one comes back as it is.
-    variables: {'params', 'batch_stats'}, arrays on the host or on devices.
+    model: from `create_model`; a folded network is returned unchanged.
+    variables: {'params', 'batch_stats'}, on the host or on devices.
 
   Returns:
-    The network with `folded=True`, and its {'params', 'batch_stats'} as numpy arrays.
+    The network with `folded=True`, and its {'params', 'batch_stats'} as NumPy arrays.
 
   Raises:
     UserError: variables of another network.
@@ -55,7 +54,7 @@ def fold_batch_norm(
     flat[(*conv, 'kernel')] = (kernel * factor).astype(kernel.dtype)
     flat[(*conv, 'bias')] = (bias + (own - mean) * factor).astype(kernel.dtype)
   folded = traverse_util.unflatten_dict(flat)
-  # Names alone: some arrays of attention-augmented convolutions depend on the image size.
+  # Names only: some arrays of attention-augmented convolutions depend on the image size.
   check_keys(
     dict.fromkeys(expected), dict.fromkeys('/'.join(path) for path in flat),
     'the variables do not fit',

@@ -1,4 +1,4 @@
-"""The network of a config, for the data that it is to see."""
+"""The network of a config, for a data set and a mesh."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -13,10 +13,10 @@ DTYPE = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
 def make_model(config, num_classes: int, mesh: Mesh) -> nn.Module:
-  """The network of a config, for a data set with so many classes and the devices of a mesh.
+  """The network of a config, for a data set with `num_classes` classes and a mesh of devices.
 
   Raises:
-    UserError: the config's number of classes is another one, or one of its names is not known.
+    UserError: the config has another number of classes, or an unknown name.
   """
   if config.model.num_classes != num_classes:
     raise UserError(

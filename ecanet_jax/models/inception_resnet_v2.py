@@ -1,10 +1,9 @@
-"""Inception-ResNet-v2 (Szegedy et al., AAAI 2017) as TF-slim has it, with an attention slot.
+"""Inception-ResNet-v2 (Szegedy et al., AAAI 2017) as in TF-slim, with an attention slot.
 
-tensorflow/models, research/slim, nets/inception_resnet_v2.py: convolutions and pools without
-padding in the stem and where the map is halved. `x` is `[B, H, W, C]`. Parameter names: stem_1a to
-stem_4a, then mixed_5b, block35_N, mixed_6a, block17_N, mixed_7a, block8_N (from 1) with branchI_J
-(convolution J of branch I, from 0), pool_proj, up and attention, then head, classifier; each
-convolution but up has a NAME_bn.
+tensorflow/models, research/slim, nets/inception_resnet_v2.py: no padding in the stem and where the
+map is halved. `x` is `[B, H, W, C]`. Parameter names: stem_1a to stem_4a, then mixed_5b, block35_N,
+mixed_6a, block17_N, mixed_7a, block8_N (from 1) with branchI_J (convolution J of branch I, from 0),
+pool_proj, up and attention, then head, classifier; each convolution except up has a NAME_bn.
 """
 
 import dataclasses
@@ -24,12 +23,12 @@ from ecanet_jax.runtime.errors import UserError
 
 SLOT = Attention(reduction=16.0)
 
-LEAST = 75  # pixels of an image of which the last stage still sees one
+LEAST = 75  # smallest image in pixels that leaves a pixel for the last stage
 
 
 @dataclasses.dataclass(frozen=True)
 class Conv:
-  """One convolution with BatchNorm in a branch; one in strides of 2 has no padding."""
+  """One convolution with BatchNorm in a branch; no padding if the stride is 2."""
 
   channels: int
   kernel: int | tuple[int, int] = 1
@@ -41,7 +40,7 @@ Branch = tuple[Conv, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-  """One module that changes channels, and size by its stride, then residual blocks.
+  """A module that changes channels, and size by its stride; then residual blocks.
 
   Attributes:
     mixed: the module's name.
@@ -49,9 +48,9 @@ class Stage:
     pool: of the module's last branch: 'mean' or 'max'.
     projected: channels of a 1x1 convolution after the pool; 0 = none.
     stride: of the module.
-    block: the residual blocks' name.
+    block: name of the residual blocks.
     inner: branches of a residual block.
-    scale: of a residual block's branches before they are added.
+    scale: factor of a residual block's branches before the addition.
   """
 
   mixed: str
@@ -120,10 +119,10 @@ class InceptionResNetBlock(Block):
 
   Attributes (beside Block's):
     branches: of its convolutions, with the network's widths.
-    pool: of its last branch; '' in a residual block, which has none.
+    pool: of its last branch; '' in a residual block.
     projected: channels of the 1x1 convolution after the pool; 0 = none.
-    scale: of the branches before they are added.
-    activated: a residual block ends with the activation.
+    scale: factor of the branches before the addition.
+    activated: whether a residual block ends with the activation.
   """
 
   branches: tuple[Branch, ...] = ()
@@ -134,10 +133,10 @@ class InceptionResNetBlock(Block):
 
 
 class InceptionResNetModule(BlockModule):
-  """What both kinds of module have: the branches."""
+  """Base of both kinds of module."""
 
   def branches(self, x, train: bool) -> list:
-    """Their outputs, without the pool's."""
+    """Outputs of the branches, without the pool's."""
     return [self._branch(x, i, train) for i in range(len(self.block.branches))]
 
   def _branch(self, x, number: int, train: bool):
@@ -150,7 +149,7 @@ class InceptionResNetModule(BlockModule):
 
 
 class Mixed(InceptionResNetModule):
-  """Branches and a pool, one after the other in the channels."""
+  """Branches and a pool, concatenated."""
 
   @nn.compact
   def __call__(self, x, train: bool):
@@ -166,8 +165,8 @@ class Mixed(InceptionResNetModule):
 class Residual(InceptionResNetModule):
   """Branches, a 1x1 convolution with bias, attention, scale, and the addition.
 
-  At 'end' the attention sees the residual branch before it is scaled: the scale belongs to the
-  addition, whose other side is not scaled (SENet paper, Fig. 3, where the branch ends before it).
+  Attention at 'end' sees the residual branch before it is scaled (SENet paper, Fig. 3): the scale
+  belongs to the addition.
   """
 
   @nn.compact
@@ -235,7 +234,7 @@ class InceptionResNetV2(ConvNet):
         )
 
   def _widened(self, branches: tuple[Branch, ...]) -> tuple[tuple[Branch, ...], int]:
-    """The branches with this network's channels, and how many come out of all of them."""
+    """The branches with this network's channels, and the sum of their output channels."""
     widened = tuple(
       tuple(dataclasses.replace(conv, channels=self.widened(conv.channels)) for conv in branch)
       for branch in branches
@@ -243,7 +242,7 @@ class InceptionResNetV2(ConvNet):
     return widened, sum(branch[-1].channels for branch in widened)
 
   def stem_layers(self, layer: Layers, x, train: bool):
-    # Parameters do not depend on the size: initialisation takes any.
+    # Parameters do not depend on the size: initialisation accepts any.
     if min(x.shape[1:3]) < LEAST and not self.is_initializing():
       raise UserError(
         f'images of {x.shape[1]} x {x.shape[2]} pixels are too small for Inception-ResNet-v2, '

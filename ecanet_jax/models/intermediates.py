@@ -1,7 +1,7 @@
-"""What a network computes on its way: stage features, squeezed channels, attention weights.
+"""Intermediate values of a network: stage features, squeezed channels, attention weights.
 
-The values come from flax's `sow`, which adds nothing to a program that does not ask for them. Both
-functions are pure: jit them, and XLA leaves out what the result does not need.
+They come from flax's `sow`, which costs nothing in programs that do not ask for them. Both
+functions are pure; under jit, XLA removes what the result does not need.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ STRIDES = (4, 8, 16, 32)
 def stage_features(
   model: ConvNet, variables: Mapping[str, Any], images: jax.Array
 ) -> dict[int, jax.Array]:
-  """The last features of each stride, as a detector's backbone gives them.
+  """The last features of each stride, as a detector's backbone returns them.
 
   Args:
     model: from `create_model`.
@@ -29,7 +29,7 @@ def stage_features(
     Stride in pixels (those of 4, 8, 16 and 32 that the network has) -> `[B, H', W', C]`.
   """
   seen = _intermediates(model, variables, images)
-  names, stride = {4: 'stride_4'}, model.stem_stride  # some stems show it
+  names, stride = {4: 'stride_4'}, model.stem_stride  # some stems sow it
   for block in model.blocks():
     stride *= block.stride
     names[stride] = f'stage_{block.stage}'
@@ -42,20 +42,20 @@ def attention_views(
   images: jax.Array,
   blocks: Sequence[str] = (),
 ) -> dict[str, dict[str, jax.Array]]:
-  """What each block's attention saw and what it gave.
+  """The input and the weights of each block's attention.
 
   Args:
     model: from `create_model`.
     variables: {'params', 'batch_stats'}.
     images: `[B, H, W, 3]`, normalised.
-    blocks: names of blocks, such as 'blocks_3_1'; () = all that have attention.
+    blocks: names of blocks, such as 'blocks_3_1'; () = all with attention.
 
   Returns:
     Block name -> {'squeeze': `[B, 1, 1, C]` for a mean, 'weights': `[B, 1, 1, C]`} for channel
-    attention; other kinds give what they have.
+    attention; other kinds have arrays of their own.
 
   Raises:
-    UserError: a block that the network lacks or that has no attention, with those that have.
+    UserError: there is no such block, or it has no attention; the text lists those that have.
   """
   seen = _intermediates(model, variables, images)
   views = {}

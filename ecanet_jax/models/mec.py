@@ -1,8 +1,8 @@
 """Mobile Equal channel Convolution networks (slides, Rethinking Mobile Inverted Bottleneck).
 
-Blocks that keep the size have five convolutions of one width; those that change it are MBConv with
-expansion e. The slides give no channel plan: this one, found by search, meets all 17 parameter
-counts to the printed digit, and no other natural one does.
+Blocks that keep the size have five convolutions of one width; the others are MBConv with expansion
+e. The slides give no channel plan. This one, found by search, meets all 17 parameter counts to the
+printed digit, and no other natural plan does.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ class MEC(BlockModule):
 
 
 def _stage(first: type[BlockModule], expand, channels, repeats, stride, kernel, expand_of='in'):
-  expand_of = 'out' if first is MEC else expand_of  # it has no other channels
+  expand_of = 'out' if first is MEC else expand_of  # MEC has only output channels
   return Stage(
     expand, channels, repeats, stride, kernel, first, MEC, expand_of, expand_always=True
   )
@@ -45,12 +45,12 @@ def table(ablation: str, e: float) -> tuple[Stage, ...]:
   """Stages of the slides' ablations.
 
   Args:
-    ablation: 'a': blocks with stride 2 expand; 'b': all that change size or channels do; 'c': they
-      do, and e counts from the output's channels.
+    ablation: 'a': blocks with stride 2 expand; 'b': all that change size or channels do; 'c': as
+      'b', with e relative to the output's channels.
     e: the expansion.
   """
   of = 'out' if ablation == 'c' else 'in'
-  same = MEC if ablation == 'a' else MBConv  # blocks that change their channels alone
+  same = MEC if ablation == 'a' else MBConv  # for blocks that change only the channels
   body = (
     _stage(same, e, 24, 1, 1, 3, of),
     _stage(MBConv, e, 48, 2, 2, 3, of),
@@ -97,7 +97,7 @@ def _networks() -> Iterator[Network]:
       (Published(_SLIDES, parameters, top1=top1, top5=top5),),
     )
   tiny = (_stage(MBConv, 2, 16, 1, 1, 3), _stage(MBConv, 2, 32, 2, 2, 5))
-  yield Network('tiny_mec', EfficientNet, 'ours: both kinds of block in little, for tests',
+  yield Network('tiny_mec', EfficientNet, 'ours: one small block of each kind, for tests',
                 {'stages': tiny, 'stem_width': 8, 'head_width': 32, 'attention': attention})
 
 

@@ -1,4 +1,4 @@
-"""MobileNetV2 (Sandler et al., CVPR 2018) with an attention slot, stacked as EfficientNet is.
+"""MobileNetV2 (Sandler et al., CVPR 2018) with an attention slot, built like EfficientNet.
 
 ECA-Net puts SE and ECA behind the linear projection of all 17 blocks, before the skip is added.
 """

@@ -1,4 +1,4 @@
-"""A published network: its name, what makes it, and the figures that were published of it."""
+"""The record of a published network: name, family, arguments and published figures."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,18 +12,18 @@ GIGA, GIBI = 10**9, 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-  """What one table says of a network; figures as printed, so that their precision is known.
+  """The figures of one table for a network, as printed, so that their precision is known.
 
   Attributes:
     source: document and table.
-    parameters: as printed, '' where the table has none.
+    parameters: '' if the table has none.
     parameter_unit: 10^6 or 2^20 for a figure in millions; 1 for an exact count.
-    multiply_adds: as printed, '' where the table has none.
+    multiply_adds: '' if the table has none.
     multiply_add_unit: 10^6, 2^20, 10^9 or 2^30.
     convention: what the table counts, a name of `count.CONVENTIONS`.
-    top1: accuracy on ImageNet's validation set in per cent, '' where the table has none.
-    top5: the same.
-    why: one line, if a figure cannot be matched: which and why.
+    top1: accuracy on ImageNet's validation set in per cent; '' if the table has none.
+    top5: likewise.
+    why: the figure that cannot be matched, if any, and the reason; one line.
   """
 
   source: str
@@ -43,14 +43,14 @@ class Network:
 
   Attributes:
     name: what users type.
-    family: the flax module that stacks it.
-    source: paper or code, and the table or file in it.
+    family: its flax module.
+    source: paper or code, with the table or file.
     arguments: fields of the family's module.
-    published: what the documents say of it.
-    image_size: pixels, height = width, of its published evaluation.
-    timm: the name of the same network in timm, '' where timm has none.
+    published: figures of documents.
+    image_size: height and width in pixels of its published evaluation.
+    timm: the name of the same network in timm; '' if timm has none.
     timm_arguments: extra keyword arguments for `timm.create_model`.
-    timm_dialect: whose names its state dict has, a dialect of `weights.names`.
+    timm_dialect: the dialect of its state dict, see `weights.dialects`.
   """
 
   name: str

@@ -50,16 +50,16 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
 
   Args:
     name: one of `list_models()`.
-    **overrides: fields of the family's module, such as `num_classes=10`; `attention` is a kind
-      ('eca') or a mapping of fields of `Attention` ({'kind': 'eca', 'where': 'skip'}). A value of
-      None keeps the registered network's.
+    **overrides: fields of the family's module, such as `num_classes=10`; None keeps the registered
+      value. `attention` is a kind ('eca') or a mapping of fields of `Attention`
+      ({'kind': 'eca', 'where': 'skip'}).
 
   Returns:
     A flax module; `model.init(key, images, train=False)` gives {'params', 'batch_stats'}, and
     `model.apply(variables, images, train=False)` maps `[B, H, W, 3]` to logits `[B, classes]`.
 
   Raises:
-    UserError: an unknown name or field, or a combination that the family does not have.
+    UserError: an unknown name or field, or fields that the family cannot have.
   """
   record = network(name)
   arguments = dict(record.arguments)
@@ -80,17 +80,17 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
   return model
 
 
-# What values of impossible types raise in a family's constructor.
+# Errors of a family's constructor for values of impossible types.
 _NO_NETWORK = (
   ArithmeticError, AttributeError, IndexError, LookupError, RecursionError, TypeError, ValueError,
 )
 
 
 def create_from_config(config: Mapping[str, Any], **extra: Any) -> nn.Module:
-  """Makes the network that a recipe's `model` section describes.
+  """Makes the network of a recipe's `model` section.
 
   Args:
-    config: `config.model`, a ConfigDict or what its JSON gives back; lists become tuples.
+    config: `config.model`, a ConfigDict or its JSON; lists become tuples.
     **extra: further fields of the family's module, such as `dtype`.
   """
 

@@ -23,10 +23,10 @@ from ecanet_jax.runtime.errors import UserError, lookup
 
 POSITIONS = ('end', 'depthwise', 'pre', 'post', 'identity', 'conv')
 
-# ECA-Net, Eq. 2, and the SENet paper: r = 16; ECA-Net's counts are those of layers without bias.
+# ECA-Net, Eq. 2, and the SENet paper: r = 16; ECA-Net's counts are without biases.
 SLOT = Attention(reduction=16.0, bias=False)
 
-# Channels of the stem's convolutions from its width: one of 7 x 7 or three of 3 x 3.
+# Channels of the stem's convolutions from its width: one 7x7, or three 3x3.
 STEM: dict[str, Callable[[int], tuple[int, ...]]] = {
   '7x7': lambda width: (width,),
   'deep': lambda width: (width, width, 2 * width),
@@ -47,15 +47,15 @@ RELEASED_K = {
 
 @dataclasses.dataclass(frozen=True)
 class ResBlock(Block):
-  """Facts of a block in a ResNet: beside a block's, those of its convolutions and its shortcut.
+  """Facts of a block in a ResNet.
 
-  Attributes:
-    first_channels: of the output of a bottleneck's first 1x1 convolution.
+  Attributes (beside Block's):
+    first_channels: output channels of a bottleneck's first 1x1 convolution.
     groups: of the k x k convolution.
-    stride_1x1: a bottleneck strides in its first 1x1 convolution.
-    pools: the shortcut averages 2 x 2 pixels before its projection.
+    stride_1x1: whether a bottleneck strides in its first 1x1 convolution.
+    pools: whether the shortcut averages 2 x 2 pixels before its projection.
     shortcut_kernel: of the projection.
-    zero_init: the scale of the branch's last BatchNorm starts at 0.
+    zero_init: whether the scale of the branch's last BatchNorm starts at 0.
   """
 
   first_channels: int = 0
@@ -67,7 +67,7 @@ class ResBlock(Block):
 
 
 class Residual(BlockModule):
-  """activation(branch(x) + shortcut(x)) with attention around; a subclass has the branch."""
+  """activation(branch(x) + shortcut(x)) with the attention; a subclass has the branch."""
 
   @nn.compact
   def __call__(self, x, train: bool):
@@ -80,19 +80,19 @@ class Residual(BlockModule):
     raise NotImplementedError
 
   def shortcut(self, x, train: bool):
-    """x in the shape of the output: itself, or projected (ResNet paper, option B)."""
+    """x in the shape of the output: unchanged, or projected (ResNet paper, option B)."""
     block, layer = self.block, self.layers
     if block.has_skip:
       return x
     kernel, stride = block.shortcut_kernel, block.stride
     if block.pools:
-      if stride > 1:  # a pixel at the edge counts alone, as if the image went no further
+      if stride > 1:  # at an odd edge, the mean is of the pixels inside
         x = layer.pool(x, 'mean', 2, stride, 'ceil')
       kernel = stride = 1
     return layer.conv_bn(x, 'shortcut', train, block.out_channels, kernel, stride, act=False)
 
   def main_conv(self, x, name: str, stride: int, train: bool):
-    """The k x k convolution or the attention in its place, BatchNorm, activation, attention."""
+    """The k x k convolution or the attention that replaces it, BatchNorm, activation, attention."""
     block, layer = self.block, self.layers
     attention = self.attention_at('conv')
     if attention is not None:
@@ -122,7 +122,7 @@ class Basic(Residual):
 
 
 class Bottleneck(Residual):
-  """1x1, 3x3, 1x1 (ResNet paper, Fig. 5 right); in groups: ResNeXt."""
+  """1x1, 3x3, 1x1 (ResNet paper, Fig. 5 right); with groups: ResNeXt."""
 
   kind = 'bottleneck'
   expansion = 4
@@ -140,19 +140,19 @@ class ResNet(ConvNet):
 
   Attributes (beside ConvNet's):
     depths: blocks per stage.
-    bottleneck: blocks of three convolutions, not two.
-    planes: the narrow channels of the first stage; each further stage has twice as many.
-    groups: of the 3x3 convolutions; ResNeXt: its cardinality.
-    base_width: channels per group where the planes are 64.
+    bottleneck: blocks of three convolutions instead of two.
+    planes: narrow channels of the first stage; doubled in each further stage.
+    groups: of the 3x3 convolutions; ResNeXt's cardinality.
+    base_width: channels per group at 64 planes.
     stem: a name of STEM.
-    stem_width: channels of the stem, in a deep one of its second convolution.
-    stem_pool: padding of the max pooling: 'symmetric', 'same', or in Caffe's networks 'ceil'.
-    avg_down: projecting shortcuts average 2 x 2 pixels and do not skip three of them (ResNet-D).
+    stem_width: channels of the stem; of a deep one's second convolution.
+    stem_pool: padding of the max pooling: 'symmetric', 'same', or 'ceil' (Caffe's).
+    avg_down: projecting shortcuts average 2 x 2 pixels instead of skipping three (ResNet-D).
     down_kernel: of the projections with a stride; 3 in SENet-154.
     reduce_first: divides the first convolution's channels; 2 in SENet-154.
     stride_1x1: bottlenecks stride in the first 1x1 (the paper's), not in the 3x3 ('v1.5').
     last_stride: of the last stage; 1 in GSoP-Net.
-    zero_init_last: branches begin as zero: the scale of their last BatchNorm (Goyal et al. 2017).
+    zero_init_last: the scale of each branch's last BatchNorm starts at 0 (Goyal et al. 2017).
   """
 
   attention: Attention = SLOT
@@ -226,7 +226,7 @@ class ResNet(ConvNet):
     return (self.planes << stage) * self.base_width // 64
 
   def released_k(self) -> tuple[int, ...] | None:
-    """By stage, of the five networks that the ECA authors trained, and of no variant of them."""
+    """k per stage of the five networks that the ECA authors trained; None for any variant."""
     own = {field.name for field in dataclasses.fields(ResNet)}
     own -= {field.name for field in dataclasses.fields(ConvNet)}
     own -= {'depths', 'bottleneck', 'zero_init_last'}
@@ -254,7 +254,7 @@ class ResNet(ConvNet):
         channels = out
 
   def drop_path_rates(self) -> list[float]:
-    """Of block i of n: drop_path * i / (n - 1), the last block's being drop_path (timm)."""
+    """Block i of n: drop_path * i / (n - 1), so that the last block has drop_path (timm)."""
     blocks = sum(self.depths)
     return [self.drop_path * i / max(blocks - 1, 1) for i in range(blocks)]
 

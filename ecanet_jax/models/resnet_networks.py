@@ -1,4 +1,4 @@
-"""The registered ResNets, with the figures that papers, slides and code give for them."""
+"""The registered ResNets, with the figures of papers, slides and code."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ _PRINTED_2 = {
   'eca_resnet152_k5': ('57.40', '10.83', '78.92', '94.55', f'{_THOP}: 10.836'),
 }
 
-# The rows of other methods: parameters in 10^6, FLOPs in 10^9.
+# The rows copied from other papers: parameters in 10^6, FLOPs in 10^9.
 _PRINTED_2_COPIED = {
   'a2_resnet50': (
     '33.00', '6.50', '77.00', '93.50',
@@ -116,7 +116,7 @@ _PRINTED_SLIDES = {
   'se_resnext101_32x4d': ('20.70', '5.01', '8.00', 'the FLOPs are 0.09 % above the count: 7.993'),
 }
 
-# The same table's errors from the networks' own papers.
+# Errors in the same table from the networks' own papers.
 _PRINTED_ORIGINAL = {
   'resnet50_v1': ('24.7', '7.8'),
   'resnet101_v1': ('23.6', '7.1'),
@@ -142,7 +142,7 @@ def _accuracy(error: str) -> str:
 
 
 def _published(name: str) -> Iterator[Published]:
-  """Everything that the tables above print of a network."""
+  """All figures of the tables above for a network."""
   if name in _PRINTED_2:
     parameters, flops, top1, top5, *why = _PRINTED_2[name]
     yield Published(
@@ -183,7 +183,7 @@ def _published(name: str) -> Iterator[Published]:
 
 
 def _network(name: str, source: str, *parts, timm: str = '', pixels: int = 224, **more) -> Network:
-  """A record whose arguments are all the parts together."""
+  """A record whose arguments are the union of the parts."""
   arguments = {key: value for part in parts for key, value in part.items()}
   return Network(
     name, ResNet, source, arguments, tuple(_published(name)), pixels, timm=timm, **more
@@ -226,7 +226,7 @@ def _plain() -> Iterator[Network]:
                    timm=f'legacy_se{name}', timm_dialect='cadene')
 
 
-# timm: the ResNet-D family with ECA. Depths, stem, pixels of its published evaluation.
+# timm: the ResNet-D family with ECA. Depths, stem, pixels of the published evaluation.
 _TIMM_D = {
   'resnet50d': (_NONE, (3, 4, 6, 3), 'deep', 288),
   'ecaresnet26t': (_ECA, (2, 2, 2, 2), 'deep_tiered', 320),
@@ -258,7 +258,7 @@ def _timm() -> Iterator[Network]:
                  timm='legacy_senet154', timm_dialect='cadene', pixels=320)
 
 
-# Name, attention, further arguments: all of them are ResNet-50 or, in the last rows, ResNet-101.
+# Name, attention, further arguments; ResNet-50, or ResNet-101 in the last rows.
 _COMPARED = (
   ('resnet50_se_var1', {'kind': 'se_var1'}),
   ('resnet50_se_var2', {'kind': 'se_var2'}),
@@ -285,7 +285,7 @@ _ORIGINAL = {  # the older comparators' backbones stride in the 1x1
 
 
 def _compared() -> Iterator[Network]:
-  """The modules and places that the papers compare."""
+  """The kinds and positions that the papers compare."""
   for name, attention in _COMPARED:
     source = _TABLE_1 if name in _PRINTED_1 else _TABLE_2
     if 'position' in attention:
@@ -300,6 +300,6 @@ NETWORKS = (
   *_plain(),
   *_timm(),
   *_compared(),
-  _network('tiny_resnet', 'ours: a ResNet in little, for tests and for trying a set-up',
+  _network('tiny_resnet', 'ours: a small ResNet, for tests and for trying a set-up',
            {'depths': (1, 1), 'planes': 8, 'stem_width': 8}, _ECA),
 )

@@ -1,4 +1,4 @@
-"""Every published figure beside ours: what `models --table` prints and docs/networks.md holds."""
+"""Published figures beside ours, for `models --table` and docs/networks.md."""
 
 import dataclasses
 import functools
@@ -17,7 +17,7 @@ class Figure:
 
   Attributes:
     printed: as in the document.
-    unit: that it is printed in.
+    unit: of the printed figure.
     ours: the exact count.
   """
 
@@ -31,13 +31,13 @@ class Figure:
 
   @property
   def matches(self) -> bool:
-    """Ours, rounded to the printed digits, is the printed figure."""
+    """Whether ours, rounded to the printed digits, is the printed figure."""
     half = 0.5 * 10**-self.decimals
     return abs(self.ours / self.unit - self._value) <= half * (1 + 1e-9)
 
   @property
   def difference(self) -> str:
-    """Of ours from the printed figure, in per cent of it."""
+    """(ours - printed) / printed, in per cent."""
     return f'{(self.ours / self.unit - self._value) / self._value:+.2%}'
 
   @property
@@ -52,7 +52,7 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """One system of a document."""
+  """One network in one document."""
 
   record: Network
   published: Published
@@ -71,7 +71,7 @@ def count_network(name: str) -> Count:
 
 
 def rows(pattern: str = '*') -> Iterator[Row]:
-  """Every published system of the networks that match, counted as it goes."""
+  """The published rows of all networks that match; counts each as it goes."""
   for name in list_models(pattern):
     record = network(name)
     for published in record.published:
@@ -79,7 +79,7 @@ def rows(pattern: str = '*') -> Iterator[Row]:
 
 
 def make_row(record: Network, published: Published) -> Row:
-  """A document's figures of a network, beside ours in the document's own convention."""
+  """A document's figures for a network, beside ours in the document's convention."""
   counted = count_network(record.name)
   parameters = operations = None
   if published.parameters:

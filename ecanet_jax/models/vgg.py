@@ -2,7 +2,7 @@
 
 `x` is `[B, H, W, C]`. Parameter names: block_N (stage N, from 1) with conv_M, conv_M_bn and
 attention, then fc1, fc2, classifier. SE-VGG-16 has its attention at the end of each stage, before
-the max-pool: the SENet slides do not say where, but their multiply-adds agree with it.
+the max-pool: the SENet slides do not say where, but their multiply-adds agree.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ VGG16 = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 TINY = ((8, 1), (16, 2), (24, 1))
 
-MAP = 7  # pixels of the last map at 224 px, which fc1 takes whole
+MAP = 7  # pixels of the last map at 224 px, the kernel size of fc1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +35,9 @@ class VGGBlock(Block):
   """Facts of a stage.
 
   Attributes (beside Block's):
-    convs: how many convolutions.
-    batch_norm: each of them has a BatchNorm.
-    first_layer: its number where the layers of all stages are one list, as in torchvision.
+    convs: number of convolutions.
+    batch_norm: whether each of them has a BatchNorm.
+    first_layer: index of the first one in torchvision's list of all layers.
   """
 
   convs: int = 1
@@ -65,7 +65,7 @@ class VGGStage(BlockModule):
 
 
 def enlarge(x, size: int):
-  """Adaptive average pooling to `size` pixels along the axes of `[B, H, W, C]` that have fewer.
+  """Adaptive average pooling to `size` pixels of those axes H and W that have fewer.
 
   Output i of m is the mean of the inputs floor(i n / m) to ceil((i + 1) n / m), as in PyTorch.
   """
@@ -88,9 +88,9 @@ class VGG(ConvNet):
 
   Attributes (beside ConvNet's):
     stages: channels and number of convolutions of each stage.
-    batch_norm: every convolution has a BatchNorm, too.
-    mlp: width of the hidden layers; 0 = none, the classifier takes the mean of the last map, which
-      is the form for small images.
+    batch_norm: whether every convolution has a BatchNorm.
+    mlp: width of the hidden layers; 0 = none: the classifier sees the mean of the last map, which
+      suits small images.
   """
 
   attention: Attention = SLOT
@@ -137,7 +137,7 @@ class VGG(ConvNet):
   def head_layers(self, layer: Layers, x, train: bool):
     if not self.mlp:
       return x
-    # As in timm, a smaller map is enlarged, and of a larger one the results are averaged.
+    # As in timm, a smaller map is enlarged; on a larger one the results are averaged.
     x = layer.conv(enlarge(x, MAP), 'fc1', self.mlp, MAP, use_bias=True, padding='valid')
     x = nn.Dropout(self.dropout, deterministic=not train)(layer.act(x))
     return layer.act(layer.conv(x, 'fc2', self.mlp, use_bias=True))
@@ -149,7 +149,7 @@ _BN = _PAPER + '; BatchNorm after each convolution'
 
 
 def _printed(column: str, multiply_adds: str, top1: str, top5: str) -> tuple[Published, ...]:
-  """The slides' VGG-16, which is the one with BatchNorm (SENet paper, section 'Experiments')."""
+  """The slides' VGG-16 has BatchNorm (SENet paper, section 'Experiments')."""
   return (
     Published(f'{_SLIDES}, {column}', multiply_adds=multiply_adds, convention='squeeze_and_scale',
               top1=top1, top5=top5),

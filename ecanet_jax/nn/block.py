@@ -1,4 +1,4 @@
-"""The static facts of a block of a network."""
+"""The static facts of a network's block."""
 
 import dataclasses
 
@@ -14,18 +14,18 @@ class Block:
     kind: for the block table, such as 'MBConv6'.
     stage: from 1; the stem is not a stage.
     index: in its stage, from 0.
-    last: it is the last block of its stage.
-    in_channels: of its input.
-    mid_channels: of its k x k convolution's output.
-    out_channels: of its output.
+    last: whether it is the last block of its stage.
+    in_channels: of the input.
+    mid_channels: of the output of its k x k convolution.
+    out_channels: of the output.
     kernel: of its k x k convolution, in pixels.
     stride: in pixels.
-    has_skip: the block adds its unchanged input.
-    adds: it adds its input, unchanged or projected.
-    module: the block's flax module.
-    planes: a bottleneck's narrow width; 0 = it has none.
-    base_channels: those that its expansion and SE's reduction count from; 0 = in_channels.
-    released_k: ECA's kernel size in its authors' weights; None = there are none.
+    has_skip: whether it adds its unchanged input.
+    adds: whether it adds its input, unchanged or projected.
+    module: its flax module.
+    planes: narrow width of a bottleneck; 0 for other blocks.
+    base_channels: channels to which expansion and SE's reduction refer; 0 = in_channels.
+    released_k: ECA's kernel size in its authors' weights; None if there are none.
   """
 
   name: str
@@ -47,5 +47,5 @@ class Block:
 
   @property
   def width(self) -> int:
-    """The width that the block is named after: a bottleneck's narrow one, else its output's."""
+    """Width after which the block is named: a bottleneck's narrow one, else the output's."""
     return self.planes or self.out_channels

@@ -1,4 +1,4 @@
-"""What parameters are at the start: the published rules, drawn on the host with NumPy."""
+"""Initial values of parameters by the published rules, drawn on the host with NumPy."""
 
 import math
 from collections.abc import Callable
@@ -25,10 +25,10 @@ mlir.register_lowering(_draw, mlir.lower_fun(
 
 
 def _drawn_on_host(draw: Callable[[np.random.Generator, tuple], np.ndarray]):
-  """An initialiser `(key, shape, dtype)` that draws with NumPy from the key.
+  """An initialiser `(key, shape, dtype)` that draws with NumPy.
 
-  Parameters are the same on every backend, and a network is initialised without compiling a
-  random generator for each of its parameters, which takes minutes on a CPU.
+  Parameters are the same on every backend. No random generator is compiled for each parameter,
+  which takes minutes on a CPU.
   """
 
   def initialise(key, shape, dtype=jnp.float32):
@@ -44,17 +44,17 @@ def _drawn_on_host(draw: Callable[[np.random.Generator, tuple], np.ndarray]):
 
 
 def initial_values(init: Callable[[], Tree]) -> Tree:
-  """What `jax.jit(init)()` gives, where init makes a network's variables, without its callbacks.
+  """Initial variables of a network: `jax.jit(init)()`, without host callbacks.
 
-  A program that calls back to the host is in no compilation cache, so that every start would
-  compile it anew, and some TPU runtimes cannot call back. Here init is traced, and only what its
-  result needs is computed, one operation after the other.
+  JAX's compilation cache refuses programs with host callbacks, so every start would compile, and
+  some TPU runtimes have no callbacks. Here init is traced, and the operations that its result needs
+  run one by one.
 
   Args:
-    init: gives a tree of arrays.
+    init: returns a tree of arrays.
 
   Returns:
-    The tree, of NumPy arrays.
+    The tree, with NumPy arrays.
   """
   traced, shapes = jax.make_jaxpr(init, return_shape=True)()
   leaves, structure = jax.tree.flatten(shapes)
@@ -67,8 +67,8 @@ def initial_values(init: Callable[[], Tree]) -> Tree:
 def fan_out_normal(generator, shape):
   """TF EfficientNet's convolution initialiser: normal, variance 2 / (kh * kw * out).
 
-  `[kh, kw, in, out]`, a 1x1's `[in, out]`, or a depthwise `[kh, kw, C]`, which counts as one
-  output channel (tensorflow/tpu, efficientnet_model.py, conv_kernel_initializer).
+  For `[kh, kw, in, out]`, `[in, out]` of a 1x1, or `[kh, kw, C]` of a depthwise convolution, whose
+  `out` is 1 (tensorflow/tpu, efficientnet_model.py, conv_kernel_initializer).
   """
   fan_out = {2: shape[-1], 3: shape[0] * shape[1]}.get(len(shape), math.prod(shape) / shape[-2])
   return generator.standard_normal(shape) * (2.0 / fan_out) ** 0.5
@@ -78,7 +78,7 @@ def fan_out_normal(generator, shape):
 def depthwise_normal(generator, shape):
   """PyTorch's kaiming_normal_(mode='fan_out') of a depthwise `[kh, kw, C]`: 2 / (kh * kw * C).
 
-  It counts the channels of all groups, which TensorFlow's rule does not.
+  Unlike TensorFlow's rule, it counts the channels of all groups.
   """
   return generator.standard_normal(shape) * (2.0 / math.prod(shape)) ** 0.5
 
@@ -101,15 +101,15 @@ def dense_normal(generator, shape):
 
 @_drawn_on_host
 def fan_in_uniform(generator, shape):
-  """PyTorch's own linear and 1-D convolution layers: uniform in +-1 / sqrt(fan in).
+  """PyTorch's rule for linear and 1-D convolution layers: uniform in +-1 / sqrt(fan in).
 
-  ResNet's classifier `[in, out]`, ECA's kernel `[k]`, and one of ECA-NS per channel `[k, C]`.
+  For ResNet's classifier `[in, out]`, ECA's kernel `[k]` and ECA-NS's `[k, C]`.
   """
   return generator.uniform(-1, 1, shape) * shape[0] ** -0.5
 
 
 def bias_uniform(fan_in: int):
-  """PyTorch's own bias of a layer with so many inputs: uniform in +-1 / sqrt(fan in)."""
+  """PyTorch's rule for the bias of a layer with `fan_in` inputs: uniform in +-1 / sqrt(fan in)."""
   return _drawn_on_host(
     lambda generator, shape: generator.uniform(-1, 1, shape) * fan_in**-0.5
   )
@@ -117,5 +117,5 @@ def bias_uniform(fan_in: int):
 
 @_drawn_on_host
 def fan_in_normal(generator, shape):
-  """Normal with variance 1 / the first axis."""
+  """Normal with variance 1 / (length of the first axis)."""
   return generator.standard_normal(shape) * shape[0] ** -0.5

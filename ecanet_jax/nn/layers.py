@@ -1,7 +1,7 @@
 """Layers: convolution with an explicit padding rule, BatchNorm, activation, drop-path.
 
-`x` is `[B, H, W, C]`. Parameters and statistics are float32; `dtype` is what a layer computes in. A
-network takes its layers from one `Layers`, which holds what they have in common.
+`x` is `[B, H, W, C]`. Parameters and statistics are float32; layers compute in `dtype`. A network
+makes its layers with one `Layers`, which holds their common settings.
 """
 
 import dataclasses
@@ -19,12 +19,12 @@ from ecanet_jax.ops import get_backend
 from ecanet_jax.ops.activation import ACTIVATIONS
 from ecanet_jax.runtime.errors import UserError
 
-CONV = 'conv'  # what `jax.checkpoint` policies call the output of a convolution of `Layers`
+CONV = 'conv'  # checkpoint name of the convolutions' outputs, for `jax.checkpoint` policies
 
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-  """Padding and BatchNorm constants of a framework's family of weights; never mixed silently.
+  """Padding and BatchNorm constants of a framework's family of weights.
 
   Attributes:
     padding: 'symmetric' ((k - 1) // 2 on each side) or 'same' (TensorFlow's rule).
@@ -46,9 +46,9 @@ PRESET = {
 
 
 class Conv(nn.Module):
-  """k x k convolution: of all channels, of groups of them, or of every channel by itself.
+  """k x k convolution: dense, grouped or depthwise.
 
-  `kernel` is `[kh, kw, in / groups, out]`; of a 1x1 `[in, out]`, of a depthwise one `[kh, kw, C]`.
+  `kernel` is `[kh, kw, in / groups, out]`, `[in, out]` if 1x1, `[kh, kw, C]` if depthwise.
   """
 
   features: int
@@ -86,9 +86,9 @@ class Conv(nn.Module):
 class BatchNorm(nn.Module):
   """Batch normalisation over B, H and W (Ioffe and Szegedy, 2015), statistics in float32.
 
-  Under jit the batch is the global one: with `groups` = 1 the statistics are those of all devices
-  together; with as many groups as devices, every device normalises its own images and nothing is
-  communicated. Running statistics are the mean over the groups.
+  With `groups` = 1, all devices together normalise the global batch. With as many groups as
+  devices, each device normalises its own images and nothing is communicated. Running statistics are
+  the mean over the groups.
   """
 
   preset: Preset
@@ -104,10 +104,10 @@ class BatchNorm(nn.Module):
 
     Args:
       x: the images.
-      train: with the batch's own statistics.
+      train: normalises with the batch's own statistics.
       activation: a name of `ops.activation.ACTIVATIONS`, applied to the result.
-      attention: applied to that; one that needs only the means of its input is computed together
-        with the normalisation.
+      attention: applied after the activation. If it needs only the means of its input, it is
+        computed together with the normalisation.
     """
     channels, ops = x.shape[-1], get_backend(self.backend)
     first = nn.initializers.zeros if self.zero_init else nn.initializers.ones
@@ -143,7 +143,7 @@ class BatchNorm(nn.Module):
 
 
 class Activation(nn.Module):
-  """A name of `ACTIVATIONS`, applied to every value; a module, so that a count can see it."""
+  """An activation of `ACTIVATIONS`; a module so that `models.count` sees it."""
 
   kind: str
 
@@ -153,7 +153,7 @@ class Activation(nn.Module):
 
 
 class Product(nn.Module):
-  """Sum of products of two arrays, `jnp.einsum`; a module, so that a count can see it."""
+  """`jnp.einsum` of two arrays; a module so that `models.count` sees it."""
 
   equation: str
 
@@ -164,19 +164,19 @@ class Product(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class Layers:
-  """Makes the layers of one network, with what they have in common said once.
+  """Makes the layers of one network with their common settings.
 
-  Its methods are called inside a module's `@nn.compact`; the layers belong to that module.
+  Call its methods inside a module's `@nn.compact`; the layers belong to that module.
 
   Attributes:
     preset: padding rule and BatchNorm constants.
     activation: a name of `ACTIVATIONS`.
     bn_groups: see `BatchNorm`.
-    frozen_bn: BatchNorm uses its running statistics in training too, and leaves them alone.
-    backend: who computes, a name of `ops.BACKENDS`.
-    dtype: what the layers compute in.
-    folded: convolutions hold the BatchNorm behind them, see `models.fold`; not for training.
-    depthwise_init: initial values of the kernels of depthwise convolutions.
+    frozen_bn: BatchNorm uses its running statistics in training too, and does not update them.
+    backend: a name of `ops.BACKENDS`.
+    dtype: type in which the layers compute.
+    folded: convolutions contain the BatchNorm behind them, see `models.fold`; for inference only.
+    depthwise_init: initialiser of depthwise kernels.
   """
 
   preset: Preset
@@ -203,7 +203,7 @@ class Layers:
 
   def norm(self, x, name: str, train: bool, activation: str = '', zero_init: bool = False,
            attention: nn.Module | None = None):
-    """BatchNorm, then the activation and the attention if they are given."""
+    """BatchNorm, then activation and attention if given."""
     module = BatchNorm(
       self.preset, self.bn_groups, self.frozen_bn, self.backend, self.dtype, zero_init, name=name
     )
@@ -215,10 +215,10 @@ class Layers:
 
   def conv_bn(self, x, name: str, train: bool, features: int, kernel=1, stride=1, *, act=True,
               zero_init=False, attention: nn.Module | None = None, **options):
-    """Convolution `name`, BatchNorm `name`_bn, the activation unless `act` is False, the attention.
+    """Convolution `name`, BatchNorm `name`_bn, activation if `act`, attention if given.
 
-    With `zero_init` the result is 0 at the start. A folded network has no `name`_bn: it is in the
-    convolution's kernel and bias.
+    With `zero_init` the initial result is 0. A folded network has no `name`_bn: the convolution's
+    kernel and bias contain it.
 
     Raises:
       UserError: training of a folded network.
@@ -234,7 +234,7 @@ class Layers:
     return x if attention is None else attention(x, train)
 
   def depthwise_bn(self, x, name: str, train: bool, kernel: int, stride: int = 1, **options):
-    """Depthwise convolution, BatchNorm, activation, and the attention if it is given."""
+    """Depthwise convolution, BatchNorm, activation, and attention if given."""
     channels = x.shape[-1]
     return self.conv_bn(x, name, train, channels, kernel, stride, groups=channels, **options)
 

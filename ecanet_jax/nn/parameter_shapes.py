@@ -14,11 +14,11 @@ IMAGE_SIZE = 64  # pixels; few networks have arrays that depend on it
 
 
 def trace_variables(model: nn.Module, image_size: int = IMAGE_SIZE) -> dict[str, Any]:
-  """Traces a network's initialisation, every time it is called.
+  """Traces a network's initialisation; the result is not cached.
 
   Args:
     model: from `create_model`.
-    image_size: pixels, height = width, of the images.
+    image_size: height and width of the images in pixels.
 
   Returns:
     {'params', 'batch_stats'} as nested dicts of `jax.ShapeDtypeStruct`.
@@ -44,14 +44,14 @@ def trace_variables(model: nn.Module, image_size: int = IMAGE_SIZE) -> dict[str,
 
 @functools.lru_cache(maxsize=16)
 def variable_shapes(model: nn.Module, image_size: int = IMAGE_SIZE) -> dict[str, Any]:
-  """The result of `trace_variables`, kept for the next call; do not change it."""
+  """`trace_variables`, cached; do not change the result."""
   return trace_variables(model, image_size)
 
 
 def parameter_shapes(
   model: nn.Module, image_size: int = IMAGE_SIZE
 ) -> dict[str, tuple[int, ...]]:
-  """The shapes of a network's arrays, BatchNorm's statistics too, by path: 'params/stem/kernel'."""
+  """Shapes of a network's parameters and statistics by path, such as 'params/stem/kernel'."""
   return flat_shapes(variable_shapes(model, image_size))
 
 

@@ -10,12 +10,12 @@ from ecanet_jax.ops.pooling import mean_pool
 def explicit_padding(
   rule: str, size: tuple[int, int], kernel: int | tuple[int, int], stride: int
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-  """Zeros before and after H and W of a `size` image for a convolution or a pooling.
+  """Zeros before and after H and W for a convolution or pooling of a `size` image.
 
   Args:
-    rule: 'symmetric' ((k - 1) // 2 on each side); 'same' (TensorFlow's, computed from the real size
-      at every call: the output has ceil(size / stride) pixels and the odd zero goes after); 'valid'
-      (none); 'ceil' (none before, after it what Caffe adds so that no pixel is left over).
+    rule: 'symmetric' ((k - 1) // 2 on each side); 'same' (TensorFlow's: the output has
+      ceil(size / stride) pixels, and the odd zero goes after); 'valid' (none); 'ceil' (Caffe's:
+      only after, so that no pixel is left out).
     size: H and W in pixels.
     kernel: one size for both axes, or height and width.
     stride: in pixels, for both axes.
@@ -32,7 +32,7 @@ def explicit_padding(
 
 
 class Pool(nn.Module):
-  """Largest value ('max') or mean ('mean', of the pixels that exist) of k x k windows."""
+  """Maximum ('max') or mean ('mean', of the pixels inside the image) of k x k windows."""
 
   kind: str
   kernel_size: int

@@ -13,5 +13,5 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 def activate(x: jax.Array, name: str) -> jax.Array:
-  """The activation of every value; with '' the values themselves."""
+  """Applies the activation `name` to every value; '' is the identity."""
   return ACTIVATIONS[name](x) if name else x

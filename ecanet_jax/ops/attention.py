@@ -26,7 +26,7 @@ def reweight(x: jax.Array, weights: jax.Array) -> jax.Array:
 
 
 def attend(x: jax.Array, weights_of: Weights) -> jax.Array:
-  """Reweights `[B, H, W, C]` by `weights_of` its means."""
+  """Reweights `[B, H, W, C]` by `weights_of(squeeze(x))`."""
   return reweight(x, weights_of(squeeze(x)))
 
 
@@ -34,9 +34,9 @@ def batch_norm_attend(
   x: jax.Array, scale: jax.Array, bias: jax.Array, origin: jax.Array, eps: float,
   activation: str, groups: int, weights_of: Weights,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """`attend` of what `batch_norm` gives, in one pass over x where no activation is between them.
+  """`attend` applied to the result of `batch_norm`: one pass over x if there is no activation.
 
-  Args and results as of `batch_norm`.
+  Arguments and results are those of `batch_norm`.
   """
   if activation:
     y, mean, var = batch_norm(x, scale, bias, origin, eps, activation, groups)

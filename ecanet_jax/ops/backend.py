@@ -1,4 +1,4 @@
-"""Who computes the hot functions of a network."""
+"""The backends: implementations of a network's hot functions."""
 
 import dataclasses
 import shutil
@@ -14,17 +14,17 @@ from ecanet_jax.ops.pooling import max_pool
 
 @dataclasses.dataclass(frozen=True)
 class Backend:
-  """The functions that a layer calls; every backend's are those of the module named here.
+  """The functions that a layer calls.
 
   Attributes:
-    name: one of `BACKENDS`.
-    conv: `ops.convolution`.
-    depthwise_conv: `ops.convolution`.
-    batch_norm: `ops.batch_norm`, in training.
-    scale_shift: `ops.batch_norm`, in evaluation.
-    attend: `ops.attention`.
-    batch_norm_attend: `ops.attention`, in training.
-    max_pool: `ops.pooling`.
+    name: a key of `BACKENDS`.
+    conv: see `ops.convolution`.
+    depthwise_conv: see `ops.convolution`.
+    batch_norm: for training; see `ops.batch_norm`.
+    scale_shift: BatchNorm in evaluation; see `ops.batch_norm`.
+    attend: see `ops.attention`.
+    batch_norm_attend: for training; see `ops.attention`.
+    max_pool: see `ops.pooling`.
   """
 
   name: str
@@ -37,7 +37,7 @@ class Backend:
   max_pool: Callable
 
 
-# On every platform, under every transformation of JAX.
+# Runs on every platform and under every transformation of JAX.
 XLA = Backend(
   'xla', conv=conv, depthwise_conv=depthwise_conv, batch_norm=batch_norm, scale_shift=scale_shift,
   attend=attend, batch_norm_attend=batch_norm_attend, max_pool=max_pool,
@@ -59,7 +59,7 @@ def get_backend(name: str) -> Backend:
 
 
 def cpu_status() -> tuple[bool, str]:
-  """Whether the CPU backend can run on this machine, and its compiler or what is missing."""
+  """Whether the CPU backend can run here, with its compiler or what is missing."""
   from ecanet_jax.ops.cpu import kernels
 
   try:

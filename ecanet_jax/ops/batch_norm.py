@@ -45,8 +45,7 @@ def map_per_image(
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
   """BatchNorm as one map per image, `x * factor + shift`, with the mean of its result.
 
-  The sums that BatchNorm needs are taken image by image, so that the mean of each normalised image
-  costs no pass over it.
+  The sums are taken per image, so the mean of each normalised image needs no further pass.
 
   Returns:
     factor, shift and the mean of the result, each `[B, C]`; mean and biased variance `[groups, C]`,

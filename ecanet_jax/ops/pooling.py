@@ -13,9 +13,9 @@ def max_pool(x: jax.Array, kernel: int, stride: int, padding: Padding) -> jax.Ar
 
   Args:
     x: `[B, H, W, C]`.
-    kernel: of the window, in pixels, for both axes.
+    kernel: side of the window in pixels.
     stride: in pixels, for both axes.
-    padding: pixels before and after H, and before and after W, that are never the largest.
+    padding: pixels before and after H, and before and after W; never the largest.
 
   Returns:
     `[B, H', W', C]` with `H' = (H + sum(padding[0]) - kernel) // stride + 1`.
@@ -32,11 +32,11 @@ def mean_pool(x: jax.Array, kernel: int, stride: int, padding: Padding) -> jax.A
 
 
 def largest(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-  """The largest value along axes, which are kept; equal ones share the gradient, as in `jnp.max`.
+  """Maximum over axes, which are kept; equal maxima share the gradient, as in `jnp.max`.
 
-  The gradient of `jnp.max` compares x with its maximum. XLA may compute x twice, rounded in two
-  ways; then nothing equals the maximum, and the gradient is 0 / 0. Here the place of the first
-  largest value counts in any case.
+  The gradient of `jnp.max` compares x with its maximum. XLA may compute x twice with different
+  rounding; then nothing equals the maximum and the gradient is 0 / 0. Here the first maximum always
+  takes part.
   """
   top, counts = lax.stop_gradient(x), True
   for axis in axes:

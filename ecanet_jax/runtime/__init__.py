@@ -1,1 +1,1 @@
-"""What a process is: errors, log, progress, devices, compile cache, memory."""
+"""The process: errors, log, progress, devices, compile cache, memory."""

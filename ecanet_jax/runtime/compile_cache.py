@@ -1,4 +1,4 @@
-"""JAX's persistent compilation cache: compiled programs are kept for the next start."""
+"""JAX's persistent compilation cache."""
 
 import hashlib
 import os
@@ -17,9 +17,9 @@ def keep_compiled_programs() -> str:
   """Turns on JAX's persistent compilation cache; call it before anything is compiled.
 
   The directory is JAX_COMPILATION_CACHE_DIR, or ecanet_jax/HASH_OF_THE_CPU in $XDG_CACHE_HOME or
-  ~/.cache. It may be deleted at any time. Programs that compile quickly are kept, too, unless JAX's
-  own variables say otherwise. ECANET_JAX_COMPILATION_CACHE=0 turns the cache off. A directory that
-  cannot be written is a warning.
+  ~/.cache. It may be deleted at any time. Programs that compile quickly are cached, too, unless
+  JAX's own variables say otherwise. ECANET_JAX_COMPILATION_CACHE=0 turns the cache off. A directory
+  that cannot be written to is a warning.
 
   Returns:
     The directory; '' without a cache.
@@ -45,7 +45,7 @@ def keep_compiled_programs() -> str:
 
 
 def _folder() -> pathlib.Path:
-  """The user's directory for this kind of CPU: code for another kind can end with SIGILL."""
+  """The user's cache for this kind of CPU; code for another kind can crash with SIGILL."""
   cache = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
   kind = platform.machine() + platform.processor() + cpu_flags()
   return pathlib.Path(cache, 'ecanet_jax', hashlib.sha256(kind.encode()).hexdigest()[:12])

@@ -1,4 +1,4 @@
-"""The processes of one training must agree: each publishes what it was given, and all compare."""
+"""Checks that the processes of a training agree: each publishes its values, and all compare."""
 
 import json
 import os
@@ -17,20 +17,20 @@ PACKAGES = (
   'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'ml-collections', 'libtpu',
   'tensorflow', 'tensorflow-cpu', 'tensorflow-datasets',
 )
-SHOWN = 8  # differences that are printed
-MARK_SECONDS = 60  # within which a network file system shows a new file to the other machines
+SHOWN = 8  # most differences in a message
+MARK_SECONDS = 60  # time for a network file system to show a new file on the other machines
 
 
 def check_same(what: str, give: Callable[[], Mapping[str, str]], seconds: float = 600) -> None:
-  """Returns once every process has published the same values; at once in a single process.
+  """Waits until every process has published the same values; returns at once in a single process.
 
   Args:
-    what: a word for the values, used once per training.
-    give: the values by name.
-    seconds: to wait for the slowest process.
+    what: a word for the values; use each word once per training.
+    give: returns the values by name.
+    seconds: time limit for the slowest process.
 
   Raises:
-    UserError: in all processes; the text names what differs and both values.
+    UserError: in all processes; the text names what differs, with both values.
   """
   if jax.process_count() == 1:
     return
@@ -50,7 +50,7 @@ def check_same(what: str, give: Callable[[], Mapping[str, str]], seconds: float 
 
 
 def versions_and_devices() -> dict[str, str]:
-  """The versions of what a process runs, and its devices."""
+  """The versions of the packages, and the devices of the process."""
   return {f'version of {name}': installed(name) or 'none' for name in PACKAGES} | {
     'version of ecanet_jax': __version__,
     'version of Python': '.'.join(platform.python_version_tuple()[:2]),
@@ -60,10 +60,10 @@ def versions_and_devices() -> dict[str, str]:
 
 
 def check_shared_directory(workdir: pathlib.Path) -> None:
-  """Returns once every process has seen a file of the first one; at once in a single process.
+  """Checks that all processes see the same directory; returns at once in a single process.
 
   Raises:
-    UserError: in all processes: machines have different directories under one path.
+    UserError: in all processes, if the path is another directory on some machine.
   """
   if jax.process_count() == 1:
     return

@@ -1,4 +1,4 @@
-"""The processes of one training: start, end, and texts that they publish to each other."""
+"""The processes of one training: start, end, and short texts that they exchange."""
 
 import contextlib
 import importlib.util
@@ -6,22 +6,22 @@ import pathlib
 import time
 
 import jax
-from jax._src import distributed  # the coordination service has no public way to store a text
+from jax._src import distributed  # the coordination service has no public key-value store
 
 from ecanet_jax.runtime.errors import UserError, one_line
 
 HEARTBEAT = 30  # seconds without a heartbeat after which JAX ends the other processes
-TOGETHER = 5  # seconds to wait for the other processes to fail with the same mistake
+TOGETHER = 5  # seconds to wait for the other processes to fail for the same reason
 
 
 def start_processes(coordinator: str, num_processes: int, process_id: int) -> None:
-  """Joins the processes of one training; must run before anything else touches a device.
+  """Joins the processes of one training. Call it before a device is used.
 
-  With a coordinator ('host:port') the three arguments are used; on a Cloud TPU machine without
-  one, JAX finds the pod by itself; else this is the only process.
+  With a coordinator ('host:port') the three arguments count. Without one, JAX finds the pod of a
+  Cloud TPU machine; anywhere else this is the only process.
 
   Raises:
-    UserError: arguments that do not fit each other.
+    UserError: the arguments contradict each other.
   """
   if coordinator:
     if ':' not in coordinator:
@@ -48,8 +48,8 @@ def stop_processes(failed: bool) -> None:
   """Leaves the other processes before `os._exit`; does nothing in a single process.
 
   Args:
-    failed: this process ends with an error, perhaps alone. It waits for the others for TOGETHER
-      seconds, then they lose it.
+    failed: whether this process ends with an error. It then waits up to TOGETHER seconds for the
+      others to end, too, before they lose it.
   """
   client = distributed.global_state.client
   if client is None:
@@ -57,22 +57,22 @@ def stop_processes(failed: bool) -> None:
   if not failed:
     jax.distributed.shutdown()
     return
-  with contextlib.suppress(RuntimeError):  # the others did not make the same mistake
+  with contextlib.suppress(RuntimeError):  # the others did not fail
     client.wait_at_barrier('ecanet_jax/failed', TOGETHER * 1000)
     if distributed.global_state.service is not None:
-      time.sleep(0.5)  # the others print their own errors before the service is gone
+      time.sleep(0.5)  # lets the others print their errors while the service still runs
 
 
 def publish(key: str, text: str) -> None:
-  """Sends a text to all processes; does nothing in a single process."""
+  """Publishes a text under a key to all processes; does nothing in a single process."""
   client = distributed.global_state.client
   if client is not None:
-    with contextlib.suppress(RuntimeError):  # the service is gone, which JAX itself notices
+    with contextlib.suppress(RuntimeError):  # the service has stopped; JAX reports that itself
       client.key_value_set(key, text, allow_overwrite=True)
 
 
 def published(prefix: str) -> list[tuple[str, str]]:
-  """The published keys with this prefix, and their texts."""
+  """The published keys with this prefix, with their texts."""
   client = distributed.global_state.client
   if client is not None:
     with contextlib.suppress(RuntimeError):
@@ -81,10 +81,10 @@ def published(prefix: str) -> list[tuple[str, str]]:
 
 
 def await_published(key: str, seconds: float) -> str:
-  """The text of a key, once a process has published it.
+  """Waits for the text of a key.
 
   Raises:
-    UserError: none did within so many seconds.
+    UserError: no process has published it within `seconds`.
   """
   try:
     return distributed.global_state.client.blocking_key_value_get(key, round(seconds * 1000))

@@ -1,4 +1,4 @@
-"""Mistakes of a user: one line with the value, the rule and the nearest known name."""
+"""Errors of the user: one line with the value, the rule and the nearest known name."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -6,27 +6,27 @@ from typing import TypeVar
 
 Value = TypeVar('Value')
 
-MANY = 24  # known names that a message lists at most
+MANY = 24  # most known names in a message
 
 # Exit statuses of the programs; docs/operation.md has the table.
 MISTAKE, RESUME, PEER_LOST = 2, 75, 76
 
 
 class UserError(ValueError):
-  """A mistake in what the user asked for; programs print its text and exit with status 2."""
+  """A mistake of the user; programs print its text and exit with status 2."""
 
 
 class Interrupted(Exception):
-  """SIGTERM or SIGINT came, and the training is saved; programs exit with status 75."""
+  """SIGTERM or SIGINT was received and the training is saved; programs exit with status 75."""
 
 
 def one_line(error: BaseException, characters: int = 160) -> str:
-  """The text of an exception in one line, cut to so many characters; its type if it has no text."""
+  """The text of an exception on one line, cut to `characters`; its type if it has no text."""
   return ' '.join(str(error).split())[:characters] or type(error).__name__
 
 
 def closest(name: str, known, cutoff: float = 0.5) -> str:
-  """Returns ' Did you mean NAME?' for the nearest of the known names, or '' when none is near."""
+  """' Did you mean NAME?' with the nearest known name, or '' if none is near."""
   matches = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
   return f' Did you mean {matches[0]!r}?' if matches else ''
 
@@ -40,7 +40,7 @@ def lookup(table: Mapping[str, Value], name: str, what: str) -> Value:
     what: the noun for the message, such as 'model'.
 
   Raises:
-    UserError: the name is not in the table; the text gives the closest and the known names.
+    UserError: the name is not in the table; the text has the nearest and the known names.
   """
   if name in table:
     return table[name]
@@ -48,7 +48,7 @@ def lookup(table: Mapping[str, Value], name: str, what: str) -> Value:
 
 
 def known(table: Iterable[str], name: str) -> str:
-  """'Known: a, b, c.', or the nearest names of a long table."""
+  """'Known: a, b, c.', or the nearest names if the table is long."""
   names = sorted(table)
   if len(names) <= MANY:
     return f'Known: {", ".join(names)}.'

@@ -1,11 +1,11 @@
-"""The two-sided difference of two sets of named arrays."""
+"""The difference of two sets of named arrays: missing, unexpected and mismatched ones."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ecanet_jax.runtime.errors import UserError
 
-SHOWN = 3  # names listed of each kind of difference
+SHOWN = 3  # most names in a message for each kind of difference
 
 
 def key_difference(
@@ -14,9 +14,9 @@ def key_difference(
   """Describes how two sets of named arrays differ.
 
   Args:
-    expected: a shape, or another description of an array, by name.
-    given: the same of the other set.
-    what: what the descriptions are, for the message.
+    expected: name -> shape, or another description of the array.
+    given: likewise for the other set.
+    what: the kind of description, for the message.
 
   Returns:
     '2 missing (a, b); 1 unexpected (c); 1 wrong in shape (d (3,) instead of (4,))', or '' for equal
@@ -38,13 +38,13 @@ def check_keys(
   expected: Mapping[str, Any], given: Mapping[str, Any], subject: str,
   hint: Callable[[], str] = lambda: '',
 ) -> None:
-  """Checks that arrays are exactly a network's.
+  """Checks that arrays are exactly those of a network.
 
   Args:
-    expected: the network's shapes, by name.
-    given: the shapes of the file or of the caller, by name.
-    subject: the beginning of the message, such as 'the state dict does not fit'.
-    hint: called on a difference; a sentence that says the likely cause, or ''.
+    expected: the network's shapes by name.
+    given: the given shapes by name.
+    subject: beginning of the message, such as 'the state dict does not fit'.
+    hint: called on a difference; returns a sentence with the likely cause, or ''.
 
   Raises:
     UserError: an array is missing, unexpected or of another shape; with counts and first names.

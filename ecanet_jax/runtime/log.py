@@ -1,4 +1,4 @@
-"""The log of this package, and what of it a program shows."""
+"""The log of this package."""
 
 import logging
 import pathlib
@@ -8,11 +8,11 @@ log = logging.getLogger('ecanet_jax')
 
 
 def start_log() -> None:
-  """Sends our own lines to standard error, and of the libraries' lines the errors alone."""
+  """Writes the log to standard error; of other libraries it shows only errors."""
   import absl.logging
 
   absl.logging.set_verbosity(absl.logging.ERROR)
-  # A save that fails is a line of ours. Orbax's threads would say it again, each with its stack.
+  # A failed save is one line of our log. Orbax's threads would repeat it, each with a traceback.
   absl.logging.get_absl_logger().addFilter(_is_not_of_orbax)
   logging.getLogger('asyncio').setLevel(logging.CRITICAL)
   warnings.filterwarnings('ignore', "coroutine '.*' was never awaited", RuntimeWarning)

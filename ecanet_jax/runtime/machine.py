@@ -1,4 +1,4 @@
-"""The machine of a measurement."""
+"""The machine that a measurement is made on, for reports."""
 
 import contextlib
 import datetime
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def describe() -> dict[str, Any]:
-  """CPU, number of CPUs, system and the minute, as figures are published with."""
+  """CPU, number of CPUs, system and date, to publish beside a measurement."""
   now = datetime.datetime.now(datetime.UTC)
   return {
     'cpu': _cpu(), 'cpus': os.cpu_count(), 'system': platform.platform(),

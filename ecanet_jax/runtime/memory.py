@@ -1,4 +1,4 @@
-"""On a CPU, memory that XLA frees is kept for its next allocation."""
+"""Memory that XLA frees on a CPU, kept for its next allocation."""
 
 import ctypes
 import os
@@ -14,10 +14,9 @@ SWITCH = 'ECANET_JAX_KEEP_MEMORY'
 def keep_freed_memory() -> bool:
   """On a CPU, lets glibc keep freed memory for the next step instead of returning it to the kernel.
 
-  XLA allocates the temporaries of a step anew in every step. Without this, the kernel maps each
-  page again, which takes a tenth to a quarter of the time of a step. Steps are also dispatched
-  synchronously: a queued step would allocate its temporaries before those of the last step are
-  freed.
+  XLA allocates the temporaries of every step anew. Without this, the kernel maps each page again,
+  which takes a tenth to a quarter of a step. Steps are also dispatched synchronously: a queued step
+  would allocate its temporaries before those of the last step are freed.
 
   Call it before a device is used; it lasts for the process. It does nothing on a machine with an
   accelerator, without glibc, or with ECANET_JAX_KEEP_MEMORY=0 in the environment.
@@ -32,7 +31,7 @@ def keep_freed_memory() -> bool:
   except (AttributeError, OSError):
     return False
   # One arena: other arenas return large blocks through munmap whatever the threshold is. The
-  # threshold is -1, the largest number, since a step's memory can be above 2 GiB.
+  # threshold -1 is the largest number, since a step can need more than 2 GiB.
   settings = (
     (_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, 64 * 2**20)
   )

@@ -17,20 +17,20 @@ def on_terminal() -> bool:
 
 
 def bar(items: Iterable, text: str, unit: str) -> tqdm.tqdm:
-  """Iterates with a bar that shows rate and time left; without a bar when not on a terminal."""
+  """Iterates with a progress bar; without the bar if standard error is no terminal."""
   return tqdm.tqdm(
     items, desc=text, unit=unit, leave=False, disable=not on_terminal(), dynamic_ncols=True
   )
 
 
 class Progress:
-  """Images per second, share of time spent waiting for data, time left."""
+  """Images per second, share of the time spent waiting for data, time left."""
 
   def __init__(self, start: int, total: int, batch_size: int):
     self.total, self.batch_size = total, batch_size
     self._step, self._began, self._waited = start, time.monotonic(), 0.0
-    self._first = 0.0  # seconds of the first step until it is reported
-    self._untimed = 0  # steps that are counted with the mean time of the next ones
+    self._first = 0.0  # seconds of the first step, until it is reported
+    self._untimed = 0  # steps to which the mean time of the next ones is attributed
     self._bar = tqdm.tqdm(
       total=total, initial=start, desc='training', unit='step', disable=not on_terminal(),
       dynamic_ncols=True,
@@ -38,32 +38,32 @@ class Progress:
 
   @contextlib.contextmanager
   def waiting(self):
-    """Counts the time inside as time in which the step had no data."""
+    """Counts the time inside as waiting for data."""
     began = time.monotonic()
     yield
     self._waited += time.monotonic() - began
 
   def compiled(self) -> None:
-    """Call it after the first step, which compiles: it is counted with the mean time of a step."""
+    """Call it after the first step, which compiles; its time is replaced by a step's mean time."""
     self._first, self._untimed = max(time.monotonic() - self._began, 1e-9), 1
     self._began, self._waited = time.monotonic(), 0.0
 
   def advance(self) -> None:
-    """One more step was dispatched."""
+    """Counts one dispatched step."""
     self._bar.update(1)
 
   def report(self, step: int, epoch: float, metrics: dict[str, float]) -> dict[str, float]:
-    """Writes the line of the steps since the last report and returns its figures.
+    """Writes the line for the steps since the last report, and returns its figures.
 
     Args:
       step: last finished step.
-      epoch: passes over the training split until there.
+      epoch: passes over the training split so far.
       metrics: loss and lr.
 
     Returns:
-      images_per_second; seconds of training, without compilation, evaluation and saving; and
-      data_wait, a fraction of the time. The sum of the seconds in metrics.jsonl is the time of the
-      whole training, also after interruptions.
+      images_per_second; seconds of training, without compilation, evaluation and saving; data_wait,
+      a fraction of the time. All seconds in metrics.jsonl add up to the time of the whole training,
+      interruptions or not.
     """
     elapsed = max(time.monotonic() - self._began, 1e-9)
     timed = step - self._step - bool(self._first)
@@ -72,7 +72,7 @@ class Progress:
       rate = timed * self.batch_size / elapsed
       seconds = elapsed * (timed + self._untimed) / timed
       self._untimed = 0
-    else:  # the first step alone: its seconds are in the next report
+    else:  # only the first step; the next report has its seconds
       rate, seconds = self.batch_size / self._first, 0.0
     left = (self.total - step) * self.batch_size / rate
     self._first = 0.0
@@ -94,7 +94,7 @@ class Progress:
 
   @contextlib.contextmanager
   def paused(self):
-    """The time inside (an evaluation, a save) does not count as training time."""
+    """Excludes the time inside (an evaluation, a save) from the training time."""
     began = time.monotonic()
     yield
     self._began += time.monotonic() - began

@@ -10,8 +10,8 @@ from ecanet_jax.runtime.errors import UserError
 def make_mesh(devices: int = 0) -> Mesh:
   """All devices of all processes, or the first few, along the axis 'data'.
 
-  They are in the order of the hosts, so that each host's rows of a batch are contiguous.
-  `jax.make_mesh` may order them by the topology of a TPU pod instead.
+  They are ordered by host, so that each host's rows of a batch are contiguous. `jax.make_mesh` may
+  order them by the topology of a TPU pod instead.
   """
   chosen = np.array(jax.devices()[: devices or None])
   return Mesh(chosen, ('data',), axis_types=(AxisType.Auto,))
@@ -23,9 +23,9 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def by_image(mesh: Mesh, parts: int = 1) -> NamedSharding:
-  """The sharding that divides the axis of the images over the devices.
+  """The sharding that divides the images over the devices.
 
-  That is the first axis, or with several parts the second.
+  Images are on the first axis, or with several parts on the second.
   """
   return NamedSharding(mesh, PartitionSpec('data') if parts == 1 else PartitionSpec(None, 'data'))
 

@@ -1,1 +1,1 @@
-"""The tasks that the trainer can train, and what it must know of one."""
+"""The tasks that the trainer can train, and their interface."""

@@ -9,7 +9,7 @@ from ecanet_jax.runtime.errors import UserError
 def class_weights(config, dataset: Dataset) -> tuple[float, ...]:
   """The factor of each class in the loss; () if all are 1.
 
-  With `loss.balanced` it is n / (classes * n_c), where n_c of n training images are of the class
+  With `loss.balanced` the factor is n / (classes * n_c) for n_c of n training images in the class
   (King and Zeng 2001; `balanced` in scikit-learn). All classes then have the same total weight, and
   the mean over the images is 1.
 
@@ -18,8 +18,8 @@ def class_weights(config, dataset: Dataset) -> tuple[float, ...]:
     dataset: the opened data set.
 
   Raises:
-    UserError: another number of factors than classes, a factor that is negative or not finite, a
-      class without images, or both keys given.
+    UserError: the number of factors is not that of the classes, a factor is negative or not finite,
+      a class has no images, or both keys are given.
   """
   section, num_classes = config.loss, dataset.info.num_classes
   given = tuple(section.class_weights)

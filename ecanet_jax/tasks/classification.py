@@ -13,7 +13,7 @@ from ecanet_jax.tasks.task import Batch, Metric
 TOP1 = Metric('top1', 'top-1', 100, '%')
 TOP5 = Metric('top5', 'top-5', 100, '%')
 
-# Each class's term of an image's loss, `[B, classes]`, from logits and targets of that shape.
+# Loss of each class, `[B, classes]`, from logits and targets of that shape.
 LOSSES = {
   'softmax': lambda outputs, targets: -targets * jax.nn.log_softmax(outputs),
   'bce': lambda outputs, targets: (
@@ -23,9 +23,9 @@ LOSSES = {
 
 
 def rank_of(outputs: jax.Array, label: jax.Array) -> jax.Array:
-  """How many classes score higher than an image's own: int32 `[B]` of `[B, classes]` and `[B]`.
+  """Number of classes that score higher than an image's own: `[B, classes]`, `[B]` -> int32 `[B]`.
 
-  Of equal scores the lower index counts as higher, as in argmax. A NaN is never a right answer.
+  Of equal scores the lower index ranks higher, as in argmax. A NaN is never right.
   """
   own, index = label[:, None], jnp.arange(outputs.shape[-1])[None]
   score = jnp.take_along_axis(outputs, own, axis=-1)
@@ -35,7 +35,7 @@ def rank_of(outputs: jax.Array, label: jax.Array) -> jax.Array:
 class Classification:
   """Images uint8 `[B, H, W, 3]` with labels int32 `[B]`.
 
-  A mixed image, float32, belongs to `label` with the weight `share` and to `other` with the rest.
+  A mixed image (float32) belongs to `label` with weight `share`, and to `other` with the rest.
   """
 
   headline, shown = TOP1, (TOP1, TOP5)
@@ -53,7 +53,7 @@ class Classification:
       )
     self.smoothing = config.loss.label_smoothing
     self.mixing, self.augment = config.mix, config.augment
-    # One factor per class, in training alone; () = 1.
+    # One factor per class, in training only; () = 1.
     self.weights = jnp.asarray(class_weights, jnp.float32) if class_weights else None
 
   def example(self) -> jax.Array:
@@ -77,8 +77,8 @@ class Classification:
       targets = (targets > self.threshold).astype(targets.dtype)
     terms = self.criterion(outputs, targets)
     if self.weights is not None:
-      # As in PyTorch, each class's term has its factor. The mean is over images, not over factors,
-      # so that the parts of a batch have equal weight.
+      # As in PyTorch, each class has its factor. The mean is over images, not factors, so that the
+      # parts of a batch have equal weight.
       terms *= self.weights[None]
     return terms.sum(-1).mean()
 

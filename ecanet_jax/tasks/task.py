@@ -1,4 +1,4 @@
-"""What the trainer must know of a task."""
+"""The interface of a task."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ Batch = dict[str, jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-  """A figure of an evaluation, and how it is shown.
+  """A metric of an evaluation, and how it is shown.
 
   Attributes:
     name: its key in the metrics.
-    title: its name in a text.
+    title: its name in texts.
     scale: factor of the shown number.
-    unit: of the shown number, '' for none.
-    higher_is_better: whether a larger value is a better one.
+    unit: of the shown number; '' = none.
+    higher_is_better: whether larger values are better.
   """
 
   name: str
@@ -29,32 +29,32 @@ class Metric:
 
   @property
   def heading(self) -> str:
-    """Of a column or an axis, such as 'top-1, %'."""
+    """For a column or an axis, such as 'top-1, %'."""
     return f'{self.title}, {self.unit}' if self.unit else self.title
 
   def show(self, value: float) -> str:
-    """A value as a text, such as '77.10 %'."""
+    """A value as text, such as '77.10 %'."""
     return f'{self.scale * value:.2f} {self.unit}'.rstrip()
 
   def score(self, metrics: Mapping[str, Any]) -> float:
-    """The value, or its negative where lower is better, so that the largest score is the best."""
+    """The value, negated if lower is better: the largest score is the best."""
     value = float(metrics[self.name])
     return value if self.higher_is_better else -value
 
 
 class Task(Protocol):
-  """The trainer's whole view of a task.
+  """Everything that the trainer knows of a task.
 
   Attributes:
-    headline: the metric by which evaluations are compared: the best checkpoint, early stopping.
-    shown: the metrics of a result line and of the curves; the headline is the first.
+    headline: the metric that decides on the best checkpoint and on early stopping.
+    shown: the metrics in a result line and in the curves; the headline is the first.
   """
 
   headline: Metric
   shown: tuple[Metric, ...]
 
   def example(self) -> jax.Array:
-    """An input of the network with batch size 1, to initialise it."""
+    """An input of the network with batch size 1, for its initialisation."""
     ...
 
   def mix(self, batch: Batch, key: jax.Array) -> Batch:

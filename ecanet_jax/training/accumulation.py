@@ -1,4 +1,4 @@
-"""Gradient accumulation: a batch is computed in parts, in the memory of one part."""
+"""Gradient accumulation: a batch is computed part by part, with the memory of one part."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -17,14 +17,14 @@ def mean_of_parts(
 ) -> Tree:
   """The mean of `compute(part, key)` over the parts of a batch; call it under jit.
 
-  For a loss that is a mean over images, and for its gradient, that is the value of the whole batch.
-  It is so for BatchNorm's running statistics, too. They are decay * old + (1 - decay) * (mean over
-  the groups of the batch), and every part starts from the same old values.
+  This is the value of the whole batch for a loss that is a mean over images, for its gradient, and
+  for BatchNorm's running statistics: decay * old + (1 - decay) * (mean over the groups of the
+  batch), where every part starts from the same old values.
 
   Args:
-    compute: gives a tree of floating-point arrays for a part and its own key.
+    compute: maps a part and its random key to a tree of floating-point arrays.
     parts: number of parts; 1 = `compute(batch, key)`.
-    batch: arrays `[parts, b, ...]`; `[b, ...]` for 1.
+    batch: arrays `[parts, b, ...]`; `[b, ...]` for one part.
     key: random key; part i gets fold_in(key, i).
   """
   if parts == 1:

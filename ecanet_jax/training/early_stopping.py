@@ -1,4 +1,4 @@
-"""The evaluations of a training so far: the last, the best, and whether to stop early."""
+"""The evaluations of a training so far: the last, the best, and the decision to stop early."""
 
 import dataclasses
 from typing import Any
@@ -8,12 +8,12 @@ from ecanet_jax.tasks.task import Metric
 
 @dataclasses.dataclass
 class EvaluationHistory:
-  """What a checkpoint keeps of the evaluations, so that a resumed training decides alike.
+  """The evaluations so far; saved with every checkpoint, so that a resumed training stops alike.
 
   Attributes:
     headline: the metric by which evaluations are compared.
-    last: metrics with their `step`; {} before the first evaluation.
-    best: the same of the first evaluation with the best headline metric.
+    last: metrics of the last evaluation with its `step`; {} before the first.
+    best: likewise of the best evaluation; the first one if several are equal.
     stale: evaluations in a row since then.
   """
 
@@ -31,10 +31,10 @@ class EvaluationHistory:
       self.stale += 1
 
   def reason_to_stop(self, patience: int) -> str:
-    """Why the training ends early, '' if it does not.
+    """Why the training ends early; '' if it does not.
 
     Args:
-      patience: evaluations in a row without a better one that are too many; 0 = never.
+      patience: number of evaluations without a better one that ends it; 0 = never.
     """
     if not patience or self.stale < patience:
       return ''
@@ -45,9 +45,9 @@ class EvaluationHistory:
     )
 
   def restore(self, meta: dict[str, Any]) -> None:
-    """Takes over what a checkpoint's meta has."""
+    """Reads the history from a checkpoint's meta."""
     self.last, self.best, self.stale = meta['last'], meta['best'], meta.get('stale', 0)
 
   def meta(self) -> dict[str, Any]:
-    """What a checkpoint's meta keeps."""
+    """The history for a checkpoint's meta."""
     return {'last': self.last, 'best': self.best, 'stale': self.stale}

@@ -1,4 +1,4 @@
-"""What is written when a training is over: curves, and weights for PyTorch."""
+"""The files at the end of a training: curves, and weights for PyTorch."""
 
 import pathlib
 from typing import Any
@@ -16,13 +16,13 @@ from ecanet_jax.training.state import TrainState
 def finish(
   workdir: pathlib.Path, config, task: Task, state: TrainState, metrics: dict[str, Any]
 ) -> None:
-  """Writes curves.png, and with `config.export` the folder export; only the first process does.
+  """Writes curves.png, and with `config.export` the folder export, in the first process.
 
   Args:
     workdir: of the training.
     config: the whole config.
-    task: whose metrics are drawn.
-    state: the last one.
+    task: its metrics are drawn.
+    state: the final state.
     metrics: of the last evaluation.
   """
   if jax.process_index() > 0:

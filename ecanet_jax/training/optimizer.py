@@ -1,4 +1,4 @@
-"""Optimizers: clipping, weight decay, the update rule, and a learning rate for each stage."""
+"""Optimizers: clipping, weight decay, update rule, and learning rates by stage."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,11 +16,11 @@ class Rule:
   """A named update rule.
 
   Attributes:
-    make: from the config's section, eps, schedule and mask (params -> which decay) to an optax
-      transformation.
-    eps: the default where the config sets none.
-    decay: of the weights. 'gradient': added to the gradient (L2), or subtracted from the parameter
-      if `decoupled`. 'parameter': always subtracted from the parameter. 'inside': by the rule.
+    make: (config's section, eps, schedule, mask) -> optax transformation; mask maps parameters to
+      booleans that say which of them decay.
+    eps: default if the config sets none.
+    decay: how weights decay. 'gradient': added to the gradient (L2), or subtracted from the
+      parameter if `decoupled`. 'parameter': always subtracted. 'inside': by the rule itself.
   """
 
   make: Callable[..., optax.GradientTransformation]
@@ -36,7 +36,7 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
   """The gradient transformation of `config.optimizer`.
 
-  In this order: the gradient of the loss is clipped; weight_decay * parameter is added (L2); the
+  Its parts, in this order: clipping of the loss's gradient; weight_decay * parameter (L2); the
   named rule; decoupled decay; the factor of each stage; zero for frozen parameters.
 
   Args:
@@ -46,7 +46,7 @@ def make_optimizer(
     stages_behind: number of stages between a top-level module and the head.
 
   Raises:
-    UserError: an unknown optimizer, or keys that do not go together.
+    UserError: an unknown optimizer, or keys that exclude each other.
   """
   section = config.optimizer
   rule = lookup(OPTIMIZERS, section.name, 'optimizer.name')
@@ -89,7 +89,7 @@ def _check(section, rule: Rule) -> None:
 
 
 def decayed(params, *, biases: bool, batch_norm: bool = False):
-  """A tree of booleans, which parameters decay: kernels, and others if the arguments say so."""
+  """A tree of booleans: whether each parameter decays. Kernels do; the arguments add others."""
 
   def decays(path, leaf):
     *_, module, name = (key.key for key in path)
@@ -103,8 +103,8 @@ def decayed(params, *, biases: bool, batch_norm: bool = False):
 def clip_units(limit: float) -> optax.GradientTransformation:
   """Adaptive gradient clipping (Brock et al. 2021, Eq. 3; timm/utils/agc.py).
 
-  For each unit, the weights of one output channel, the norm of the gradient is at most `limit`
-  times the norm of the weights (or 1e-3 if that is larger). The classifier is not clipped.
+  A unit is the weights of one output channel. The norm of its gradient is limited to `limit` times
+  the norm of its weights, or times 1e-3 if that is larger. The classifier is not clipped.
   """
 
   def chosen(depthwise):
@@ -112,7 +112,7 @@ def clip_units(limit: float) -> optax.GradientTransformation:
       lambda path, leaf: path[0].key != 'classifier' and (leaf.ndim == 3) == depthwise, params
     )
 
-  # A kernel with three axes is depthwise, [kh, kw, C]; optax would take other axes for a unit.
+  # Kernels with three axes are depthwise, [kh, kw, C], for which optax would choose wrong units.
   return optax.chain(
     optax.masked(optax.adaptive_grad_clip(limit), chosen(False)),
     optax.masked(optax.adaptive_grad_clip(limit, axis=(0, 1)), chosen(True)),
@@ -120,7 +120,7 @@ def clip_units(limit: float) -> optax.GradientTransformation:
 
 
 def _each_module(factor: Callable[[str], float]) -> optax.GradientTransformation:
-  """Multiplies the updates of each top-level module."""
+  """Multiplies the updates of each top-level module by a factor."""
   return optax.stateless(
     lambda updates, params: jax.tree_util.tree_map_with_path(
       lambda path, update: factor(path[0].key) * update, updates
@@ -129,8 +129,8 @@ def _each_module(factor: Callable[[str], float]) -> optax.GradientTransformation
 
 
 def _rmsprop_tf(section, eps, schedule, mask):
-  # TensorFlow's: the mean square starts at 1, eps is inside the root, and the learning rate is
-  # multiplied into the momentum buffer.
+  # As in TensorFlow: the mean square starts at 1, eps is inside the root, and the momentum buffer
+  # contains the learning rate.
   return optax.rmsprop(
     schedule, decay=section.decay, eps=eps, initial_scale=1.0, eps_in_sqrt=True,
     momentum=section.momentum or None,
@@ -156,8 +156,8 @@ def _lamb(section, eps, schedule, mask):
 
 
 def _lars(section, eps, schedule, mask):
-  # You et al. 2017, Eq. 6: the ratio of the norms of parameter and gradient; optax would take the
-  # norm of gradient + decay. As in timm, the learning rate is applied after the momentum.
+  # You et al. 2017, Eq. 6: the norm of the parameter over that of the gradient; optax would use the
+  # norm of gradient + decay. As in timm, the learning rate follows the momentum.
   decay = section.weight_decay
 
   def adapted(gradient, param, decays):

@@ -1,4 +1,4 @@
-"""Pretrained weights that a training starts from: a checkpoint, a folder or a file."""
+"""Pretrained weights from which a training starts: a checkpoint, a folder or a file."""
 
 import os
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from ecanet_jax.weights.hub.client import is_hub_name
 from ecanet_jax.weights.loaded_weights import LoadedWeights, read_weights
 
 HEAD = 'params/classifier/'
-PIXEL_KEYS = ('mean', 'std', 'interpolation')  # of the preprocessing: they change pixel values
+PIXEL_KEYS = ('mean', 'std', 'interpolation')  # preprocessing that changes pixel values
 
 
 def initial_weights(config, model: ConvNet) -> dict[str, np.ndarray]:
@@ -25,14 +25,14 @@ def initial_weights(config, model: ConvNet) -> dict[str, np.ndarray]:
 
   Args:
     config: the whole config.
-    model: the network that is trained.
+    model: the network to train.
 
   Returns:
-    float32 arrays by path ('params/stem/kernel'): all of the network, without those of the
-    classifier if the number of classes differs or `init.new_head` is set.
+    float32 arrays by path ('params/stem/kernel'): all of the network, except the classifier's if
+    the number of classes differs or `init.new_head` is set.
 
   Raises:
-    UserError: nothing there to read, or weights of another network.
+    UserError: there is nothing to read, or the weights are of another network.
   """
   path = config.init.weights
   try:
@@ -76,12 +76,12 @@ def _read(config) -> LoadedWeights:
   try:
     return read_weights(path, **options)
   except UserError:
-    # A folder whose architecture is only known by our own name; else the same error again.
+    # A folder of ours that only the config's network name can identify; else the same error again.
     return read_weights(path, model={'name': config.model.name}, **options)
 
 
 def _check_fields(theirs: ConvNet, ours: ConvNet) -> None:
-  """Refuses weights of a network that has the same arrays but computes something else."""
+  """Refuses weights of a network with the same arrays that computes something else."""
   if other := other_fields(theirs, ours):
     listed = '; '.join(f'{key} {their!r} and {our!r}' for key, (their, our) in other.items())
     raise UserError(
@@ -91,7 +91,7 @@ def _check_fields(theirs: ConvNet, ours: ConvNet) -> None:
 
 
 def _compare_preprocessing(config, source: LoadedWeights) -> None:
-  """Warns, with the flags to set, if this training prepares its images differently."""
+  """Warns if this training prepares its images differently, with the flags that prevent it."""
   values: Mapping = source.data
   alike = lambda a, b: np.allclose(a, b, atol=1e-4) if not isinstance(a, str) else a == b
   other = [key for key in PIXEL_KEYS if key in values and not alike(values[key], config.data[key])]

@@ -1,4 +1,4 @@
-"""What the processes of one training must be given alike."""
+"""Checks that all processes of a training have the same configuration and data."""
 
 import os
 
@@ -6,7 +6,7 @@ from ecanet_jax.config.trees import flat, plain
 from ecanet_jax.data import DatasetInfo
 from ecanet_jax.runtime.consistency import check_same, versions_and_devices
 
-# Keys that may differ between machines: where the copy of the data is, and how it is read.
+# Keys that may differ between machines: the place of the data, and how they are read.
 OWN = ('data.data_dir', 'data.decode_threads')
 
 

@@ -1,7 +1,7 @@
-"""Progressive resizing: which size the training images have from which step on.
+"""Progressive resizing: the size of the training images by step.
 
 Tan and Le, "EfficientNetV2" (2021), section 4, train with growing images; so does fastai. Only the
-size changes: the order of the images and what is drawn for each stay those of (seed, epoch, index).
+size changes: order and augmentation of the images still follow from (seed, epoch, index).
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from ecanet_jax.runtime.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Stretch:
-  """The steps from `first` to before `end`, with images of `size` pixels."""
+  """The steps in [first, end), with images of `size` pixels."""
 
   first: int
   end: int
@@ -21,10 +21,10 @@ class Stretch:
 
 
 def stretches(config, steps_per_epoch: float, total_steps: int) -> list[Stretch]:
-  """The steps of a training by the size of their images, in order; sizes never reached left out.
+  """The steps of a training by image size, in order, without sizes that are never reached.
 
   Raises:
-    UserError: a data.size_schedule that is not one.
+    UserError: data.size_schedule is malformed.
   """
   given = config.data.size_schedule
   if not given:
@@ -47,12 +47,12 @@ def stretches(config, steps_per_epoch: float, total_steps: int) -> list[Stretch]
 
 
 def size_at(parts: list[Stretch], step: int) -> int:
-  """Returns the size of the training images of a step, in pixels."""
+  """The size of the training images at a step, in pixels."""
   return next(part.size for part in parts if part.first <= step < part.end)
 
 
 def check_sizes(model, image_size: int, sizes: set[int]) -> None:
-  """Raises UserError if the network's arrays depend on the size of its images."""
+  """Raises UserError if the shapes of the network's arrays depend on the image size."""
   others = sorted(sizes - {image_size})
   expected = parameter_shapes(model, image_size) if others else {}
   for size in others:

@@ -1,4 +1,4 @@
-"""Whether a training may go on from a checkpoint: it must be of the same network and optimizer."""
+"""Checks that a checkpoint has the network and optimizer of the training that resumes from it."""
 
 import dataclasses
 from typing import Any
@@ -15,7 +15,7 @@ FREE = FREE_FIELDS | {'folded'}
 
 
 def check(where, old: dict[str, Any], new: dict[str, Any], model: ConvNet) -> None:
-  """Refuses another network or optimizer, also one whose arrays happen to have the same shapes.
+  """Refuses another network or optimizer, even one whose arrays have the same shapes.
 
   Args:
     where: the checkpoint, for the message.
@@ -24,7 +24,7 @@ def check(where, old: dict[str, Any], new: dict[str, Any], model: ConvNet) -> No
     model: the network of this training.
 
   Raises:
-    UserError: with each value of the checkpoint and now.
+    UserError: with each value in the checkpoint and now.
   """
   changed = {}
   if differences(old['model'], new['model']):
@@ -44,7 +44,7 @@ def check(where, old: dict[str, Any], new: dict[str, Any], model: ConvNet) -> No
 
 
 def other_fields(theirs: ConvNet, ours: ConvNet) -> dict[str, tuple]:
-  """Fields with which two networks of the same arrays compute something else, with both values."""
+  """Fields that make networks with the same arrays compute different things, with both values."""
   fields = [field.name for field in dataclasses.fields(ours) if field.name not in FREE]
   values = {key: (getattr(theirs, key, None), getattr(ours, key)) for key in fields}
   return {key: pair for key, pair in values.items() if pair[0] != pair[1]}
@@ -53,5 +53,5 @@ def other_fields(theirs: ConvNet, ours: ConvNet) -> dict[str, tuple]:
 def _network(section: dict[str, Any]) -> ConvNet | None:
   try:
     return create_from_config(section)
-  except UserError:  # a network of another version: the shapes of the arrays decide
+  except UserError:  # a network of another version; the shapes of the arrays decide
     return None

@@ -15,11 +15,11 @@ def training_steps(config, steps_per_epoch: float) -> int:
   """The number of updates of a training.
 
   Args:
-    config: the whole config; `epochs` or `steps` gives it.
+    config: the whole config, with either `epochs` or `steps`.
     steps_per_epoch: training images / batch size.
 
   Raises:
-    UserError: both are given, or neither.
+    UserError: both or neither are given.
   """
   if config.steps is None:
     if config.epochs <= 0:
@@ -36,9 +36,9 @@ def training_steps(config, steps_per_epoch: float) -> int:
 def make_schedule(config, steps_per_epoch: float, total_steps: int) -> Schedule:
   """The learning rate at each step, counted from 0.
 
-  It rises linearly to the peak in the warm-up, and then follows the named decay. The epochs of a
-  decay count from step 0, as in TF EfficientNet; those of `cosine` by default from the end of the
-  warm-up.
+  It rises linearly to the peak during the warm-up and then follows the named decay. A decay counts
+  its epochs from step 0, as in TF EfficientNet; `cosine` counts from the end of the warm-up by
+  default.
 
   Args:
     config: the whole config; `schedule` and `batch_size` are read.
@@ -70,7 +70,7 @@ def make_schedule(config, steps_per_epoch: float, total_steps: int) -> Schedule:
 
 
 def peak_learning_rate(config) -> float:
-  """The optimizer's learning rate: `schedule.lr` is per 256 images."""
+  """The optimizer's peak learning rate; `schedule.lr` is per 256 images."""
   return config.schedule.lr * config.batch_size / 256
 
 
@@ -79,7 +79,7 @@ def _exponential(section, epoch, warmup, total):
 
   def fraction(time):
     decays = jnp.asarray(time, jnp.float32) / interval
-    if section.staircase:  # rounding must not delay a decay that falls exactly on this time
+    if section.staircase:  # rounding must not delay a decay that is due exactly now
       decays = jnp.floor(decays * (1 + 2**-22))
     return section.decay_rate**decays
 
@@ -101,7 +101,7 @@ def _step(section, epoch, warmup, total):
   return lambda time: section.decay_rate ** sum(jnp.float32(time >= start) for start in starts)
 
 
-# Name -> a function that gives the fraction of the peak at a time.
+# Name -> a function that returns the fraction of the peak as a function of time.
 SCHEDULES = {
   'exponential': _exponential,
   'cosine': _cosine,

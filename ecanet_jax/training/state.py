@@ -36,25 +36,25 @@ class TrainState:
   rng: jax.Array
 
   def items(self) -> dict[str, Tree]:
-    """What a checkpoint has of the state, by the names of its items; no 'ema' without EMA."""
+    """The state as the items of a checkpoint; without EMA there is no 'ema'."""
     optimizer = {'step': self.step, 'rng': self.rng, 'opt_state': self.opt_state}
     items = {'variables': self.variables, 'optimizer': optimizer}
     return items | ({'ema': self.ema} if self.ema else {})
 
   @classmethod
   def of(cls, items: dict[str, Tree]) -> 'TrainState':
-    """The state of the items of a checkpoint."""
+    """The state from the items of a checkpoint."""
     return cls(variables=items['variables'], ema=items.get('ema', {}), **items['optimizer'])
 
   def for_evaluation(self) -> Tree:
-    """The averaged variables where there are any, else those as trained."""
+    """The averaged variables if there are any, else the trained ones."""
     return self.ema or self.variables
 
 
 def init_state(
   model, tx, config, example, mesh: Mesh, loaded: Mapping[str, np.ndarray] | None = None
 ) -> TrainState:
-  """A fresh state. It must not be called under jit.
+  """A fresh state. Do not call it under jit.
 
   Args:
     model: the flax module.
@@ -62,7 +62,7 @@ def init_state(
     config: the whole config.
     example: images `[1, H, W, 3]`.
     mesh: every device gets a copy.
-    loaded: arrays by path ('params/stem/kernel') in place of random ones.
+    loaded: arrays by path ('params/stem/kernel') that replace random ones.
   """
   drawn = initial_values(lambda: _variables(model, config, example))
   flat = {**flatten_dict(drawn, sep='/'), **(loaded or {})}
@@ -94,9 +94,9 @@ def _state(tx, config, variables: Tree) -> TrainState:
 
 
 def ema_decay(config, step: jax.Array) -> jax.Array:
-  """Decay of the average at a step: min(decay, (1 + step) / (10 + step)) while it warms up.
+  """Decay of the average at a step; with warm-up min(decay, (1 + step) / (10 + step)).
 
-  TensorFlow's ExponentialMovingAverage with num_updates, which keeps the first epochs usable.
+  This is TensorFlow's ExponentialMovingAverage with num_updates; it makes early averages usable.
   """
   decay = jnp.float32(config.ema.decay)
   if config.ema.warmup:

@@ -1,4 +1,4 @@
-"""The training step: one update of the state, compiled once for each shape of a batch."""
+"""The training step: one update of the state, compiled once for each batch shape."""
 
 from collections.abc import Callable
 
@@ -18,8 +18,8 @@ from ecanet_jax.training.state import TrainState, ema_decay
 
 Metrics = dict[str, jax.Array]
 
-# With this pass XLA for CPUs merges remat's second computation with the first and keeps its
-# values.
+# Disables a pass of XLA for CPUs that merges remat's recomputation with the first computation, and
+# so keeps the values in memory.
 KEEP_REMAT = {'xla_disable_hlo_passes': 'cse_barrier_expander'}
 
 
@@ -32,20 +32,19 @@ def make_train_step(
   mesh: Mesh,
   resident: Resident | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-  """The compiled training step. The state is donated; the batch is divided over the devices.
+  """The compiled training step; the state is donated, the batch is divided over the devices.
 
-  The step is written for one global batch. Its mean loss, its gradient and (with bn_groups=1) its
-  BatchNorm statistics are those of one large device; XLA adds the communication.
+  The step is written for one global batch: loss, gradient and (with bn_groups=1) BatchNorm
+  statistics are those of one large device. XLA adds the communication.
 
-  - With `resident`, its images are placed on every device, and a batch says which of them to take.
-  - With `config.accumulate` parts, the batch is one of `put_batch` with as many parts, which are
-    computed in turn: less memory and the same step, but for rounding and random layers.
-  - A step that is not finite (`nonfinite.finite`) changes nothing of the state but its number.
+  - With `resident`, its images are on every device, and a batch says which of them to take.
+  - With `config.accumulate` parts, the batch is one of `put_batch` with as many parts, computed in
+    turn. This saves memory; only rounding and random layers differ.
+  - A step that is not finite (`nonfinite.finite`) changes only the step number.
 
   Returns:
-    A function of state and batch that gives the next state and float32 scalars: loss, grad_norm
-    (of the loss, before clipping), lr and left_out (1 for a step that changed nothing).
-    Without `resident` it is a function of `jax.jit`.
+    (state, batch) -> (next state, float32 scalars): loss, grad_norm (before clipping), lr, and
+    left_out (1 for a step that changed nothing). Without `resident` it is a function of `jax.jit`.
   """
 
   parts = config.accumulate

@@ -1,4 +1,4 @@
-"""The training batches of all steps, each with the compiled step that takes it."""
+"""The training batches of all steps, each with the compiled step for it."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -14,14 +14,14 @@ def step_stream(
   dataset: Dataset, stretches: Sequence[Stretch], start: int,
   make_step: Callable[[Resident | None], Callable],
 ) -> Iterator[tuple[Callable, Batch]]:
-  """Yields the training step and the batch of each step from `start` on.
+  """Yields the compiled training step and the batch of each step from `start` on.
 
   Args:
     dataset: the opened data set.
     stretches: all steps of the training, by image size.
     start: number of the first step.
     make_step: returns the compiled training step for resident images, or for batches of images
-      (None). It compiles again for another image size.
+      (None). The latter compiles again for another image size.
   """
   hosts = {'host': jax.process_index(), 'num_hosts': jax.process_count()}
   step = None

@@ -1,4 +1,4 @@
-"""The trainer: from a config and a directory to a trained network, resumable after any step."""
+"""The trainer: from a config to a trained network in a directory, resumable after any step."""
 
 import functools
 import json
@@ -46,7 +46,7 @@ class Trainer:
   """A training of one config in one directory."""
 
   def __init__(self, config, workdir: str | os.PathLike):
-    """Checks the config and makes all that the training needs but its state.
+    """Checks the config and prepares everything but the state.
 
     Raises:
       UserError: a key that breaks its rule or does not fit another one, the data or the devices.
@@ -89,11 +89,11 @@ class Trainer:
     """Trains to the end and returns the metrics of the last evaluation.
 
     Raises:
-      UserError: a checkpoint of another network, or one that cannot be read; weights to start from
-        that do not fit, or images in a folder that cannot be read, before anything is written.
-      NonFiniteError: the loss or its gradient was not finite for too many steps in a row.
+      UserError: a checkpoint of another network or one that cannot be read; unsuitable weights to
+        start from, or unreadable images in a folder, before anything is written.
+      NonFiniteError: loss or gradient were not finite for too many steps in a row.
       SaveError: too many saves in a row failed, or the last one.
-      Interrupted: SIGTERM or SIGINT came; the training is saved.
+      Interrupted: SIGTERM or SIGINT was received; the training is saved.
     """
     with self.preemption:
       return self._run()
@@ -134,7 +134,8 @@ class Trainer:
   ) -> tuple[TrainState, bool]:
     """The state of the newest checkpoint, or a fresh one with the weights to start from.
 
-    Also whether the checkpoint was saved before an evaluation that was due.
+    Returns:
+      The state, and whether the evaluation of its step is still due.
     """
     parts = self.model, self.tx, self.config, self.task.example()
     step = checkpoints.latest()
@@ -153,7 +154,7 @@ class Trainer:
   def _train(
     self, state: TrainState, step: int, checkpoints: Checkpoints, evaluation_due: bool
   ) -> None:
-    """The training from `step` to its end, or until it is told to end."""
+    """Trains from `step` to the end, or until the training is interrupted."""
     self._log_start(state)
     config, preemption, first = self.config, self.preemption, step
     train_log = TrainLog(
@@ -176,7 +177,7 @@ class Trainer:
             self.history.add(step, metrics)
             train_log.evaluation(step, metrics, self._result())
             early = self._reason_to_stop(step)
-          # After a step that was not finite, the checkpoints of good steps are kept.
+          # After a step that was not finite, the checkpoints of good steps must not be replaced.
           if (save_due and not self.nonfinite.row) or early or step == self.total_steps:
             preemption.enter('save')
             checkpoints.save(step, state.items(), self._meta(), score)
@@ -213,7 +214,7 @@ class Trainer:
     self._announce(f'result: {self._result()}{ending}')
 
   def _log_start(self, state: TrainState) -> None:
-    """Writes what is trained to the log and to config.json."""
+    """Writes a summary of the training to the log, and config.json."""
     config = self.config
     log.info(
       '%s: %s parameters, %d devices, %d steps of %d images (%s), peak learning rate %g',
@@ -228,7 +229,7 @@ class Trainer:
       (self.workdir / 'config.json').write_text(json.dumps(plain(config), indent=2) + '\n')
 
   def _write(self, train_log: TrainLog, state: TrainState) -> None:
-    """Writes the finished steps; if they end the training, also a dump of the last one."""
+    """Logs the finished steps; if they end the training, also dumps the last one."""
     try:
       train_log.write()
     except NonFiniteError as error:
@@ -242,11 +243,11 @@ class Trainer:
     """Saves the state after `step`, and returns the exception to raise.
 
     Args:
-      state: the state.
+      state: the state to save.
       step: the last finished step.
-      checkpoints: where to.
-      evaluation_due: the next start is to evaluate this step.
-      score: of this step's evaluation, None where there was none.
+      checkpoints: where to save it.
+      evaluation_due: whether the next start must evaluate this step.
+      score: of this step's evaluation; None if there was none.
     """
     self.preemption.enter('save')
     checkpoints.settle()
@@ -274,30 +275,30 @@ class Trainer:
     )
 
   def _announce(self, line: str) -> None:
-    """Prints a line for programs: on standard output of the first process."""
+    """Prints a line for other programs to standard output, in the first process."""
     if jax.process_index() == 0:
       print(line, flush=True)
 
   def _meta(self) -> dict[str, Any]:
-    """What a checkpoint has as JSON."""
+    """The JSON part of a checkpoint."""
     config = plain(self.config)
     hashed = {'config': config, 'config_hash': config_hash(config)}
     return {**hashed, **self.history.meta(), **self.nonfinite.meta()}
 
   def _reason_to_stop(self, step: int) -> str:
-    """Why the training ends before its last step, '' if it does not."""
+    """Why the training ends before its last step; '' if it does not."""
     patience = self.config.early_stop
     return self.history.reason_to_stop(patience) if step < self.total_steps else ''
 
   def _due(self, key: str, step: int) -> bool:
-    """Whether a multiple of `config[key]` epochs, or the training, ends with this step."""
+    """Whether this step completes a multiple of `config[key]` epochs, or the training."""
     interval = self.config[key] * self.steps_per_epoch
     whole = interval > 0 and int(step / interval) > int((step - 1) / interval)
     return whole or step == self.total_steps
 
 
 def train_and_evaluate(config, workdir: str | os.PathLike) -> dict[str, Any]:
-  """Trains `config` in `workdir`, from its newest checkpoint on; returns the last evaluation."""
+  """Trains `config` in `workdir` from its newest checkpoint; returns the last evaluation."""
   return Trainer(config, workdir).run()
 
 

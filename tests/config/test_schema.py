@@ -81,7 +81,7 @@ def test_a_key_that_has_moved(monkeypatch, tmp_path, place):
   with pytest.raises(UserError) as error:
     load_config(*(arguments if place == 'command line' else (str(recipe),)))
   assert str(error.value) == (
-    "config key 'data.every' is 'log_steps' now (from one line of the log to the next): write "
+    "config key 'data.every' is 'log_steps' now (steps between lines of the log): write "
     '--config.log_steps=VALUE.'
   )
 

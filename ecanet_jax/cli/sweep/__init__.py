@@ -3,8 +3,8 @@
     python -m ecanet_jax sweep --config=configs/digits.py --workdir=runs/attention \
       --vary=model.attention.kind=none,se,eca --seeds=0,1,2 [--config.KEY=VALUE]
 
-Every run is a process that does what train.py does. After a kill the same command resumes: finished
-runs are not repeated, the others resume from their newest checkpoint. At the end WORKDIR has
+Every run is a process that does the same as train.py. After a kill the same command resumes:
+finished runs are kept, the others resume from their newest checkpoint. At the end WORKDIR has
 table.md, results.json, top1_by_images.png and top1_by_time.png.
 """
 
@@ -50,13 +50,13 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse
 
 
 def run(args: argparse.Namespace) -> int:
-  """Trains what is not finished yet, writes the results and prints the table.
+  """Trains the unfinished runs, writes the results and prints the table.
 
   Returns:
-    0 when every run is finished, 1 when some failed.
+    0 if every run is finished, 1 if some failed.
 
   Raises:
-    UserError: a sweep that cannot be run, or another one in the directory.
+    UserError: the sweep cannot be run, or the directory has another one.
   """
   from ecanet_jax.cli.program import start_log
   from ecanet_jax.cli.sweep import process, results

@@ -1,4 +1,4 @@
-"""A sweep: configs x variants x seeds, and the directory that holds exactly one sweep."""
+"""A sweep: configs x variants x seeds, and its directory."""
 
 import contextlib
 import dataclasses
@@ -21,7 +21,7 @@ from ecanet_jax.models.count import count
 from ecanet_jax.runtime.errors import UserError
 
 RECORD = 'sweep.json'
-_LOCK_SECONDS = 10  # the processes of a killed sweep end within this time
+_LOCK_SECONDS = 10  # time in which the processes of a killed sweep end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Run:
   Attributes:
     variant: what it varies, without the seed, such as 'kind=eca'.
     seed: config.seed.
-    folder: its directory in the sweep's.
-    arguments: of train.py, without --workdir.
-    length: 'epochs' or 'steps', whichever the config gives, and how many.
+    folder: its directory in that of the sweep.
+    arguments: for train.py, without --workdir.
+    length: ('epochs' or 'steps', their number), as in the config.
     batch_size: images per step.
   """
 
@@ -55,8 +55,8 @@ class Sweep:
 
   Attributes:
     runs: variant by variant.
-    parameters: number of each variant's.
-    record: what identifies the sweep, as JSON gives it back.
+    parameters: number of parameters of each variant.
+    record: identifies the sweep; JSON values.
   """
 
   runs: tuple[Run, ...]
@@ -67,16 +67,16 @@ class Sweep:
 def define(
   configs: Sequence[str], vary: Sequence[str], seeds: str, overrides: Sequence[str]
 ) -> Sweep:
-  """Checks the flags, makes every variant's network, and lists the runs.
+  """Checks the flags, creates every variant's network, and lists the runs.
 
   Args:
     configs: paths of recipes.
-    vary: 'KEY=VALUE,VALUE'; several make every combination.
+    vary: 'KEY=VALUE,VALUE'; several are combined in all ways.
     seeds: '0,1,2'.
     overrides: '--config.KEY=VALUE' for all runs.
 
   Raises:
-    UserError: a file, key, value, network or seed that does not exist, or one that is there twice.
+    UserError: an unknown file, key, value, network or seed, or one that is given twice.
   """
   numbers = _seeds(seeds)
   axes = dict(_axis(text) for text in vary)
@@ -130,7 +130,7 @@ def _seeds(text: str) -> list[int]:
 
 
 def _axis(text: str) -> tuple[str, list[str]]:
-  """'KEY=VALUE,(1,2)' as the key and its values; commas in brackets do not divide."""
+  """Splits 'KEY=VALUE,(1,2)' into key and values; commas in brackets do not separate."""
   key, _, rest = text.partition('=')
   values, depth = [''], 0
   for letter in rest:
@@ -164,21 +164,21 @@ def _length(config) -> tuple[str, float]:
 
 
 def _parameters(config) -> int:
-  """The network's number of parameters; making it finds a wrong name before anything is trained."""
-  # Leave the accelerator to the runs.
+  """The network's number of parameters; finds wrong names before anything is trained."""
+  # Leaves the accelerator to the runs.
   jax.config.update('jax_platforms', 'cpu')
   return count(create_from_config(config.model), config.data.image_size).parameters()
 
 
 @contextlib.contextmanager
 def enter(sweep: Sweep, workdir: pathlib.Path) -> Iterator[IO[str]]:
-  """Takes the directory for this sweep and locks it against other sweeps.
+  """Claims the directory for this sweep and locks it against other sweeps.
 
   Yields:
     The open lock file. The runs' processes hold it open, too.
 
   Raises:
-    UserError: the directory has another sweep or a training, or its sweep is running.
+    UserError: the directory has another sweep or a training, or a sweep is running in it.
   """
   if (workdir / 'checkpoints').exists() or (workdir / 'metrics.jsonl').exists():
     raise UserError(f'{workdir} has a training, not a sweep; give another --workdir.')

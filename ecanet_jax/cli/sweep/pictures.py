@@ -1,4 +1,4 @@
-"""The headline metric of several trainings, over the images seen or over the time."""
+"""The headline metric of several trainings, over images seen or over time."""
 
 import dataclasses
 import os
@@ -12,7 +12,7 @@ from matplotlib.ticker import EngFormatter
 from ecanet_jax.tasks.task import Metric
 
 _UNITS = ((3600, 'hours'), (60, 'minutes'), (1, 'seconds'))
-_ENOUGH = 3  # a unit of time is used from so many on
+_ENOUGH = 3  # the smallest number for which a larger unit of time is used
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Curve:
 def smoothed(values: np.ndarray, window: int) -> np.ndarray:
   """The centred mean of up to `window` (odd) values along the last axis.
 
-  Near the ends it is of fewer, as many on either side, so that the last value is kept and rising
-  curves are not shifted.
+  Near the ends it covers fewer values, as many on either side. So the last value is kept, and
+  rising curves are not shifted.
   """
   count = values.shape[-1]
   reach = [min(window // 2, i, count - 1 - i) for i in range(count)]
@@ -47,15 +47,15 @@ def draw_curves(
   curves: Mapping[str, Sequence[Curve]], axis: str, path: str | os.PathLike, smooth: int,
   metric: Metric,
 ) -> None:
-  """Draws a PNG: the whole training, and its end larger.
+  """Draws a PNG of the whole training, with its end enlarged.
 
-  A line is the mean over the seeds, its band the standard deviation (n - 1) on either side.
+  A line is the mean over the seeds; its band is one standard deviation (n - 1) on either side.
 
   Args:
-    curves: of each network, one for each seed, with the same number of evaluations.
+    curves: of each network, one per seed, with the same number of evaluations.
     axis: 'images' or 'seconds'.
     path: of the PNG.
-    smooth: evaluations of which a point is the mean, odd.
+    smooth: number of evaluations averaged in a point, odd.
     metric: the headline metric.
   """
   figure = Figure(figsize=(11, 5.5), layout='constrained')
@@ -97,13 +97,13 @@ def draw_curves(
 
 
 def _mean_and_deviation(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Over the first axis; the deviation of a single row is drawn as 0."""
+  """Over the first axis; the deviation of a single row is 0."""
   mean = values.mean(0)
   return mean, values.std(0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
 
 
 def _zoom(whole, end, drawn: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
-  """Sets the limits: everything, and from two thirds of the shortest training on."""
+  """Sets the limits: everything, and the part from two thirds of the shortest training on."""
   last = max(x[-1] for x, _, _ in drawn)
   first = 2 / 3 * min(x[-1] for x, _, _ in drawn)
   whole.set_xlim(0, 1.02 * last)

@@ -1,4 +1,4 @@
-"""The runs of a sweep as processes: starts them, watches them, reports in lines or a bar."""
+"""The processes of a sweep's runs: starts them, watches them, reports in lines or a bar."""
 
 import contextlib
 import os
@@ -20,23 +20,23 @@ from ecanet_jax.training.logging.writers import read_metrics
 
 LOG = 'log.txt'
 HEADLINE = Classification.headline
-EVALUATED = f'eval/{HEADLINE.name}'  # in a line of metrics.jsonl
+EVALUATED = f'eval/{HEADLINE.name}'  # key in the lines of metrics.jsonl
 _POLL_SECONDS = 0.5
 
 
 def train(
   runs: Sequence[Run], workdir: pathlib.Path, jobs: int, lock: IO[str]
 ) -> dict[Run, str]:
-  """Trains the runs that are not finished, `jobs` at a time, and goes on when one fails.
+  """Trains the unfinished runs, `jobs` at a time, and continues if one fails.
 
   Args:
     runs: of the sweep.
     workdir: of the sweep.
     jobs: processes at a time.
-    lock: the lock file, which the processes keep open: it stays locked until the last one ends.
+    lock: the lock file; the processes keep it open, so it stays locked until the last one ends.
 
   Returns:
-    The runs that failed, with one line each.
+    The failed runs, with one line each.
   """
   finished = [run for run in runs if (workdir / run.folder / DONE).exists()]
   waiting = [run for run in runs if run not in finished]
@@ -69,10 +69,10 @@ def train(
 
 
 class _Process:
-  """One run's process.
+  """The process of one run.
 
   Attributes:
-    run: what it trains.
+    run: its run.
     fraction: of the training that is done.
   """
 
@@ -91,7 +91,7 @@ class _Process:
       )
 
   def beginning(self) -> str:
-    """The line of its start."""
+    """The line to print at its start."""
     begins = f'goes on after step {self._told}' if self._told else 'begins'
     return f'{self.run.name} {begins}, process {self._process.pid}: {self.folder / LOG}'
 
@@ -119,7 +119,7 @@ class _Process:
     return lines
 
   def poll(self) -> str | None:
-    """None while it runs, '' when the run is finished, or a line that says why it is not."""
+    """None while it runs, '' if the run is finished, or a line that says why it is not."""
     status = self._process.poll()
     if status is None:
       return None
@@ -132,7 +132,7 @@ class _Process:
     return f'status {status}: {lines[-1].removeprefix("error: ") if lines else ""}'
 
   def end(self) -> None:
-    """Kills it; the next start goes on from its checkpoint."""
+    """Kills it; the next start resumes from its checkpoint."""
     with contextlib.suppress(OSError):
       self._process.kill()
     self._process.wait()
@@ -144,7 +144,7 @@ class _Process:
 
 
 class _Board:
-  """The report: lines, and on a terminal a progress bar over all runs."""
+  """The report: lines, and on a terminal also a progress bar over all runs."""
 
   def __init__(self, runs: Sequence[Run], finished: Sequence[Run]):
     self._total, self._ended, self._first = len(runs), len(finished), len(finished)
@@ -155,14 +155,14 @@ class _Board:
     )
 
   def say(self, line: str) -> None:
-    """A line above the bar, or in the log."""
+    """Writes a line above the bar, or to the log."""
     if self._bar.disable:
       log.info('%s', line)
     else:
       self._bar.write(line, file=sys.stderr)
 
   def end(self, run: Run, problem: str) -> None:
-    """A run is over."""
+    """Reports the end of a run."""
     self._ended += 1
     left = (time.monotonic() - self._began) / (self._ended - self._first)
     left = round(left * (self._total - self._ended))

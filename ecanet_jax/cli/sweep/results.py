@@ -27,11 +27,11 @@ def write(
   """Writes the results of the finished runs and returns the table.
 
   Args:
-    sweep: what was run.
-    workdir: where.
-    failed: the runs that are not finished, with one line each.
+    sweep: the sweep.
+    workdir: its directory.
+    failed: the unfinished runs, with one line each.
     command: the sweep's command line, for the reader.
-    smooth: evaluations of which a point of a curve is the mean.
+    smooth: number of evaluations averaged in a point of a curve.
 
   Raises:
     UserError: no run is finished.
@@ -74,7 +74,7 @@ def _curve(curve: dict[str, list]) -> Curve:
 def _figures(run: Run, folder: pathlib.Path) -> dict[str, Any]:
   """A run's last evaluation and its curve.
 
-  The time counts training steps alone: no start, compilation, evaluation or saving, and no steps
+  The time is that of training steps only: without start, compilation, evaluation, saving, and steps
   that a kill undid.
   """
   done = json.loads((folder / DONE).read_text())
@@ -92,7 +92,7 @@ def _figures(run: Run, folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _mean_and_deviation(values: list[float]) -> dict[str, float | None]:
-  """The mean and the sample standard deviation (n - 1), which is None for one value."""
+  """The mean and the sample standard deviation (n - 1); None for the deviation of one value."""
   return {
     'mean': statistics.fmean(values),
     'std': statistics.stdev(values) if len(values) > 1 else None,

@@ -1,7 +1,7 @@
-"""One run of a sweep in a process of its own: what train.py does, and DONE at the end.
+"""One run of a sweep in a process of its own: the same as train.py, with DONE at the end.
 
 Started as `python -m ecanet_jax.cli.sweep.worker` with train.py's arguments. It ends when its
-standard input closes, so that no run outlives the sweep, even a killed one.
+standard input closes, so that no run outlives the sweep, even if the sweep is killed.
 """
 
 import json
@@ -16,7 +16,7 @@ from ml_collections import config_flags
 from ecanet_jax.cli.program import run_program
 from ecanet_jax.runtime.memory import keep_freed_memory
 
-DONE = 'done.json'  # the last evaluation and the device, once the run is finished
+DONE = 'done.json'  # the last evaluation and the device, written when the run is finished
 
 
 def main() -> None:

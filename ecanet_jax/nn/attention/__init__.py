@@ -1,7 +1,7 @@
-"""Attention as a slot that every network has: a kind, in some blocks, at a position.
+"""Attention as a slot of every network: a kind, in some blocks, at a position.
 
-A kind is a class in ATTENTION, a choice of blocks a predicate in WHERE; positions belong to the
-family, which lists those it has.
+Kinds are the classes in ATTENTION; WHERE selects blocks; each family lists the positions that its
+blocks have.
 """
 
 import dataclasses
@@ -52,16 +52,16 @@ ATTENTION: dict[str, type[AttentionModule] | None] = {
 
 
 def place(spec: Attention, block: Block, standard: str, stages: int) -> Slot:
-  """Where a block of a network has its attention, and ECA's kernel size there.
+  """The attention slot of a block, with ECA's kernel size.
 
   Args:
     spec: the network's attention.
     block: the block's facts.
     standard: the family's published position.
-    stages: how many the network has.
+    stages: number of stages of the network.
 
   Raises:
-    UserError: a kernel size that is impossible there.
+    UserError: the kernel size is impossible there.
   """
   kind = ATTENTION[spec.kind]
   if kind is None:
@@ -76,13 +76,13 @@ def check(
   spec: Attention, slots: Callable[[], Iterable[Slot]], positions: tuple[str, ...], stages: int,
   family: str,
 ) -> None:
-  """Raises UserError unless a network can have this attention, with what it can have instead.
+  """Raises UserError if a network cannot have this attention; the text says what it can have.
 
   Args:
     spec: the attention.
-    slots: gives those of all blocks.
-    positions: the places that the family's blocks have.
-    stages: how many there are.
+    slots: returns the slots of all blocks.
+    positions: the positions in the family's blocks.
+    stages: number of stages.
     family: its name, for the message.
   """
   kind = lookup(ATTENTION, spec.kind, 'attention.kind')

@@ -1,6 +1,6 @@
-"""Channel attention: squeeze the image to one value per channel, excite, gate, reweight.
+"""Channel attention: squeeze each channel to one value, excite, gate, reweight.
 
-A kind is a subclass that says how the logits come from the squeezed values. `x` is `[B, H, W, C]`.
+Each kind is a subclass that computes the logits from the squeezed values. `x` is `[B, H, W, C]`.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def _max(x: jax.Array) -> jax.Array:
   return largest(x.astype(jnp.float32), (1, 2))
 
 
-# [B, H, W, C] -> [B, 1, 1, C]; 'both' [B, 2, 1, C]; 'none' leaves every pixel.
+# [B, H, W, C] -> [B, 1, 1, C]; 'both' -> [B, 2, 1, C]; 'none' keeps every pixel.
 SQUEEZE: dict[str, Callable[[jax.Array], jax.Array]] = {
   'mean': squeeze,
   'max': _max,
@@ -40,29 +40,29 @@ GATE: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 class AttentionModule(nn.Module):
-  """What every kind of attention has; a kind maps `[B, H, W, C]` to the same shape.
+  """Base of all kinds of attention; maps `[B, H, W, C]` to the same shape.
 
   Attributes:
     spec: the network's attention.
-    slot: where in its block it is.
-    layers: the network's.
+    slot: its place in the block.
+    layers: the network's layers.
   """
 
   spec: Attention
   slot: Slot
   layers: Layers
 
-  standard = ''  # the kind's own 'standard' position; '' = the family's
-  has_kernel_size = False  # it has ECA's k
-  reads_mean = False  # it reweights channels by their means alone; then it has `weights`
+  standard = ''  # the kind's own standard position; '' = the family's
+  has_kernel_size = False  # whether it has ECA's k
+  reads_mean = False  # it reweights channels by their means alone, with a method `weights`
 
   @classmethod
   def check(cls, spec: Attention, slot: Slot) -> None:
-    """Raises UserError where this kind is impossible."""
+    """Raises UserError if this kind is impossible in the slot."""
 
   @classmethod
   def describe(cls, spec: Attention, slot: Slot) -> str:
-    """What the block table shows beside the kind, such as 'k=5'."""
+    """Text for the block table, such as 'k=5'."""
     return ''
 
 
@@ -70,11 +70,11 @@ class ChannelAttention(AttentionModule):
   """x * gate(excite(squeeze(x))) (Hu et al., Squeeze-and-Excitation Networks, Eq. 2-4).
 
   Squeezed values and weights are float32. With squeeze='both' the logits of mean and maximum are
-  added, as CBAM does; with 'none' every pixel has its own weights (the SENet slides' test that
-  global information matters). `models.intermediates` shows `squeeze` and `weights`.
+  added, as in CBAM; with 'none' every pixel has its own weights (the SENet slides' test that global
+  information matters). `models.intermediates` returns `squeeze` and `weights`.
   """
 
-  own_squeeze = ''  # of a kind that has no choice
+  own_squeeze = ''  # for kinds with a fixed squeeze
 
   @property
   def squeeze(self) -> str:
@@ -92,7 +92,7 @@ class ChannelAttention(AttentionModule):
 
   @nn.compact
   def weights(self, squeezed: jax.Array) -> jax.Array:
-    """One weight for each squeezed value: `[B, 1, 1, C]` of the same, float32."""
+    """One float32 weight for each squeezed value, `[B, 1, 1, C]`."""
     logits = self.excite(squeezed)
     if self.squeeze == 'both':
       logits = logits.sum(1, keepdims=True)
@@ -102,12 +102,12 @@ class ChannelAttention(AttentionModule):
     return weights
 
   def excite(self, y: jax.Array) -> jax.Array:
-    """Logits `[..., C]` of squeezed values `[..., C]`."""
+    """Logits `[..., C]` from squeezed values `[..., C]`."""
     raise NotImplementedError
 
 
 class SE(ChannelAttention):
-  """Squeeze-and-excitation: two layers, `channels / reduction` values between them (Eq. 2-3)."""
+  """Squeeze-and-excitation: two layers with `channels / reduction` values between (Eq. 2-3)."""
 
   def excite(self, y):
     spec, channels = self.spec, y.shape[-1]
@@ -123,7 +123,7 @@ class SE(ChannelAttention):
 
 
 def squeezed_channels(spec: Attention, slot: Slot) -> int:
-  """Channels between SE's two layers: truncated, or rounded to the divisor; at least one of it."""
+  """Channels between SE's layers, truncated or rounded to the divisor; at least one divisor."""
   base = slot.block.base_channels or slot.block.in_channels
   whole = base if spec.reduction_of == 'block' else slot.channels
   exact = whole / spec.reduction
@@ -154,7 +154,7 @@ class SEVar3(ChannelAttention):
     return self.layers.conv(y, 'mix', y.shape[-1], dtype=jnp.float32)
 
 
-# Groups of each SE-GC in Table 1: SE-GC1 has 16, the others 16 and 8 channels in each group.
+# Groups in ECA-Net, Table 1: SE-GC1 has 16 groups, SE-GC2 and 3 have groups of 16 and 8 channels.
 GROUPS: dict[str, Callable[[int], int]] = {
   'se_gc1': lambda channels: 16,
   'se_gc2': lambda channels: channels // 16,
@@ -192,12 +192,12 @@ def _groups(spec: Attention, slot: Slot) -> int:
 
 
 class Neighbours(ChannelAttention):
-  """What ECA and ECA-NS share: weights for the k nearest channels of each channel."""
+  """Base of ECA and ECA-NS: weights for the k nearest channels of each channel."""
 
   has_kernel_size = True
 
   def neighbours(self, y: jax.Array, kernel: jax.Array, edge: str = 'constant') -> jax.Array:
-    """Sum over the k shifts of y's channels, each times a row of `kernel`, `[k, 1]` or `[k, C]`."""
+    """Sum of y's channels shifted k ways, each times a row of `kernel`, `[k, 1]` or `[k, C]`."""
     k, channels = kernel.shape[0], y.shape[-1]
     padded = jnp.pad(y, ((0, 0), (0, 0), (0, 0), (k // 2, k // 2)), mode=edge)
     return sum(padded[..., i : i + channels] * kernel[i][None, None, None] for i in range(k))
@@ -217,8 +217,8 @@ class ECANS(Neighbours):
 class ECA(Neighbours):
   """Efficient channel attention: a 1-D convolution over the channels (ECA-Net, Eq. 5-6).
 
-  `kernel` is `[k]`; zeros beyond the first and last channel; no bias. Eq. 6 has the sigmoid that
-  the listing in the paper's Fig. 3 leaves out.
+  `kernel` is `[k]`, without bias; zeros pad the ends. The sigmoid is in Eq. 6, though not in the
+  listing of Fig. 3.
   """
 
   edge = 'constant'  # zeros

@@ -13,7 +13,7 @@ from ecanet_jax.runtime.errors import UserError
 
 
 class CBAM(ChannelAttention):
-  """Channel attention from mean and maximum, then spatial attention from both over the channels.
+  """CBAM: channel attention from mean and maximum, then spatial attention.
 
   Woo et al., CBAM, ECCV 2018, Eq. 2 and 3: M_c = sigmoid(MLP(mean) + MLP(max)) with SE's two
   layers; M_s = sigmoid(BN(conv7x7([max over C, mean over C]))) of the reweighted x.
@@ -37,7 +37,7 @@ class CBAM(ChannelAttention):
 
 
 class DoubleAttention(AttentionModule):
-  """Double attention: gathers second-order features of the image, gives each pixel its share.
+  """Double attention: gathers second-order features and distributes them to the pixels.
 
   Chen et al., A2-Nets, NeurIPS 2018, Eq. 5-6, with m = n = C / 2:
   x + BN(conv(softmax_N(B) gathers A into [m, n]; softmax_n(V) distributes it)).
@@ -62,7 +62,7 @@ class DoubleAttention(AttentionModule):
 
 
 class RowConv(nn.Module):
-  """Each row of `[B, R, R]` to 4 values by weights of its own: `kernel` `[R, R, 4]`."""
+  """Maps each row of `[B, R, R]` to 4 values by its own weights, `kernel` `[R, R, 4]`."""
 
   @nn.compact
   def __call__(self, y):
@@ -107,12 +107,12 @@ def _vectors(key, shape):
 
 
 class AugmentedConv(AttentionModule):
-  """A 3x3 convolution some of whose output channels are 2-D self-attention instead.
+  """3x3 convolution with some output channels replaced by 2-D self-attention.
 
   Bello et al., Attention Augmented Convolutional Networks, ICCV 2019, section 3, with the paper's
-  kappa = 0.2 (keys), upsilon = 0.1 (values), 8 heads and at least 20 key channels per head. Its
-  relative positions belong to one image size. With a stride the attention sees x averaged over
-  stride x stride pixels (the paper does not say what it sees).
+  kappa = 0.2 (keys), upsilon = 0.1 (values), 8 heads and at least 20 key channels per head. The
+  relative positions fit one image size. With a stride, attention sees the mean of stride x stride
+  pixels; the paper leaves this open.
   """
 
   standard = 'conv'
@@ -120,7 +120,7 @@ class AugmentedConv(AttentionModule):
 
   @classmethod
   def widths(cls, features: int) -> tuple[int, int]:
-    """Channels of all keys and of all values."""
+    """Total channels of keys and of values."""
     keys = max(cls.least * cls.heads, int(cls.kappa * features) // cls.heads * cls.heads)
     return keys, max(cls.heads, int(cls.upsilon * features) // cls.heads * cls.heads)
 
@@ -153,7 +153,7 @@ class AugmentedConv(AttentionModule):
     return jnp.concatenate([local, y], -1)
 
   def _relative(self, axis: str, size: int, q):
-    """Vectors `[size, size, d]` of the relative positions along an axis, by query and key."""
+    """Vectors of the relative positions along an axis, `[query, key, d]`."""
     name, depth = f'relative_{axis}', q.shape[-1]
     known = self.get_variable('params', name)
     if known is not None and known.shape[0] != 2 * size - 1:

@@ -1,4 +1,4 @@
-"""ECA's kernel size k: by the paper's equations, as its authors released it, or as given."""
+"""ECA's kernel size k: from the paper's equations, from the released weights, or given."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from ecanet_jax.runtime.errors import UserError
 def eca_kernel_size(channels: int, gamma: float = 2.0, b: float = 1.0) -> int:
   """ECA's adaptive kernel size: |log2(C) / gamma + b / gamma|, to the nearest odd number.
 
-  Truncates, then goes up when even, as in the paper's Fig. 3: 2048 channels, exactly 6, give 7.
+  Truncates, then adds 1 if even, as in the paper's Fig. 3: 2048 channels give 6, hence 7.
   Source: Wang et al., ECA-Net, CVPR 2020, Eq. 9.
   """
   return _odd((math.log2(channels) + b) / gamma)
@@ -19,7 +19,7 @@ def eca_kernel_size(channels: int, gamma: float = 2.0, b: float = 1.0) -> int:
 def linear_kernel_size(channels: int, gamma: float, b: float) -> int:
   """k of the linear mapping C = gamma * k - b, to the nearest odd number as above.
 
-  The paper names it as the simplest mapping before Eq. 8; gamma is then tens or hundreds.
+  The simplest mapping in the paper, before Eq. 8; gamma is then in the tens or hundreds.
   """
   return _odd((channels + b) / gamma)
 
@@ -48,10 +48,10 @@ K_POLICY: dict[str, Callable[[Attention, Slot], int]] = {
 
 
 def kernel_size(spec: Attention, slot: Slot, stages: int) -> int:
-  """k in a slot of a network with so many stages.
+  """k in a slot of a network with `stages` stages.
 
   Raises:
-    UserError: a k that is even, below 1 or wider than the channels, or a wrong number of them.
+    UserError: k is even, below 1 or too wide, or the number of given k is wrong.
   """
   if not spec.k:
     k = K_POLICY[spec.k_policy](spec, slot)

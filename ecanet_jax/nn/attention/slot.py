@@ -1,4 +1,4 @@
-"""Which attention a network has, and where a block has it."""
+"""The attention of a network, and its place in a block."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,24 +8,24 @@ from ecanet_jax.nn.block import Block
 
 @dataclasses.dataclass(frozen=True)
 class Attention:
-  """Which attention a network has, and where.
+  """Kind, place and settings of a network's attention.
 
   Attributes:
     kind: a name of ATTENTION.
-    where: a name of WHERE: the blocks that get it at `position`.
-    stages: stage numbers, from 1, to which `where` is limited; () = all.
-    position: a place in the block that the family has; 'standard' = the family's published one.
-    elsewhere: the place in all other blocks; '' = none there.
-    k: ECA's kernel size: (3,) = one for all, or one per stage; () = by `k_policy`.
+    where: a name of WHERE: the blocks that have it at `position`.
+    stages: limits `where` to these stages, from 1; () = all.
+    position: a position of the family's blocks; 'standard' = the published one.
+    elsewhere: position in all other blocks; '' = none.
+    k: ECA's kernel size: (3,) for all, or one per stage; () = by `k_policy`.
     k_policy: a name of K_POLICY.
-    gamma: of the k policies that compute.
-    b: of the k policies that compute.
+    gamma: of the equations of k.
+    b: of the equations of k.
     reduction: SE, CBAM: channels / squeezed channels.
-    reduction_of: the channels meant: 'channels' (those to be reweighted) or 'block' (those that
-      its expansion counts from: in EfficientNet its input's).
+    reduction_of: the channels in that ratio: 'channels' (those reweighted) or 'block' (those before
+      its expansion; in EfficientNet its input's).
     divisor: squeezed channels are rounded to a multiple of it.
-    bias: SE: its two layers have biases.
-    activation: SE: between its two layers; '' = the network's.
+    bias: SE: whether the two layers have biases.
+    activation: SE: between the two layers; '' = the network's.
     squeeze: a name of SQUEEZE.
     gate: a name of GATE.
     groups: SE-GC: groups of its layer; 0 = the kind's own.
@@ -52,11 +52,11 @@ class Attention:
 
 @dataclasses.dataclass(frozen=True)
 class Slot:
-  """A block's attention: where in the block it is, and ECA's kernel size there.
+  """The attention of one block.
 
   Attributes:
     block: the block's facts.
-    position: where in the block the attention is; '' = nowhere.
+    position: in the block; '' = no attention.
     k: ECA's kernel size; 0 for kinds without one.
   """
 
@@ -66,13 +66,13 @@ class Slot:
 
   @property
   def channels(self) -> int:
-    """Channels of the tensor to be reweighted."""
+    """Channels of the tensor that is reweighted."""
     block = self.block
     inner = {'pre': block.in_channels, 'depthwise': block.mid_channels, 'conv': block.mid_channels}
     return inner.get(self.position, block.out_channels)
 
 
-# Which blocks; `Attention.stages` limits each of them further.
+# Selections of blocks; `Attention.stages` limits them further.
 WHERE: dict[str, Callable[[Block], bool]] = {
   'all': lambda block: True,
   'skip': lambda block: block.has_skip,
@@ -84,7 +84,7 @@ WHERE: dict[str, Callable[[Block], bool]] = {
 
 
 def position_of(spec: Attention, block: Block, standard: str) -> str:
-  """Where in the block the attention is, '' for nowhere; `standard` is the published place."""
+  """Position of the attention in a block, '' = none; `standard` is the published position."""
   chosen = WHERE[spec.where](block) and (not spec.stages or block.stage in spec.stages)
   position = spec.position if chosen else spec.elsewhere
   position = standard if position == 'standard' else position

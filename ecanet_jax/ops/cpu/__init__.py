@@ -1,8 +1,8 @@
-"""Kernels of our own for one CPU device, and the backend that calls them.
+"""C++ kernels for one CPU device, and the backend that calls them.
 
-XLA reduces over pixels channel by channel on a CPU, and runs depthwise convolutions and small
-kernels slowly. The C++ kernels run vectors over channels. Each function computes what the plain
-form in `ops` computes, which is its reference and its stand-in for types without kernels.
+On a CPU, XLA reduces over pixels channel by channel, and is slow at depthwise convolutions and
+small kernels. These kernels vectorise over channels. Each function computes the same as the plain
+form in `ops`, which is its reference and serves the types that have no kernels.
 """
 
 from ecanet_jax.ops.backend import Backend

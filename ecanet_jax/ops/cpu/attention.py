@@ -1,13 +1,17 @@
 """Channel attention on a CPU, alone and behind BatchNorm.
 
-XLA would compute the gate again for every pixel, and sum over pixels channel by channel. Behind
-BatchNorm in training, attention takes part in BatchNorm's own passes:
+XLA would compute the gate anew for every pixel, and sum over pixels channel by channel. Here,
+attention behind BatchNorm shares BatchNorm's passes in training:
 
     without attention       moments of x; write y;                        sums for dx; write dx
-    attention behind it     moments of x; write y * w;                    sums for dx; write dx
-    with an activation      moments of x; write y and sum it; y *= w;     sums for dx; write dx
+    with attention          moments of x; write y * w;                    sums for dx; write dx
+    after an activation     moments of x; write y and sum it; y *= w;     sums for dx; write dx
 
-Without an activation the means of y follow from the moments, so attention adds no pass.
+Without an activation the means of y follow from the moments of x.
+
+Each operation is two functions with custom gradients, since the gate is computed between them. The
+gradient of the first needs what the second's gradient has computed. The first therefore returns
+zeros that the second takes and ignores; their "gradients" carry those values back.
 """
 
 from functools import partial
@@ -24,7 +28,7 @@ from ecanet_jax.ops.cpu.kernels import FUSED
 
 
 def attend(x, weights_of):
-  """`ops.attention.attend`, with one pass for both of x's gradients."""
+  """`ops.attention.attend`; its gradient is one pass over x."""
   if not kernels.usable(x):
     return plain.attend(x, weights_of)
   squeezed, image, link = _enter(x)
@@ -45,10 +49,12 @@ def batch_norm_attend(x, scale, bias, origin, eps, activation, groups, weights_o
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
 def _moments(x, scale, bias, origin, eps, activation, groups):
-  """The means of the normalised image, BatchNorm's statistics, and `_write`'s input.
+  """First half of BatchNorm with attention: statistics, and everything `_write` needs.
 
-  The input has zeros in its last field, one for each sum that `_write_backward` takes: as their
-  gradients, the sums come back to `_moments_backward`, which alone gives x a gradient.
+  Returns:
+    The mean of each normalised image `[B, 1, 1, C]`; mean and variance `[groups, C]`; the input of
+    `_write`. That input ends in five arrays of zeros whose gradients are the sums of
+    `_write_backward`. x gets its whole gradient here.
   """
   return _moments_forward(x, scale, bias, origin, eps, activation, groups)[0]
 
@@ -104,7 +110,7 @@ _moments.defvjp(_moments_forward, _moments_backward)
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _write(link, weights, activation):
-  """The normalised image times `[B, 1, 1, C]`."""
+  """Second half: the normalised image times `weights`, `[B, 1, 1, C]`."""
   x, y, factors, shifts, *_ = link
   gate = weights[:, 0, 0]
   if activation:
@@ -141,7 +147,7 @@ _write.defvjp(_write_forward, _write_backward)
 
 @jax.custom_vjp
 def _enter(x):
-  """The means of x, x itself, and zeros whose gradient from `_leave` is the weights."""
+  """First half of `attend`: means, x, and zeros whose gradient from `_leave` is the weights."""
   return _squeeze(x), x, jnp.zeros((x.shape[0], 1, 1, x.shape[3]), x.dtype)
 
 
@@ -164,6 +170,7 @@ _enter.defvjp(_enter_forward, _enter_backward)
 
 @jax.custom_vjp
 def _leave(x, weights, link):
+  """Second half of `attend`: x * weights."""
   return _reweight(x, weights)
 
 

@@ -1,9 +1,9 @@
 #pragma once
 
-// The passes of BatchNorm, of channel attention, and of attention behind BatchNorm.
+// BatchNorm, channel attention, and attention behind BatchNorm, pass by pass.
 //
-// Images are [groups, rows, C] and every other array [groups, C]. z = x * scale + shift, y = act(z):
-// BatchNorm's result. Attention behind it makes y * gate, where groups are images.
+// Images are [groups, rows, C], all other arrays [groups, C]. BatchNorm's result is y = act(z) with
+// z = x * scale + shift. Attention behind it gives y * gate; a group is then one image.
 
 #include <array>
 #include <memory>
@@ -13,12 +13,12 @@
 
 namespace ecanet {
 
-constexpr int64_t kChunks = 32;     // at most, of the rows of a group, each summed by one task
-constexpr int64_t kChunkRows = 64;  // at least, so that adding chunks up is little work
-constexpr int64_t kBlockRows = 8;   // read together; their sums are in registers meanwhile
+constexpr int64_t kChunks = 32;     // most chunks of a group's rows; a task sums one chunk
+constexpr int64_t kChunkRows = 64;  // fewest rows of a chunk, so that adding chunks up is cheap
+constexpr int64_t kBlockRows = 8;   // rows read together, with their sums in registers
 
-// Calls f(group, first row, last row, number) for every chunk of rows; a chunk depends on `rows`
-// alone, so an image's sums do not depend on the batch.
+// Calls f(group, first row, last row, number) for every chunk. Chunks depend on `rows` alone, so an
+// image's sums do not depend on the batch.
 inline int64_t ChunkOf(int64_t rows) {
   return std::max(kChunkRows, (rows + kChunks - 1) / kChunks);
 }
@@ -32,8 +32,8 @@ void ForChunks(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t chan
   }, Together(std::min(rows, chunk) * channels));
 }
 
-// Sums per channel over the rows of each group, out[k] is [groups, C]. terms(group, c, load, store)
-// gives add(row, sums), which adds a row's terms to kSums vectors.
+// Sums per channel over the rows of each group; out[k] is [groups, C]. terms(group, c, load, store)
+// returns add(row, sums), which adds one row's terms to kSums vectors.
 template <typename T, int kSums, typename F>
 void SumRows(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels,
              std::array<T*, kSums> out, F terms) {
@@ -144,7 +144,7 @@ void GradientSums(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t c
   });
 }
 
-// dx = gz * scale + (x - mean) * factor + constant, where gz = (gradient * gate + addend) * act'(z).
+// dx = gz * scale + (x - mean) * factor + constant with gz = (gradient * gate + addend) * act'(z).
 template <typename T, int kActivation>
 void InputGradient(ffi::ThreadPool& pool, int64_t groups, int64_t rows, int64_t channels,
                    const T* x, const T* gradient, const T* scale, const T* shift, const T* mean,

@@ -1,7 +1,6 @@
 """BatchNorm on a CPU in four passes: moments, normalised image, gradient sums, input gradient.
 
-The activation's slope is computed again in the gradient, not kept. docs/performance.md has the
-figures.
+The gradient computes the activation's slope again, which is cheaper than storing it.
 """
 
 import functools
@@ -31,7 +30,7 @@ def batch_norm(x, scale, bias, origin, eps, activation='', groups=1):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def _batch_norm(x, scale, bias, origin, eps, activation):
-  """Of `[G, R, C]`."""
+  """BatchNorm of `[groups, rows, C]`."""
   return _forward(x, scale, bias, origin, eps, activation)[0]
 
 
@@ -67,7 +66,7 @@ _batch_norm.defvjp(_forward, _backward)
 
 
 def slope_and_constant(first, second, factor, inverse):
-  """The gradient by x is gz * factor + (x - mean) * slope + constant; gz is that before activation.
+  """Coefficients of dx = gz * factor + (x - mean) * slope + constant, gz = dL/dz, y = act(z).
 
   Args:
     first: mean of gz over a group's pixels, `[G, C]`.
@@ -79,7 +78,7 @@ def slope_and_constant(first, second, factor, inverse):
 
 
 def scale_shift(x, scale, shift, activation=''):
-  """`ops.batch_norm.scale_shift`; in training, the activation behind a bias."""
+  """`ops.batch_norm.scale_shift`. In training it also adds a bias and applies its activation."""
   if not kernels.usable(x, scale, shift) or activation not in FUSED:
     return plain.scale_shift(x, scale, shift, activation)
   return _scale_shift(x, scale, shift, activation)
@@ -108,7 +107,7 @@ _scale_shift.defvjp(_scale_shift_forward, _scale_shift_backward)
 
 
 def add_bias(y, bias, activation):
-  """`ops.convolution.add_bias` in one pass where there is an activation."""
+  """`ops.convolution.add_bias`, in one pass together with the activation."""
   if bias is not None and activation:
     return scale_shift(y, jnp.ones_like(bias), bias, activation)
   return activate(y if bias is None else y + bias.astype(y.dtype)[None, None, None], activation)

@@ -1,11 +1,11 @@
 #pragma once
 
-// Convolution of all channels, 1x1 and larger, as products: forward with bias and activation, and
-// the kernel's gradient. (The input's gradient is a forward convolution with another kernel.)
+// Direct convolution, 1x1 and larger: forward with bias and activation, and the kernel's gradient.
+// (The input's gradient is a forward convolution with the flipped kernel.)
 //
 // A tile of kTileRows pixels (or input channels) times kTileVectors vectors of output channels is
-// summed in registers. Everything that a tile reads again is kept near: the kernel is copied into
-// panels as wide as a tile, and the pixels of a task fit into the second cache.
+// summed in registers. The kernel is copied into panels as wide as a tile, and a task's pixels fit
+// into the L2 cache.
 
 #include <cstdlib>
 #include <memory>
@@ -26,10 +26,10 @@ constexpr int kRegister = 16, kTileRows = 8, kTileVectors = 3;
 constexpr int kRegister = 16, kTileRows = 4, kTileVectors = 3;
 #endif
 
-constexpr int64_t kTaskBytes = 192 * 1024;  // of pixels, in and out
-constexpr int64_t kSumPixels = 160;         // whose gradients, as wide as a tile, fit into the first
-constexpr int64_t kTasks = 8;               // at least, where there is enough to share out
-constexpr int64_t kPackPixels = 128;        // fewer do not pay for a copy of the kernel
+constexpr int64_t kTaskBytes = 192 * 1024;  // of a task's pixels, input and output
+constexpr int64_t kSumPixels = 160;         // pixels whose gradients, a tile wide, fit into L1
+constexpr int64_t kTasks = 8;               // fewest tasks, if there is enough work
+constexpr int64_t kPackPixels = 128;        // fewest pixels for which copying the kernel pays
 
 template <typename T>
 using Register = Vector<T, kRegister>;
@@ -41,14 +41,14 @@ struct ConvGeometry {
 
   int64_t Depth() const { return kernel_h * kernel_w * in_c; }
   int64_t Pixels() const { return batch * out_h * out_w; }
-  // One product of all pixels.
+  // Whether the whole convolution is one matrix product.
   bool Flat() const { return kernel_h * kernel_w * stride == 1 && out_h == in_h && out_w == in_w; }
 };
 
 inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t RoundUp(int64_t a, int64_t b) { return CeilDiv(a, b) * b; }
 
-// Memory at a cache line's start, not initialised.
+// Uninitialised memory that starts at a cache line.
 template <typename T>
 class Scratch {
  public:
@@ -63,7 +63,7 @@ class Scratch {
   T* data_;
 };
 
-// Output channels from `first` on, as many vectors as a tile has or fewer.
+// Output channels from `first` on: at most as many vectors as a tile has.
 struct Panel {
   int64_t first, vectors;
 };
@@ -81,7 +81,7 @@ inline std::vector<Panel> PanelsOf(int64_t channels, int64_t width) {
   return panels;
 }
 
-// Runs of `count` values each: where the first begins in a and b, and how far apart they are.
+// Runs of `count` values each; the starts of two runs are a_run and b_run apart in a and b.
 struct Runs {
   int64_t runs, a_run, b_run, count;
 };
@@ -93,7 +93,7 @@ inline __attribute__((always_inline)) void Multiply(Register<T> (&sum)[kRows][kV
                                                     const T* a, int64_t a_row, int64_t a_step,
                                                     const T* b, int64_t b_step) {
   using V = Register<T>;
-  V local[kRows][kVectors];  // in registers, as nobody else has its address
+  V local[kRows][kVectors];  // stays in registers: no other pointer reaches it
 #pragma GCC unroll 8
   for (int p = 0; p < kRows; ++p) {
 #pragma GCC unroll 4
@@ -119,7 +119,7 @@ inline __attribute__((always_inline)) void Multiply(Register<T> (&sum)[kRows][kV
   }
 }
 
-// Calls f(constant number of rows, constant number of vectors) for numbers up to a tile's.
+// Calls f with both numbers as compile-time constants, each at most a tile's.
 template <typename F, int kRows = kTileRows, int kVectors = kTileVectors>
 inline void WithSizes(int64_t rows, int64_t vectors, F f) {
   if constexpr (kVectors > 1) {
@@ -131,7 +131,7 @@ inline void WithSizes(int64_t rows, int64_t vectors, F f) {
   f(std::integral_constant<int, kRows>{}, std::integral_constant<int, kVectors>{});
 }
 
-// The first n of a vector's values; half a vector, which is the usual part, in one piece.
+// Stores the first n of a vector's values; half a vector, the usual remainder, in one piece.
 template <typename T>
 inline void StoreFirst(T* to, Register<T> value, int64_t n) {
   if (n == kWidth<T>) {
@@ -143,8 +143,8 @@ inline void StoreFirst(T* to, Register<T> value, int64_t n) {
   }
 }
 
-// y = act(sum + bias) for the pixels of a tile, which are y_row apart in y; `last` values of the
-// last vector are in y.
+// y = act(sum + bias) for the pixels of a tile, y_row apart in y. The last vector has `last`
+// channels.
 template <typename T, int kActivation, int kRows, int kVectors>
 inline __attribute__((always_inline)) void StoreTile(const Register<T> (&sum)[kRows][kVectors],
                                                      const T* bias, T* y, int64_t y_row,
@@ -182,7 +182,7 @@ inline __attribute__((always_inline)) void Finish(int64_t activation,
   }
 }
 
-// Copies `vectors` vectors of each row, with zeros where there are fewer than so many channels.
+// Copies `vectors` vectors of each row; missing channels are zeros.
 template <typename T>
 void CopyPanel(const T* from, int64_t row, int64_t rows, int64_t vectors, int64_t channels, T* to) {
   const int64_t width = vectors * kWidth<T>;
@@ -196,7 +196,7 @@ void CopyPanel(const T* from, int64_t row, int64_t rows, int64_t vectors, int64_
   }
 }
 
-// Rows [from, to) of the input of image n with the padding around them, [to - from, columns, C].
+// Rows [from, to) of image n, padding included: [to - from, columns, C].
 template <typename T>
 void CopyPadded(const ConvGeometry& g, const T* x, int64_t n, int64_t from, int64_t to,
                 int64_t columns, T* out) {
@@ -235,7 +235,7 @@ void ConvForward(ffi::ThreadPool& pool, const ConvGeometry& g, const T* x, const
     }
   });
 
-  // A task is some panels of a band: `lines` lines of `line` pixels of the output.
+  // A task is a few panels of one band: `lines` output lines of `line` pixels.
   const int64_t bytes = (g.in_c * g.stride * g.stride + g.out_c) * sizeof(T);
   const int64_t wanted = std::max<int64_t>(8 * kTileRows, kTaskBytes / bytes);
   const bool flat = g.Flat();
@@ -246,7 +246,7 @@ void ConvForward(ffi::ThreadPool& pool, const ConvGeometry& g, const T* x, const
   const int64_t lines = flat ? 1 : CeilDiv(g.out_h, per_image);
   const int64_t bands = flat ? CeilDiv(g.Pixels(), line) : g.batch * per_image;
   const int64_t groups = std::min(count, CeilDiv(kTasks, bands));
-  // Columns that the windows reach, and whether all of them are inside.
+  // Columns that the windows reach, and whether all of them lie inside the image.
   const int64_t columns = (g.out_w - 1) * g.stride + g.kernel_w;
   const bool inside = g.top == 0 && g.left == 0 && columns <= g.in_w &&
                       (g.out_h - 1) * g.stride + g.kernel_h <= g.in_h;
@@ -302,8 +302,8 @@ void ConvForward(ffi::ThreadPool& pool, const ConvGeometry& g, const T* x, const
   });
 }
 
-// Adds x at one tap, for kRows input channels from c on, times the gradient of the lines
-// [from, to) of the output to sum. `out` has the gradient, kVectors vectors of each pixel.
+// Adds x * gradient at one tap to sum, for kRows input channels from c on and the output lines
+// [from, to). `out` holds the gradient, kVectors vectors of each pixel.
 template <typename T, int kRows, int kVectors>
 inline __attribute__((always_inline)) void AddTap(Register<T> (&sum)[kRows][kVectors],
                                                   const ConvGeometry& g, const T* x, const T* out,
@@ -311,13 +311,13 @@ inline __attribute__((always_inline)) void AddTap(Register<T> (&sum)[kRows][kVec
                                                   int64_t c) {
   constexpr int64_t kStep = kVectors * kWidth<T>;
   const int64_t s = g.stride;
-  // Lines [top, bottom) of an image and pixels [left, right) of a line have this tap inside.
+  // This tap is inside for lines [top, bottom) of an image and pixels [left, right) of a line.
   auto begin = [s](int64_t outside) { return CeilDiv(std::max<int64_t>(0, outside), s); };
   auto end = [s](int64_t reach) { return reach < 0 ? 0 : reach / s + 1; };
   const int64_t left = begin(g.left - j), right = std::min(g.out_w, end(g.in_w - 1 + g.left - j));
   const int64_t top = begin(g.top - i), bottom = std::min(g.out_h, end(g.in_h - 1 + g.top - i));
   if (right <= left) return;
-  for (int64_t l = from; l < to;) {  // the lines of one image in turn
+  for (int64_t l = from; l < to;) {  // image by image
     const int64_t n = l / g.out_h, last = std::min(to, (n + 1) * g.out_h);
     const int64_t low = std::max(l - n * g.out_h, top), high = std::min(last - n * g.out_h, bottom);
     l = last;
@@ -345,7 +345,7 @@ template <typename T>
 void ConvKernelGradient(ffi::ThreadPool& pool, const ConvGeometry& given, const T* x,
                         const T* gradient, T* dkernel) {
   ConvGeometry g = given;
-  if (g.Flat()) {  // every pixel by itself
+  if (g.Flat()) {  // pixels are independent
     g.in_h = g.out_h = given.Pixels();
     g.batch = g.in_w = g.out_w = 1;
   }
@@ -354,7 +354,7 @@ void ConvKernelGradient(ffi::ThreadPool& pool, const ConvGeometry& given, const 
   const int64_t lines = g.batch * g.out_h;
   const int64_t per_band = std::max<int64_t>(1, kSumPixels / g.out_w);
   const int64_t bands = CeilDiv(lines, per_band);
-  // Slices of the bands have sums of their own; if these are large, the kernel is shared out, too.
+  // Slices of the bands have their own sums; if these are large, the kernel is split, too.
   const int64_t tiles = CeilDiv(g.in_c, kTileRows), units = g.kernel_h * g.kernel_w * tiles;
   const int64_t most = std::max<int64_t>(1, std::min<int64_t>(16, (1 << 20) / size));
   const int64_t slices = std::min(bands, most), parts = std::min(units, CeilDiv(kTasks, slices));
@@ -367,7 +367,7 @@ void ConvKernelGradient(ffi::ThreadPool& pool, const ConvGeometry& given, const 
     const int64_t first_band = slice * bands / slices, last_band = (slice + 1) * bands / slices;
     for (int64_t band = first_band; band < last_band; ++band) {
       const int64_t from = band * per_band, to = std::min(lines, from + per_band);
-      // Tiles jump from pixel to pixel, so the band is asked for in the order of memory.
+      // Tiles jump from pixel to pixel, so the band is prefetched in memory order.
       Prefetch(gradient + from * g.out_w * g.out_c, (to - from) * g.out_w * g.out_c);
       if (g.out_w == 1) Prefetch(x + from * g.in_c, (to - from) * g.in_c);
       for (const Panel& panel : panels) {

@@ -1,8 +1,8 @@
-"""Convolution on a CPU: products of registers, Winograd's filtering for 3x3, both gradients.
+"""Convolution on a CPU with both gradients: blocked direct form, Winograd, or a matrix product.
 
-Bias and activation are applied to sums that are still in registers. A 1x1 convolution without an
-activation is XLA's matrix product. 3x3 with stride 1 takes 4/9 of the multiplications by F(2x2,
-3x3) where it pays (Lavin and Gray 2016). docs/performance.md has the figures.
+Bias and activation are applied while the sums are in registers. A 1x1 convolution without an
+activation is XLA's matrix product. Large enough 3x3 convolutions with stride 1 use Winograd's
+F(2x2, 3x3), with 4/9 of the multiplications (Lavin and Gray, 2016).
 """
 
 import functools
@@ -18,9 +18,9 @@ from ecanet_jax.ops.cpu.kernels import FUSED
 
 NO_PADDING = ((0, 0), (0, 0))
 
-WINOGRAD_LANES = 16  # values in a vector: channels are a multiple
-WINOGRAD_TILES = 96  # of 2x2 pixels, from which on it pays to transform the kernel for them
-WINOGRAD_FILLED = 0.7  # part of the tiles' pixels that is in the images, so that it pays
+WINOGRAD_LANES = 16  # the numbers of channels must be multiples of this
+WINOGRAD_TILES = 96  # fewest 2x2 output tiles for which transforming the kernel pays
+WINOGRAD_FILLED = 0.7  # smallest share of the tiles' pixels that lies inside the images
 
 
 def conv(x, kernel, stride, padding, groups=1, bias=None, activation=''):
@@ -45,7 +45,7 @@ def _winograd_pays(x, kernel, stride, padding) -> bool:
 
 
 def _applies(x, kernel, stride, padding, groups) -> bool:
-  """Not for groups, and neither for strides nor paddings that no network has."""
+  """Whether the kernels do this: one group, stride 1 or 2, padding below the kernel size."""
   inside = all(max(pads) < k for pads, k in zip(padding, kernel.shape))
   return groups == 1 and stride <= 2 and inside and min(map(min, padding)) >= 0 and 0 not in x.shape
 
@@ -101,10 +101,10 @@ def _corner(stride, padding, winograd):
 
 
 def _input_gradient(gradient, kernel, shape, stride, padding, winograd):
-  """A convolution of the gradient with the kernel backwards, one for every phase of the input.
+  """The input's gradient: the output's gradient convolved with the flipped kernel, phase by phase.
 
-  Row r of the input gets gradient row q through tap i where q * stride + i = r + padding. All rows
-  of one phase (r + padding) % stride use the same taps, i = phase, phase + stride, and so on.
+  Input row r receives output row q through tap i where q * stride + i = r + padding. All rows with
+  the same phase, (r + padding) % stride, use the same taps: phase, phase + stride, and so on.
   """
   turned = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
   if stride == 1:
@@ -137,19 +137,19 @@ def _input_gradient(gradient, kernel, shape, stride, padding, winograd):
 
 
 def _phase(size: int, before: int, phase: int, stride: int) -> tuple[int, int, int]:
-  """The first input row of a phase, how many there are, and the gradient row of its first tap."""
+  """The first input row of a phase, the number of rows, and the output row of its first tap."""
   row = (phase - before) % stride
   return row, -(-(size - row) // stride), (row + before - phase) // stride
 
 
 def _margins(size: int, first: int, taps: int, out: int) -> tuple[int, int]:
-  """Rows before and after the gradient's `out`, for `size` windows of which one ends at `first`."""
+  """Padding around `out` rows for `size` windows of `taps` rows, the first ending at `first`."""
   before = taps - 1 - first
   return before, size - out - before + taps - 1
 
 
 def _correlate(gradient, kernel, pads, winograd=False):
-  """With negative paddings, which cut."""
+  """Convolution with stride 1; negative padding crops."""
   cut = [(max(0, -a), max(0, -b)) for a, b in pads]
   if any(map(any, cut)):
     rows, columns = gradient.shape[1:3]
@@ -162,7 +162,7 @@ def _correlate(gradient, kernel, pads, winograd=False):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _product(x, kernel, stride):
-  """A 1x1 convolution as XLA's matrix product, with the kernel's gradient by a kernel of ours."""
+  """1x1 convolution as XLA's matrix product; the kernel's gradient is a C++ kernel's."""
   return _matrix_product(x, kernel, stride)
 
 
@@ -178,7 +178,7 @@ def _product_forward(x, kernel, stride):
 
 def _product_backward(stride, residuals, gradient):
   x, kernel = residuals
-  if x.shape[1] * x.shape[2] == 1:  # squeezed channels: little work
+  if x.shape[1] * x.shape[2] == 1:  # one pixel per image: XLA will do
     return jax.vjp(lambda *arrays: _matrix_product(*arrays, stride), x, kernel)[1](gradient)
   dx = jax.vjp(lambda x: _matrix_product(x, kernel, stride), x)[1](gradient)[0]
   return dx, _kernel_gradient(x, gradient, kernel.shape, stride, NO_PADDING)

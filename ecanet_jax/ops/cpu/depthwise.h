@@ -19,10 +19,10 @@ inline void Taps(int64_t at, int64_t kernel, int64_t size, int64_t* begin, int64
   *end = std::min<int64_t>(kernel, size - at);
 }
 
-constexpr int kTile = 8;  // output pixels of a row that are summed at the same time
+constexpr int kTile = 8;  // output pixels of a row that are summed together
 
-// out[x] = sum over i, j of in[i][x * stride + j - left] * kernel[i][j] for x in [first, last), all
-// of whose taps are inside. `in` is at column 0 of the first row, rows are `row` apart.
+// out[x] = sum over i, j of in[i][x * stride + j - left] * kernel[i][j] for x in [first, last); all
+// taps are inside. `in` points at column 0 of the first row; rows are `row` apart.
 template <typename V, int kStride, int kPixels, int kTaps, typename T>
 inline void TileOf(const T* in, const T* kernel, T* out, int64_t rows, int64_t taps, int64_t row,
                    int64_t pixel, int64_t out_pixel, int64_t kernel_row, int64_t kernel_tap) {
@@ -79,13 +79,13 @@ inline void AnyRow(const T* in, const T* kernel, T* out, int64_t pixels, int64_t
   }
 }
 
-// One row of a correlation along both axes: out[x] for x in [0, width), where pixel x sees the
-// columns x * stride + offset + j of `in_w`, and `rows` rows beginning at `in`.
+// One row of a correlation: out[x] for x in [0, width). Pixel x sees the columns
+// x * stride + offset + j of `in_w`, and `rows` rows beginning at `in`.
 template <typename V, int kStride, typename T>
 inline void Correlate(const T* in, const T* kernel, T* out, int64_t width, int64_t offset,
                       int64_t in_w, int64_t rows, int64_t taps, int64_t row, int64_t pixel,
                       int64_t out_pixel, int64_t kernel_row, int64_t kernel_tap) {
-  // The pixels whose taps are all inside are [first, last).
+  // All taps are inside for the pixels [first, last).
   int64_t first = offset < 0 ? (-offset + kStride - 1) / kStride : 0;
   int64_t last = in_w - taps - offset < 0 ? 0 : (in_w - taps - offset) / kStride + 1;
   first = std::min(first, width);
@@ -141,15 +141,15 @@ void ForwardRow(const Geometry& g, const T* x, const T* kernel, const T* bias, i
   });
 }
 
-// Row r of the input's gradient. Of the taps only those i reach it for which r + top - i is a
+// Row r of the input's gradient, for `channels` channels. Tap i reaches it only if r + top - i is a
 // multiple of the stride; likewise for columns. Each phase of columns is a correlation of the
-// gradient with every stride-th tap, backwards. Of `channels` channels from the arrays' first on.
+// gradient with every stride-th tap, backwards.
 template <typename T>
 void InputGradientRow(const Geometry& g, const T* gradient, const T* kernel, T* dx, int64_t n,
                       int64_t r, int64_t channels) {
   const int64_t s = g.stride, row = g.out_w * g.channels, krow = g.kernel_w * g.channels;
   T* out = dx + (n * g.in_h + r) * g.in_w * g.channels;
-  // Rows of the gradient from `low` to `high`, with tap r + top - s * low falling by s.
+  // Gradient rows `low` to `high`; their tap r + top - s * low falls by s from row to row.
   const int64_t high = std::min(g.out_h - 1, (r + g.top) / s);
   int64_t low = r + g.top - g.kernel_h + 1;
   low = low <= 0 ? 0 : (low + s - 1) / s;
@@ -174,8 +174,8 @@ void InputGradientRow(const Geometry& g, const T* gradient, const T* kernel, T* 
   }
 }
 
-// The kernel gradient of the lines [from, to) of the output, which are numbered through all images,
-// at kTaps taps of row i of the kernel from j0 on: sum [kernel_h, kernel_w, C].
+// The kernel's gradient over the output lines [from, to), numbered through all images, at kTaps
+// taps of kernel row i from j0 on; sum is [kernel_h, kernel_w, C].
 template <typename V, int kTaps, int kStride, typename T>
 inline void KernelGradientTaps(const Geometry& g, const T* x, const T* gradient, T* sum,
                                int64_t from, int64_t to, int64_t i, int64_t j0) {
@@ -213,7 +213,7 @@ inline void KernelGradientTaps(const Geometry& g, const T* x, const T* gradient,
   for (int j = 0; j < kTaps; ++j) Store<V>(sum + (i * g.kernel_w + j0 + j) * pixel, total[j]);
 }
 
-// The same at all taps, of `channels` channels from the arrays' first on.
+// The same at all taps, for `channels` channels.
 template <typename T>
 void KernelGradientLines(const Geometry& g, const T* x, const T* gradient, T* sum, int64_t from,
                          int64_t to, int64_t channels) {
@@ -236,8 +236,8 @@ void KernelGradientLines(const Geometry& g, const T* x, const T* gradient, T* su
   });
 }
 
-// Rows of an image that make one task: few enough that the tasks can be shared out evenly, as many
-// as keep what they read in the cache. Depends on shapes alone.
+// Rows of an image in one task: few enough to share tasks out evenly, enough to reuse the cache.
+// Depends on shapes alone.
 inline int64_t RowsOfTask(int64_t batch, int64_t rows) {
   const int64_t tasks = std::max<int64_t>(1, 32 / std::max<int64_t>(batch, 1));
   return std::max<int64_t>(1, (rows + tasks - 1) / tasks);
@@ -253,11 +253,10 @@ void Forward(ffi::ThreadPool& pool, const Geometry& g, const T* x, const T* kern
   }, Together(rows * g.out_w * g.channels));
 }
 
-// The lines are cut into slices, each of which has sums of its own for the kernel: kMostSlices, or
-// so few that the sums are kSliceSums values in all, but kFewestSlices. Few slices are cut into
-// parts of the channels, too.
+// The lines are cut into kFewestSlices to kMostSlices slices, each with its own sums of the
+// kernel's gradient, about kSliceSums values in all. If slices are few, channels are split, too.
 constexpr int64_t kMostSlices = 32, kFewestSlices = 4, kSliceSums = 1 << 18, kPartChannels = 128;
-constexpr int64_t kSumTogether = 1024;  // of the kernel's values, which one task adds up
+constexpr int64_t kSumTogether = 1024;  // kernel values that one task adds up
 
 template <typename T>
 void Backward(ffi::ThreadPool& pool, const Geometry& g, const T* x, const T* kernel,

@@ -1,8 +1,4 @@
-"""Depthwise convolution on a CPU, with both gradients.
-
-XLA runs a grouped convolution channel by channel; the kernels run vectors over channels.
-docs/performance.md has the figures.
-"""
+"""Depthwise convolution on a CPU, with both gradients; vectorised over channels."""
 
 import functools
 

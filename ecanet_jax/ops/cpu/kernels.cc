@@ -1,10 +1,8 @@
-// Kernels for CPUs, called from XLA through its FFI, in float or double. This file is their
-// interface; each header has its own.
+// The XLA FFI interface of the CPU kernels, in float or double. The headers hold the kernels.
 //
-// Images are [N, H, W, C] and dense. Vectors run over channels, so no sum is reordered by the
-// vector width; every sum over pixels is made of partial sums over fixed chunks that are added in
-// order, so results do not depend on which thread did what. Plain references of all of it are in
-// ../convolution.py, ../depthwise.py and ../batch_norm.py.
+// Images are [N, H, W, C] and dense. Vectors run over channels, so their width reorders no sum.
+// Sums over pixels are partial sums over fixed chunks, added in order, so results do not depend on
+// the threads. The plain references are in ecanet_jax/ops.
 
 #include "batch_norm.h"
 #include "convolution.h"

@@ -1,7 +1,7 @@
-"""Calls the C++ kernels of this directory from JAX and from TensorFlow.
+"""Compiles the C++ kernels of this directory and calls them from JAX and TensorFlow.
 
-They are compiled once for this machine by $CXX, c++, g++ or clang++, and kept in a cache. Without a
-compiler, XLA and TensorFlow compute everything.
+They are compiled once per machine by $CXX, c++, g++ or clang++, and cached. Without a compiler, XLA
+and TensorFlow do the work.
 """
 
 import contextlib
@@ -25,12 +25,12 @@ from absl import logging
 
 from ecanet_jax.ops.cpu_flags import cpu_flags
 
-# Sources, which include the headers.
+# The compiled files; they include the headers.
 SOURCE = pathlib.Path(__file__).with_name('kernels.cc')
 OPERATIONS = SOURCE.with_name('operations.cc')
 FLAGS = ('-std=c++17', '-O2', '-march=native', '-fno-math-errno', '-fPIC', '-shared', '-w')
 TYPES = {'float32': ('f32', ()), 'float64': ('f64', ('-DECANET_DOUBLE',))}
-# The axes of each kernel's arrays, in order: arguments -> results. A letter is one size.
+# Axes of each kernel's arrays, arguments -> results, as in einsum.
 KERNELS = {
   'convolution_forward': 'nhwi,yxio,o->nrso',
   'convolution_winograd': 'nhwi,yxio,o->nrso',
@@ -47,12 +47,12 @@ KERNELS = {
   'norm_attended_sums': 'gpc,gpc,gc,gc,gc->gc,gc,gc,gc,gc',
   'norm_input_gradient': 'gpc,gpc,gc,gc,gc,gc,gc,gc,gc->gpc',
 }
-FUSED = {'': 0, 'relu': 1, 'relu6': 2, 'swish': 3}  # activations in the kernels: their numbers
-SECONDS = 600  # for the compiler
+FUSED = {'': 0, 'relu': 1, 'relu6': 2, 'swish': 3}  # activations that the kernels apply
+SECONDS = 600  # time limit of the compiler
 
 
 def usable(*arrays: jax.Array) -> bool:
-  """Whether there are kernels for these arrays: one type for all of them, float32 or float64."""
+  """Whether there are kernels for these arrays: all float32, or all float64."""
   types = {array.dtype.name for array in arrays}
   return len(types) == 1 and types <= set(TYPES) and load(*types)
 
@@ -61,14 +61,14 @@ def call(name: str, shapes, *arrays: jax.Array, in_place: bool = False, **attrib
   """Calls a kernel.
 
   Args:
-    name: one of KERNELS.
-    shapes: of the result, or a list of those of several results.
-    *arrays: all of one type of TYPES, which the results have too.
-    in_place: the result takes the first array's memory.
-    **attributes: integers.
+    name: a key of KERNELS.
+    shapes: the result's shape, or a list of shapes for several results.
+    *arrays: all of one type of TYPES, which is also the results' type.
+    in_place: the result reuses the first array's memory.
+    **attributes: integers that the kernel takes by name.
 
   Raises:
-    ValueError: types, numbers of axes or sizes that do not fit the kernel.
+    ValueError: types, ranks or sizes that do not fit the kernel.
   """
   dtype = arrays[0].dtype
   several = isinstance(shapes, list)
@@ -105,16 +105,16 @@ def _check(name: str, arrays: Sequence[jax.Array], out: Sequence[jax.ShapeDtypeS
 
 @functools.cache
 def library(dtype: str) -> ctypes.CDLL | None:
-  """The kernels for a type, compiled if need be; None where that fails."""
+  """The kernels for a type, compiled if necessary; None where that fails."""
   return _unless_it_fails(lambda: ctypes.CDLL(str(_library(SOURCE, _flags(dtype)))))
 
 
 @functools.cache
 def operations() -> Any | None:
-  """The operations for TensorFlow, a module, compiled if need be; None as for `library`."""
+  """The module of TensorFlow operations, compiled if necessary; None where that fails."""
   import tensorflow as tf
 
-  # The version is there to tell libraries apart.
+  # The macro puts TensorFlow's version into the cache key.
   flags = [*tf.sysconfig.get_compile_flags(), f'-DTENSORFLOW={tf.__version__}']
   flags += tf.sysconfig.get_link_flags()
   return _unless_it_fails(
@@ -132,7 +132,7 @@ def _unless_it_fails(load: Callable[[], Any], *errors: type[Exception]) -> Any |
 
 @functools.cache
 def load(dtype: str) -> bool:
-  """Tells XLA of the kernels for a type; False where there are none."""
+  """Registers the kernels for a type with XLA; False where there are none."""
   loaded, (suffix, _) = library(dtype), TYPES[dtype]
   if loaded is None:
     return False
@@ -147,7 +147,7 @@ def _target(name: str, dtype: str) -> str:
 
 
 def ready(dtype: str) -> bool:
-  """Whether the kernels for a type were compiled on this machine before."""
+  """Whether the kernels for a type are in this machine's cache."""
   with contextlib.suppress(OSError, RuntimeError):
     return _place(SOURCE, _flags(dtype))[0].exists()
   return False
@@ -158,7 +158,7 @@ def _flags(dtype: str) -> list[str]:
 
 
 def _place(source: pathlib.Path, flags: list[str]) -> tuple[pathlib.Path, list[str]]:
-  """The file of a compiled source for this compiler and CPU, and the compiler's call."""
+  """The cached file of a source for this compiler and CPU, and the command that compiles it."""
   command = [*compiler(), *FLAGS, str(source), *flags]
   sources = [path.read_text() for path in sorted(SOURCE.parent.glob('*.[ch]*'))]
   facts = [*sources, *command, platform.machine(), cpu_flags() or platform.processor()]
@@ -167,7 +167,7 @@ def _place(source: pathlib.Path, flags: list[str]) -> tuple[pathlib.Path, list[s
 
 
 def _library(source: pathlib.Path, flags: list[str]) -> pathlib.Path:
-  """The compiled source; compiled now if it is not there."""
+  """The compiled source; compiles it first if it is not cached."""
   library, command = _place(source, flags)
   with _locked(library.with_suffix('.lock')):
     if not library.exists():
@@ -187,7 +187,7 @@ def _library(source: pathlib.Path, flags: list[str]) -> pathlib.Path:
 
 
 def compiler() -> list[str]:
-  """The C++ compiler's call; RuntimeError if there is none."""
+  """The command of the C++ compiler; RuntimeError if there is none."""
   if given := os.environ.get('CXX'):
     return shlex.split(given)
   for name in ('c++', 'g++', 'clang++'):
@@ -197,7 +197,7 @@ def compiler() -> list[str]:
 
 
 def _cache() -> pathlib.Path:
-  """A directory of this user alone that can be written to."""
+  """The user's cache directory if it can be written to, else a temporary one."""
   base = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
   directory = pathlib.Path(base) / 'ecanet_jax'
   try:
@@ -215,10 +215,10 @@ def _temporary() -> pathlib.Path:
 
 @contextlib.contextmanager
 def _locked(path: pathlib.Path) -> Iterator[None]:
-  """One process compiles, the others wait for it."""
+  """Lets one process compile while the others wait."""
   try:
     import fcntl
-  except ImportError:  # not on Windows, where each compiles for itself
+  except ImportError:  # Windows: each process compiles
     yield
     return
   with path.open('w') as file:

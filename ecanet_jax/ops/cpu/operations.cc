@@ -1,4 +1,4 @@
-// Resizing as an operation of TensorFlow's graphs, through its C interface.
+// Resizing as a TensorFlow operation, through the C interface.
 
 #include <memory>
 
@@ -55,7 +55,7 @@ void Compute(void* attributes, TF_OpKernelContext* context) {
 
 void Delete(void* attributes) { delete static_cast<Attributes*>(attributes); }
 
-// The result's shape is told in Python.
+// The Python caller sets the result's shape.
 void Shape(TF_ShapeInferenceContext* context, TF_Status* status) {
   TF_ShapeInferenceContextSetUnknownShape(context, status);
 }

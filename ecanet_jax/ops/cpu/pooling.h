@@ -1,6 +1,6 @@
 #pragma once
 
-// The largest value of windows, and its gradient, which goes to the first pixel that has it.
+// Max pooling, and its gradient, which goes to the first pixel that has the maximum.
 
 #include <limits>
 
@@ -10,7 +10,7 @@
 
 namespace ecanet {
 
-// Calls body(load, store, first channel) for every image and vector of channels, as tasks.
+// Calls body(load, store, first channel) for every image and vector of channels, in parallel.
 template <typename T, typename Body>
 void ForImages(ffi::ThreadPool& pool, const Geometry& g, Body body) {
   const int64_t vectors = (g.channels + kLanes<T> - 1) / kLanes<T>;
@@ -27,7 +27,7 @@ void ForImages(ffi::ThreadPool& pool, const Geometry& g, Body body) {
   });
 }
 
-// Calls body(y, x) for the input's pixels in the window of output pixel (h, w), row by row.
+// Calls body(y, x) for the input pixels in the window of output pixel (h, w), row by row.
 template <typename Body>
 inline void ForWindow(const Geometry& g, int64_t h, int64_t w, Body body) {
   int64_t top, bottom, left, right;
@@ -49,7 +49,7 @@ void MaxPool(ffi::ThreadPool& pool, const Geometry& g, const T* x, T* y) {
         auto most = Vector<T, 64>{} - std::numeric_limits<T>::infinity();
         ForWindow(g, h, w, [&](int64_t r, int64_t q) {
           const auto value = load(in + (r * g.in_w + q) * g.channels);
-          most = (most >= value) | (most != most) ? most : value;  // a NaN comes and stays
+          most = (most >= value) | (most != most) ? most : value;  // NaN propagates
         });
         store(out, most);
       }
@@ -70,7 +70,7 @@ void MaxPoolGradient(ffi::ThreadPool& pool, const Geometry& g, const T* x, const
     for (int64_t h = 0; h < g.out_h; ++h) {
       for (int64_t w = 0; w < g.out_w; ++w, at += g.channels) {
         const V most = load(y + at), zero{};
-        V left = load(gradient + at);  // until a pixel has taken it
+        V left = load(gradient + at);  // zero once a pixel has received it
         ForWindow(g, h, w, [&](int64_t r, int64_t q) {
           const int64_t pixel = (r * g.in_w + q) * g.channels;
           const auto has = load(in + pixel) == most;

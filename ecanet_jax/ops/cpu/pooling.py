@@ -1,4 +1,4 @@
-"""Max pooling on a CPU, whose gradient XLA makes from a scatter."""
+"""Max pooling on a CPU; XLA's gradient is a slow scatter."""
 
 import functools
 

@@ -1,6 +1,6 @@
 #pragma once
 
-// Images of bytes in another size: separable, antialiased, as TensorFlow's ScaleAndTranslate.
+// Resizes byte images: separable and antialiased, as TensorFlow's ScaleAndTranslate.
 
 #include <algorithm>
 #include <cmath>
@@ -27,7 +27,7 @@ inline float KeysCubic(float x) {
   return ((1.5f * x - 2.5f) * x) * x + 1;
 }
 
-// Which source pixels an output pixel is made of, and how much of each.
+// The source pixels of each output pixel, and their weights.
 struct Spans {
   int64_t most = 0;
   std::vector<int64_t> first, count;
@@ -42,7 +42,7 @@ struct Spans {
       const float center = (i + 0.5f) * step;
       const int64_t start = std::max<int64_t>(0, std::ceil(center - reach - 0.5f));
       const int64_t last = std::min<int64_t>(from - 1, std::floor(center + reach - 0.5f));
-      const int64_t end = std::min(last, start + most - 1);  // whatever the rounding of sums
+      const int64_t end = std::min(last, start + most - 1);  // guards against rounding
       first[i] = start;
       count[i] = end - start + 1;
       float sum = 0;
@@ -56,17 +56,17 @@ struct Spans {
   }
 };
 
-// 2^23: what is added to it is rounded to even, and lies in the low bits of the sum.
+// 2^23. Adding it rounds to even and leaves the integer in the low bits of the sum.
 constexpr float kRound = 8388608.0f;
 
-// One row of the output before its columns are resized: `count` rows of n bytes, weighted.
+// One output row before its columns are resized: the weighted sum of `count` rows of n bytes.
 #ifndef __clang__
-__attribute__((optimize("O3")))  // -O2 would leave the last loop as it is
+__attribute__((optimize("O3")))  // -O2 does not vectorise the last loop
 #endif
 inline void SumRows(const uint8_t* image, int64_t n, const float* w, int64_t count,
                     float* __restrict row) {
   int64_t first = 0;
-#ifdef __AVX512F__  // of the general form of this g++ 12 makes many more instructions
+#ifdef __AVX512F__  // g++ 12 compiles the general form to many more instructions
   for (; first + 32 <= n; first += 32) {
     __m512 low = _mm512_setzero_ps(), high = low;
     for (int64_t t = 0; t < count; ++t) {
@@ -89,8 +89,8 @@ inline void SumRows(const uint8_t* image, int64_t n, const float* w, int64_t cou
   }
 }
 
-// Rows of the output whose columns are resized at once: a vector holds a pixel of each row, its
-// three channels and a lane that is not used.
+// Output rows whose columns are resized together. A vector holds one pixel of each row: three
+// channels and an unused lane.
 #if defined(__AVX512F__)
 constexpr int64_t kRows = 4;
 #elif defined(__AVX__)
@@ -101,8 +101,8 @@ constexpr int64_t kRows = 1;
 using Pixel = Vector<float, 16>;
 using Pixels = Vector<float, 16 * kRows>;
 
-// Rounded to even and clipped, a pixel to each of the rows that lie `stride` bytes apart. The byte
-// behind a pixel is overwritten.
+// Rounds to even, clips, and stores one pixel to each row; rows lie `stride` bytes apart. The byte
+// behind each pixel is overwritten.
 inline void StorePixels(uint8_t* to, int64_t stride, Pixels v) {
 #ifdef __AVX512F__
   const __m512i whole = _mm512_cvtps_epi32(reinterpret_cast<__m512>(v));
@@ -124,14 +124,13 @@ inline void StorePixels(uint8_t* to, int64_t stride, Pixels v) {
 #endif
 }
 
-// From [height, width, 3] to [size, size, 3], rounded to even and clipped, mirrored left-right on
-// request.
+// Resizes [height, width, 3] to [size, size, 3], rounded to even, clipped, and mirrored on request.
 inline void Resize(const uint8_t* image, int64_t height, int64_t width, int64_t size, int kernel,
                    bool mirrored, uint8_t* out) {
   const Spans rows(height, size, kernel), columns(width, size, kernel);
   const int64_t n = 3 * width, length = 3 * size;
   std::vector<float> sums(kRows * n + 1);
-  std::vector<Pixels> group(width + columns.most);  // at its end zeros for weights of 0
+  std::vector<Pixels> group(width + columns.most);  // padded with zeros for the weights of 0
   std::vector<uint8_t> lines(kRows * (length + 1));
   for (int64_t y = 0; y < size; y += kRows) {
     const int64_t count = std::min(kRows, size - y);

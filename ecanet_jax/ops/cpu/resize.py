@@ -1,4 +1,4 @@
-"""Resizing of decoded images on the host, as an operation of TensorFlow's."""
+"""Resizing of decoded images on the host, as a TensorFlow operation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,12 +9,11 @@ KERNELS = {'bilinear': 0, 'bicubic': 1}
 
 
 def resizer() -> Callable[..., Any] | None:
-  """The function (uint8 `[H, W, 3]`, size, interpolation, mirrored) -> uint8 `[size, size, 3]`.
+  """A function (uint8 `[H, W, 3]`, size, interpolation, mirrored) -> uint8 `[size, size, 3]`.
 
-  An operation of TensorFlow: it takes and returns tensors; `mirrored` is a bool scalar. Antialiased
-  where it shrinks, rounded and clipped. The values are those of `tf.image.resize(...,
-  antialias=True)` with bicubic (Keys 1981, a = -1/2) or bilinear interpolation, to the rounding of
-  sums. None where there is no C++ compiler.
+  It takes and returns TensorFlow tensors; `mirrored` is a bool scalar. The result is rounded and
+  clipped `tf.image.resize(..., antialias=True)`, bicubic (Keys 1981, a = -1/2) or bilinear, up to
+  the rounding of sums. None where there is no C++ compiler.
   """
   operations = kernels.operations()
   if operations is None:

@@ -13,7 +13,7 @@ namespace ecanet {
 
 namespace ffi = xla::ffi;
 
-constexpr int kLooks = 1000;  // some 50 us
+constexpr int kLooks = 1000;  // about 50 us of polling
 
 inline void Pause() {
 #if defined(__x86_64__)
@@ -23,15 +23,15 @@ inline void Pause() {
 #endif
 }
 
-// Values that a task should have, or to hand it over takes longer than to do it.
+// Fewest values of a task: below that, handing it over costs more than doing it.
 constexpr int64_t kGrain = 8192;
 
-// How many tasks of so many values to hand over at once.
+// Tasks of `values` values each to hand over at once.
 inline int64_t Together(int64_t values) { return kGrain / std::clamp<int64_t>(values, 1, kGrain); }
 
-// Calls f(0), ..., f(tasks - 1) on the pool and on this thread, `together` tasks at a time. It waits
-// only for tasks that have begun, so a pool that is busy with callers of this function cannot lock
-// up. So many tasks or fewer are this thread's alone.
+// Calls f(0), ..., f(tasks - 1) on the pool and on this thread, `together` tasks at a time. It
+// waits only for tasks that have begun, so callers cannot deadlock a busy pool. `together` tasks or
+// fewer run on this thread alone.
 template <typename F>
 void ParallelFor(ffi::ThreadPool& pool, int64_t tasks, F f, int64_t together = 1) {
   struct Shared {
@@ -46,7 +46,7 @@ void ParallelFor(ffi::ThreadPool& pool, int64_t tasks, F f, int64_t together = 1
     return;
   }
   auto shared = std::make_shared<Shared>();
-  // A helper that starts late finds no task left and touches nothing but `shared`.
+  // A helper that starts late finds no task and touches only `shared`.
   auto work = [shared, tasks, runs, together](F* f) {
     for (int64_t run; (run = shared->next.fetch_add(1)) < runs;) {
       const int64_t end = std::min(tasks, (run + 1) * together);
@@ -59,7 +59,7 @@ void ParallelFor(ffi::ThreadPool& pool, int64_t tasks, F f, int64_t together = 1
   };
   for (int64_t i = 0; i < helpers; ++i) pool.Schedule([work, f = &f] { work(f); });
   work(&f);
-  // Helpers are usually done soon, and to be woken up takes longer than to look.
+  // Helpers usually finish soon, and polling is faster than being woken up.
   for (int i = 0; i < kLooks && shared->done.load() < runs; ++i) Pause();
   std::unique_lock<std::mutex> lock(shared->mutex);
   shared->all_done.wait(lock, [&] { return shared->done.load() == runs; });

@@ -18,7 +18,7 @@ struct VectorOf {
   typedef T Type __attribute__((vector_size(kBytes), aligned(sizeof(T)), may_alias));
 };
 
-// A vector of as many T as fit into kBytes, at any address.
+// A vector of as many T as fit into kBytes, without alignment.
 template <typename T, int kBytes>
 using Vector = typename VectorOf<T, kBytes>::Type;
 
@@ -32,8 +32,8 @@ inline void Store(T* p, V v) {
   *reinterpret_cast<V*>(p) = v;
 }
 
-// Calls body(vector type, first channel) so that all channels are covered: 64 bytes at a time, and
-// what is left in smaller vectors.
+// Calls body(vector type, first channel) to cover all channels: vectors of 64 bytes, then smaller
+// ones for the rest.
 template <typename T, typename Body>
 inline void ForChannels(int64_t channels, Body body) {
   int64_t c = 0;
@@ -43,8 +43,8 @@ inline void ForChannels(int64_t channels, Body body) {
   for (; c < channels; ++c) body(Vector<T, sizeof(T)>{}, c);
 }
 
-// Whole vectors of 64 bytes over C channels; what is left goes through a buffer, so that every
-// channel is computed by the same instructions.
+// Vectors of 64 bytes over C channels. The rest goes through a buffer, so that the same
+// instructions compute every channel.
 template <typename T>
 constexpr int64_t kLanes = 64 / sizeof(T);
 
@@ -73,7 +73,7 @@ inline void ForWhole(int64_t channels, Body body) {
   }
 }
 
-// e^r for |r| <= ln(2) / 2, by a minimax polynomial with a relative error of 3e-9.
+// e^r for |r| <= ln(2) / 2: a minimax polynomial with a relative error of 3e-9.
 template <typename V>
 inline V ExpSmall(V r) {
   V p = V{} + 0.0013814539f;
@@ -90,7 +90,7 @@ template <typename V>
 inline V ExpFloat(V x) {
 #ifdef __AVX512F__
   if constexpr (sizeof(V) == 64) {
-    x = (V)_mm512_max_ps(_mm512_set1_ps(-104.0f), (__m512)x);  // NaN stays; too large is infinite
+    x = (V)_mm512_max_ps(_mm512_set1_ps(-104.0f), (__m512)x);  // keeps NaN; overflow gives infinity
     const V n = (V)_mm512_roundscale_ps((__m512)(x * 1.44269504088896341f), 0);
     const V r = x - n * 0.693359375f + n * 2.12194440e-4f;
     return (V)_mm512_scalef_ps((__m512)ExpSmall(r), (__m512)n);
@@ -120,7 +120,7 @@ inline V Exp(V x) {
 
 enum Activation : int64_t { kNone = 0, kRelu = 1, kRelu6 = 2, kSwish = 3 };
 
-// y = act(z), and with `slope` act'(z).
+// y = act(z); if kSlope, also act'(z).
 template <int kActivation, bool kSlope, typename V>
 inline V Activate(V z, V* slope) {
   const V zero{}, one = V{} + 1;

@@ -1,28 +1,28 @@
 #pragma once
 
-// Convolutions of 3x3 and stride 1 with 4/9 of the multiplications, by Winograd's minimal filtering
-// F(2x2, 3x3) as in Lavin and Gray (2016), section 4.1: forward, and the kernel's gradient.
+// 3x3 convolutions with stride 1 by Winograd's F(2x2, 3x3), which takes 4/9 of the multiplications
+// (Lavin and Gray 2016, section 4.1): forward, and the kernel's gradient.
 //
-// y = A^T [(G k G^T) * (B^T d B)] A for every tile of 2x2 outputs y, whose inputs d are 4x4, and
-// every channel; the products * of the 16 values are sums over input channels, 16 products of
-// matrices. The kernel's gradient is their transpose, G^T [sum over tiles of (A dy A^T) * (B^T d B)]
-// G. All sums are of one order, whichever thread computes them.
+// Each tile of 2x2 outputs y has 4x4 inputs d: y = A^T [(G k G^T) * (B^T d B)] A. Summed over input
+// channels, the 16 products * are 16 matrix products. The kernel's gradient is the transpose,
+// G^T [sum over tiles of (A dy A^T) * (B^T d B)] G. The order of every sum is fixed, whichever
+// thread computes it.
 
 #include "convolution.h"
 
 namespace ecanet {
 
 constexpr int kPoints = 16;                         // values of a transformed tile
-constexpr int64_t kBlockBytes = 1024 * 1024;        // of transformed inputs in a task
-constexpr int64_t kLeastTiles = 8 * kTileRows;      // in a task, if there are so many
-constexpr int64_t kRowBytes = 1024 * 1024;           // of one row of transformed tiles
-constexpr int64_t kSliceValues = 128 * 1024;        // of kernels, of which slices have sums
-// Input channels of a tile of the kernel's gradient: they are in one vector.
+constexpr int64_t kBlockBytes = 1024 * 1024;        // transformed inputs of a task
+constexpr int64_t kLeastTiles = 8 * kTileRows;      // fewest tiles of a task, if there are so many
+constexpr int64_t kRowBytes = 1024 * 1024;          // one row of transformed tiles
+constexpr int64_t kSliceValues = 128 * 1024;        // kernel values, summed slice by slice
+// Input channels of a tile of the kernel's gradient: one vector.
 template <typename T>
 constexpr int64_t kChannels = kTileRows < kWidth<T> ? kTileRows : kWidth<T>;
 
 
-// The tiles of all outputs, from image to image, line to line. Odd sizes have half tiles at the end.
+// The tiles of all outputs, image by image, line by line. Odd sizes end in half tiles.
 struct Tiles {
   explicit Tiles(const ConvGeometry& g)
       : high(CeilDiv(g.out_h, 2)), wide(CeilDiv(g.out_w, 2)), count(g.batch * high * wide) {}
@@ -37,7 +37,7 @@ inline Tile TileAt(const Tiles& tiles, int64_t t) {
   return {t / (tiles.high * tiles.wide), t / tiles.wide % tiles.high * 2, t % tiles.wide * 2};
 }
 
-// B^T applied to the four values d[0], d[step], ...; also in place.
+// Applies B^T to the four values d[0], d[step], ...; also in place.
 template <typename V>
 inline void TransformInput(V* d, int step) {
   const V a = d[0], b = d[step], c = d[2 * step], e = d[3 * step];
@@ -47,7 +47,7 @@ inline void TransformInput(V* d, int step) {
   d[3 * step] = b - e;
 }
 
-// The channels of a tile's input (i, j); `zeros` outside of the image.
+// The channels of a tile's input (i, j); `zeros` outside the image.
 template <typename T>
 inline const T* InputAt(const ConvGeometry& g, const Tile& tile, int64_t i, int64_t j, const T* x,
                         const T* zeros) {
@@ -88,7 +88,7 @@ void TransformKernel(ffi::ThreadPool& pool, const ConvGeometry& g, const std::ve
   });
 }
 
-// y = act(conv(x, kernel) + bias); 3x3, stride 1, both numbers of channels multiples of a vector.
+// y = act(conv(x, kernel) + bias), 3x3, stride 1; both numbers of channels fill whole vectors.
 template <typename T>
 void WinogradForward(ffi::ThreadPool& pool, const ConvGeometry& g, const T* x, const T* kernel,
                      const T* bias, T* y, int64_t activation) {
@@ -101,7 +101,7 @@ void WinogradForward(ffi::ThreadPool& pool, const ConvGeometry& g, const T* x, c
 
   int64_t block = std::max<int64_t>(kLeastTiles, kBlockBytes / (kPoints * g.in_c * sizeof(T)));
   block = RoundUp(std::min(block, CeilDiv(tiles.count, kTasks)), kTileRows);
-  // A vector more, so that the points of a tile are not all in one set of the cache.
+  // One vector of padding keeps a tile's points out of the same cache set.
   const int64_t plane = block * g.in_c + kWidth<T>;
   const int64_t sums_plane = block * kTileVectors * kWidth<T> + kWidth<T>;
   ParallelFor(pool, CeilDiv(tiles.count, block), [&](int64_t task) {
@@ -174,10 +174,9 @@ void WinogradForward(ffi::ThreadPool& pool, const ConvGeometry& g, const T* x, c
   });
 }
 
-// dkernel[i, j, c] = sum over pixels of x at (i, j, c) times the gradient; conditions as forward.
+// dkernel[i, j, c] = sum over pixels of x at (i, j, c) times the gradient; sizes as above.
 //
-// A task has a slice of the tiles and one row of their points, which needs two rows of B^T and one
-// of A.
+// A task has a slice of the tiles and one row of their points: two rows of B^T and one of A.
 template <typename T>
 void WinogradKernelGradient(ffi::ThreadPool& pool, const ConvGeometry& g, const T* x,
                             const T* gradient, T* dkernel) {

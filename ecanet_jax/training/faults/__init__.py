@@ -1,1 +1,1 @@
-"""Faults of a training: preemption, hangs, steps that are not finite."""
+"""Faults in training: preemption, hangs, steps that are not finite."""

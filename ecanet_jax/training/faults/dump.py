@@ -1,4 +1,4 @@
-"""What is written of a step that ended a training because it was not finite."""
+"""A dump of the step that ended a training because it was not finite."""
 
 import json
 import pathlib
@@ -18,7 +18,7 @@ from ecanet_jax.version import __version__
 def with_dump(
   error: NonFiniteError, workdir: pathlib.Path, dataset: Dataset, image_size: int, variables
 ) -> NonFiniteError:
-  """Writes a dump of the last step in the first process; the error with its place and advice.
+  """Dumps the last step in the first process; returns the error with the dump's place and advice.
 
   Args:
     error: of the step that ended the training.
@@ -40,10 +40,10 @@ def write_dump(
   workdir: pathlib.Path, dataset: Dataset, image_size: int, step: int,
   values: Mapping[int, dict[str, float]], variables,
 ) -> pathlib.Path:
-  """Writes the batch and the state of a step that ended a training.
+  """Writes the batch and the state of the step that ended a training.
 
   Args:
-    workdir: of the training; its folder dump_STEP is made.
+    workdir: of the training; its folder dump_STEP is created.
     dataset: the data set of the training.
     image_size: pixels of the step's images.
     step: the last step, from 1.
@@ -51,8 +51,8 @@ def write_dump(
     variables: parameters and statistics; no bad step has changed them.
 
   Returns:
-    The folder. Its report.json has the config, versions, metrics, the range of each array, and the
-    index, label and range of each image of the batch. Its batch.npz has the images and labels.
+    The folder. report.json has the config, versions, metrics, the range of each array, and index,
+    label and range of each image of the batch. batch.npz has the images and labels.
   """
   folder = workdir / f'dump_{step}'
   folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def write_dump(
 def _describe(batch, dataset: Dataset, step: int) -> list[dict[str, Any]]:
   config, info = dataset.config, dataset.info
   rows = np.arange(len(batch['label']))
-  # TFRecord files are not read by index.
+  # TFRecord files have no index.
   _, indices = shuffling.batch_positions(
     info.train.num_examples, config.seed, step - 1, config.batch_size, rows
   )
@@ -99,7 +99,7 @@ def _range(array: np.ndarray) -> dict[str, float]:
 
 
 def _for_json(value):
-  """The value with texts for NaN and infinity, which JSON does not have."""
+  """Replaces NaN and infinity, which JSON does not have, by texts."""
   if isinstance(value, dict):
     return {key: _for_json(item) for key, item in value.items()}
   if isinstance(value, (list, tuple)):

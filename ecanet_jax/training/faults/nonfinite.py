@@ -1,9 +1,8 @@
-"""Steps that are not finite: they change nothing, are counted, and too many end the training.
+"""Steps that are not finite: they are left out and counted, and too many end the training.
 
-A single NaN would stay in BatchNorm's statistics, the average and the optimizer's moments. The
-number of the step still grows, so that the next step has the next batch and random key. The state
-of the optimizer, its count of updates included, does not change: after k such steps the learning
-rate lags by k steps.
+A single NaN would stay in BatchNorm's statistics, the average and the optimizer's moments. The step
+number still grows, so that the next step gets the next batch and random key. The optimizer's state,
+with its count of updates, does not change: after k such steps the learning rate lags by k steps.
 """
 
 from collections.abc import Sequence
@@ -19,11 +18,11 @@ Tree = TypeVar('Tree')
 
 
 class NonFiniteError(UserError):
-  """Too many steps in a row had a loss or a gradient that is not finite.
+  """Too many steps in a row were not finite.
 
   Attributes:
     step: the last of them.
-    values: metrics by step, of the last steps.
+    values: metrics of the last steps, by step.
   """
 
   def __init__(self, text: str, step: int = 0, values: dict[int, dict[str, float]] | None = None):
@@ -32,43 +31,43 @@ class NonFiniteError(UserError):
 
 
 def finite(loss: jax.Array, grad_norm: jax.Array, variables) -> jax.Array:
-  """Whether a step may change the state: a bool scalar; call it under jit.
+  """Whether a step may change the state, as a bool scalar; call it under jit.
 
   The new parameters and running statistics must be finite, too. After a far too high learning rate,
-  or with a variance that overflows, they are not, though the loss and its gradient are.
+  or an overflow of a variance, they are not, although loss and gradient are.
   """
   sums = [leaf.sum() for leaf in jax.tree.leaves(variables)]
-  # One reduction: XLA would compile a chain of additions again into every consumer.
+  # One reduction: XLA would repeat a chain of additions in every consumer.
   return jnp.isfinite(jnp.stack([loss, grad_norm, *sums])).all()
 
 
 def choose(ok: jax.Array, new: Tree, old: Tree) -> Tree:
-  """`new` if ok, else `old`, bit for bit; under jit XLA fuses it into the computation of `new`."""
+  """`new` if ok, else `old`, bit for bit; XLA fuses it into the computation of `new`."""
   return jax.tree.map(lambda one, other: jnp.where(ok, one, other), new, old)
 
 
 class NonFiniteCounter:
-  """Counts the steps that were left out; kept in a checkpoint's meta.
+  """Counts the steps that were left out; saved in a checkpoint's meta.
 
   Attributes:
-    limit: how many in a row are allowed.
+    limit: most steps in a row that may be left out.
     total: steps left out so far.
-    row: the last steps that were left out without a good one between or after them.
+    row: steps left out since the last good one.
   """
 
   def __init__(self, limit: int):
     self.limit, self.total, self.row = limit, 0, 0
 
   def restore(self, meta: dict[str, Any]) -> None:
-    """Takes over the counts of a checkpoint's meta; old checkpoints have none."""
+    """Reads the counts from a checkpoint's meta; older checkpoints have none."""
     self.total, self.row = meta.get('bad_steps', (0, 0))
 
   def meta(self) -> dict[str, Any]:
-    """What a checkpoint's meta keeps."""
+    """The counts for a checkpoint's meta."""
     return {'bad_steps': [self.total, self.row]}
 
   def add(self, steps: Sequence[int], metrics: Sequence[dict[str, float]]) -> int:
-    """Counts finished steps, each with the step's metrics; returns how many were left out.
+    """Counts finished steps from their metrics; returns how many were left out.
 
     Raises:
       NonFiniteError: more than `limit` in a row; `step` is the last of them.

@@ -1,9 +1,9 @@
-"""Ends a training in order when it is told to: SIGTERM and SIGINT are noted and read between steps.
+"""Ends a training on SIGTERM or SIGINT: the signal is noted, and the training checks between steps.
 
-One process: a thread notes the signal, and the training reads the note after each step, each batch
-of an evaluation and each wait for data. Several processes: JAX receives SIGTERM and tells all of
-them, and a common count of these reads says where they stop. Python must have no handler of SIGTERM
-then: JAX's own would no longer be called.
+In a single process a thread notes the signal. The training checks after each step, each evaluation
+batch and each wait for data. With several processes JAX receives SIGTERM and informs all of them;
+they agree on a common count of checks at which to stop. Python must then have no handler of
+SIGTERM, which would replace JAX's own.
 """
 
 import os
@@ -23,25 +23,25 @@ from ecanet_jax.training.faults.watchdog import Watchdog
 
 Value = TypeVar('Value')
 
-# In a RuntimeError of XLA or of the coordination service: another process is gone.
+# Parts of errors of XLA or of the coordination service that mean: another process has ended.
 LOST = (
   'Gloo', 'Connection reset', 'Connection closed', 'Connection refused', 'Broken pipe',
   'heartbeat', 'UNAVAILABLE', 'Socket closed', 'disconnected', 'Barrier timed out',
 )
-REPEATED = 1.0  # seconds: a second signal within is the same one, sent to the group and the process
+REPEATED = 1.0  # seconds within which a second signal counts as the same one, sent twice
 
 
 class Preemption:
-  """Receives the signals of one training and runs its watchdog; a context.
+  """Receives the signals of one training and runs its watchdog; a context manager.
 
   Attributes:
     phase: start, data, step, evaluation, save or end.
     step: the last finished step.
-    requested: the name of the signal that ends the training, '' for none.
+    requested: name of the signal that ends the training; '' = none.
   """
 
   def __init__(self, watchdog_seconds: float):
-    """With watchdog_seconds the process ends after so long without progress; 0 = never."""
+    """After watchdog_seconds without progress the process ends; 0 = never."""
     self.phase, self.step, self.requested = 'start', 0, ''
     self._several = jax.process_count() > 1
     self._seconds = watchdog_seconds
@@ -49,12 +49,12 @@ class Preemption:
     self._checks = 0  # the same on all processes
     self._handlers: dict = {}
     self._sockets: tuple[socket.socket, ...] = ()
-    self._wakeup = -1  # file descriptor that Python wrote signals to before
+    self._wakeup = -1  # previous wakeup file descriptor of Python
     self._watchdog = None
 
   def __enter__(self) -> 'Preemption':
     if threading.current_thread() is threading.main_thread():
-      if self._several:  # JAX has SIGTERM and tells the others
+      if self._several:  # JAX receives SIGTERM and informs the others
         take = lambda number, frame: os.kill(os.getpid(), signal.SIGTERM)
         self._handlers = {signal.SIGINT: signal.signal(signal.SIGINT, take)}
       else:
@@ -68,19 +68,19 @@ class Preemption:
       signal.signal(number, handler)
     if self._sockets:
       signal.set_wakeup_fd(self._wakeup)
-      self._sockets[1].close()  # which ends the thread
+      self._sockets[1].close()  # ends the thread
     if self._watchdog:
       self._watchdog.stop()
 
   def enter(self, phase: str) -> None:
-    """Another phase begins."""
+    """Begins another phase."""
     self.phase = phase
     self._moves += 1
 
   def check(self) -> None:
-    """Raises Interrupted if the training is to be saved and left here.
+    """Raises Interrupted if a signal asks to save and leave.
 
-    Every process must call it as often as the others.
+    All processes must call it equally often.
     """
     self._moves += 1
     self._checks += 1
@@ -90,26 +90,26 @@ class Preemption:
       raise Interrupted(f'{self.requested} in phase {self.phase!r}; the same command resumes.')
 
   def checked(self, items: Iterable[Value]) -> Iterator[Value]:
-    """Gives the items, with a `check` after each wait for one."""
+    """Yields the items, with a `check` after each wait for one."""
     for item in items:
       self.check()
       yield item
 
   def end_if_lost(self, error: Exception) -> None:
-    """Ends this process with status 76 if the error says that another one is gone."""
+    """Ends this process with status 76 if the error means that another one has ended."""
     if self._several and any(part in str(error) for part in LOST):
       print(
         f'error: process {jax.process_index()} of {jax.process_count()} lost another one in phase '
         f'{self.phase!r} after step {self.step}: {one_line(error, 300)}; the same command on all '
         'resumes from the last checkpoint.', file=sys.stderr, flush=True,
       )
-      os._exit(PEER_LOST)  # everything else would wait for the other process
+      os._exit(PEER_LOST)  # an orderly exit would wait for the other process
 
   def _receive_signals(self) -> None:
-    """Sends the numbers of signals to a thread.
+    """Sends signal numbers to a thread.
 
-    A handler in Python runs when the main thread is back from C++, which a compilation keeps for
-    minutes. The thread hears of a signal at once, and so a second one ends the process at once.
+    Python runs a signal handler only when the main thread returns from C++, which takes minutes
+    during a compilation. The thread sees signals at once, so a second one ends the process at once.
     """
     self._sockets = socket.socketpair()
     self._sockets[1].setblocking(False)

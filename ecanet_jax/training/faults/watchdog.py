@@ -11,23 +11,23 @@ import jax
 from ecanet_jax.runtime import distributed
 from ecanet_jax.runtime.errors import PEER_LOST
 
-LOOKS = 20  # looks within the allowed time, at least; at least one a second
+LOOKS = 20  # fewest checks of the counter within the time limit; at least one per second
 PREFIX = 'ecanet_jax/progress/'
 
 
 class Watchdog:
-  """A thread that looks whether a counter moves.
+  """A thread that ends the process if a counter stands still for too long.
 
-  It counts its own looks, not the time of the clock, so that a process that was stopped (SIGSTOP)
-  gets its time anew. Every process publishes its phase and step, and the one that ends prints them.
+  Time is measured in checks, not by the clock, so that a process that was suspended (SIGSTOP) gets
+  its full time again. Every process publishes its phase and step; the one that ends prints all.
   """
 
   def __init__(self, seconds: float, progress: Callable[[], tuple[int, int, str]]):
     """Starts the thread.
 
     Args:
-      seconds: without progress after which the process ends with status 76.
-      progress: gives (a counter, the last finished step, the phase).
+      seconds: time without progress after which the process ends with status 76.
+      progress: returns (counter, last finished step, phase).
     """
     self._seconds, self._progress = seconds, progress
     self._stopped = threading.Event()

@@ -1,4 +1,4 @@
-"""The curves of a run: loss, metrics of the task, learning rate, speed."""
+"""The curves of a training: loss, the task's metrics, learning rate, speed."""
 
 import os
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ def draw_curves(
   """Draws a PNG from the lines of metrics.jsonl.
 
   Args:
-    lines: of `read_metrics`.
+    lines: from `read_metrics`.
     path: of the PNG.
     title: of the figure.
-    metrics: of the task, drawn in one panel; the first names it.
+    metrics: of the task, drawn in one panel that is named after the first.
   """
   series = tuple((f'eval/{metric.name}', metric.title) for metric in metrics)
   panels = (

@@ -1,4 +1,4 @@
-"""A run's figures as TensorBoard's events; imported on demand."""
+"""A training's figures as TensorBoard events; imported on demand."""
 
 import pathlib
 import time
@@ -13,8 +13,7 @@ FLUSH_SECONDS = 30.0  # between flushes, which wait for the disk
 class Events:
   """WORKDIR/tensorboard, one file for every start of the training.
 
-  They are not written by tensorboardX's own thread: a full disk ends that thread, and every later
-  write waits for ever.
+  tensorboardX's own thread is not used: a full disk ends it, and every later write then blocks.
   """
 
   def __init__(self, workdir: pathlib.Path, start_step: int):

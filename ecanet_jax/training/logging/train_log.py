@@ -10,11 +10,11 @@ from ecanet_jax.runtime.progress import Progress
 from ecanet_jax.training.faults.nonfinite import NonFiniteCounter
 from ecanet_jax.training.logging.writers import MetricsWriter
 
-AHEAD = 2  # steps that are dispatched before the host waits for an earlier one
+AHEAD = 2  # most steps dispatched ahead of the last finished one
 
 
 class TrainLog:
-  """The log of one training from a start to its end.
+  """The log of one training, from one start to its end.
 
   Attributes:
     progress: the bar, the lines and the times.
@@ -24,14 +24,14 @@ class TrainLog:
     self, config, workdir: str | os.PathLike, step: int, total_steps: int, steps_per_epoch: float,
     nonfinite: NonFiniteCounter,
   ):
-    """Begins after `step`; removes what a killed run wrote of later steps."""
+    """Begins after `step`; removes what a killed process logged of later steps."""
     self.progress = Progress(step, total_steps, config.batch_size)
     self._writer = MetricsWriter(workdir, step, config.tensorboard)
     self._steps_per_epoch, self._nonfinite = steps_per_epoch, nonfinite
     self._pending: list[tuple[int, dict[str, jax.Array]]] = []
 
   def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
-    """Adds a step that was dispatched; waits for the one AHEAD steps before."""
+    """Adds a dispatched step; waits for the one AHEAD steps before it."""
     self._pending.append((step, metrics))
     self.progress.advance()
     if len(self._pending) > AHEAD:
@@ -41,7 +41,7 @@ class TrainLog:
     """Writes one line for the steps since the last call; nothing if there are none.
 
     Raises:
-      NonFiniteError: too many in a row were not finite.
+      NonFiniteError: too many steps in a row were not finite.
     """
     if not self._pending:
       return
@@ -61,7 +61,7 @@ class TrainLog:
     self._writer.write(steps[-1], 'train', finite)
 
   def evaluation(self, step: int, metrics: dict[str, Any], line: str) -> None:
-    """Writes an evaluation and its line."""
+    """Writes the metrics of an evaluation, and its line."""
     self._writer.write(step, 'eval', metrics)
     self.progress.say(f'step {step}: {line}')
 

@@ -1,4 +1,4 @@
-"""metrics.jsonl, one JSON object a line, and the same figures for TensorBoard."""
+"""metrics.jsonl, one JSON object per line; the same figures go to TensorBoard."""
 
 import contextlib
 import errno
@@ -15,8 +15,8 @@ from ecanet_jax.runtime.log import log
 class MetricsWriter:
   """Appends figures by step; only the first process writes.
 
-  A resumed training removes the lines after the step it resumes from, so that the file reads as if
-  there had been no interruption. When the disk is full, lines are kept for the next write.
+  A resumed training first removes the lines after its step, so that the file reads as if there had
+  been no interruption. If the disk is full, lines wait for the next write.
   """
 
   def __init__(self, workdir: pathlib.Path, start_step: int, tensorboard: bool):
@@ -48,7 +48,7 @@ class MetricsWriter:
       log.warning('the metrics of step %d are not written yet: %s', step, error.strerror)
 
   def _append(self) -> None:
-    """Writes all lines that are not written yet, or none."""
+    """Writes all waiting lines, or none."""
     end, text = self._file.seek(0, os.SEEK_END), ''.join(self._late).encode()
     try:
       if self._file.write(text) < len(text):
@@ -66,7 +66,7 @@ class MetricsWriter:
 
 
 def read_metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
-  """The lines of a run's metrics.jsonl; a last line cut off by a kill is left out."""
+  """The lines of a training's metrics.jsonl, except a last line cut off by a kill."""
   path = pathlib.Path(workdir) / 'metrics.jsonl'
   lines = []
   if path.exists():

@@ -15,7 +15,7 @@ def _conv_bn(ours: str, theirs: str) -> dict[str, str]:
 
 
 def _branches(*lengths: int) -> dict[str, str]:
-  """Returns branches of so many convolutions; the only one of a branch has no number."""
+  """Returns branches of these lengths; a single convolution has no number."""
   names = {}
   for i, length in enumerate(lengths):
     for j in range(length):
