@@ -99,6 +99,16 @@ TINY = (
 )
 
 
+def compound_scaling(
+  phi: float, alpha: float = 1.2, beta: float = 1.1, gamma: float = 1.15
+) -> tuple[float, float, float]:
+  """Depth, width and resolution multipliers alpha^phi, beta^phi, gamma^phi (Tan and Le, Eq. 3).
+
+  The published B1 to B7 only come close to it; see `efficientnet_networks.SCALE`.
+  """
+  return alpha**phi, beta**phi, gamma**phi
+
+
 def round_channels(channels: float, divisor: int = 8) -> int:
   """Rounds to a multiple of the divisor, at most 10 % down (TF EfficientNet)."""
   rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)

@@ -1,27 +1,30 @@
 """Initial values of parameters by the published rules, drawn on the host with NumPy."""
 
+import contextlib
+import contextvars
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
-from jax.interpreters import mlir, partial_eval
 
 Tree = Any
 
-# Draws an array from a key's words: in Python, or under jit by a callback to Python.
-_draw = core.Primitive('draw')
-_draw.def_impl(lambda words, *, host, shape, dtype: jnp.asarray(host(words)))
-_draw.def_abstract_eval(lambda words, *, host, shape, dtype: jax.core.ShapedArray(shape, dtype))
-mlir.register_lowering(_draw, mlir.lower_fun(
-  lambda words, *, host, shape, dtype: jax.pure_callback(
-    host, jax.ShapeDtypeStruct(shape, dtype), words
-  ),
-  multiple_results=False,
-))
+
+@dataclasses.dataclass(frozen=True)
+class _Draw:
+  """A deferred parameter: its placeholder, its random key, and the function that draws it."""
+
+  stand_in: jax.Array
+  words: jax.Array
+  draw: Callable[[np.ndarray], np.ndarray]
+
+
+# Deferred parameters of the `initial_values` that is being traced.
+_LATER: contextvars.ContextVar[list[_Draw] | None] = contextvars.ContextVar('later', default=None)
 
 
 def _drawn_on_host(draw: Callable[[np.random.Generator, tuple], np.ndarray]):
@@ -38,7 +41,10 @@ def _drawn_on_host(draw: Callable[[np.random.Generator, tuple], np.ndarray]):
 
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
       key = jax.random.key_data(key)
-    return _draw.bind(key, host=host, shape=tuple(shape), dtype=np.dtype(dtype))
+    if (later := _LATER.get()) is not None:
+      later.append(_Draw(jnp.zeros(shape, dtype), key, host))
+      return later[-1].stand_in
+    return jax.pure_callback(host, jax.ShapeDtypeStruct(shape, dtype), key)
 
   return initialise
 
@@ -47,20 +53,51 @@ def initial_values(init: Callable[[], Tree]) -> Tree:
   """Initial variables of a network: `jax.jit(init)()`, without host callbacks.
 
   JAX's compilation cache refuses programs with host callbacks, so every start would compile, and
-  some TPU runtimes have no callbacks. Here init is traced, and the operations that its result needs
-  run one by one.
+  some TPU runtimes have no callbacks. Here the compiled program returns the random keys; the
+  parameters are drawn from them afterwards.
 
   Args:
-    init: returns a tree of arrays.
+    init: returns a tree with the parameters as this module's initialisers give them. If one is
+      changed, as by flax's lifted `scan`, the callbacks are compiled after all.
 
   Returns:
     The tree, with NumPy arrays.
   """
-  traced, shapes = jax.make_jaxpr(init, return_shape=True)()
-  leaves, structure = jax.tree.flatten(shapes)
-  needed, _ = partial_eval.dce_jaxpr(traced.jaxpr, [True] * len(leaves))
-  values = core.jaxpr_as_fun(core.ClosedJaxpr(needed, traced.consts))()
-  return jax.tree.unflatten(structure, jax.device_get(values))
+  draws, structure = {}, None
+
+  def keys_and_the_rest():
+    nonlocal structure
+    with _put_off() as later:
+      leaves, structure = jax.tree.flatten(init())
+    known = {id(one.stand_in): one for one in later}
+    draws.update({i: known[id(leaf)] for i, leaf in enumerate(leaves) if id(leaf) in known})
+    if len(draws) < len(later):
+      raise _ChangedError
+    return [draws[i].words if i in draws else leaf for i, leaf in enumerate(leaves)]
+
+  # The program runs once, so quick compilation matters more than fast code.
+  quick = {'xla_backend_optimization_level': 0} if jax.default_backend() == 'cpu' else None
+  try:
+    leaves = jax.device_get(jax.jit(keys_and_the_rest, compiler_options=quick)())
+  except _ChangedError:
+    return jax.device_get(jax.jit(init, compiler_options=quick)())
+  for i, one in draws.items():
+    leaves[i] = one.draw(leaves[i])
+  return jax.tree.unflatten(structure, leaves)
+
+
+class _ChangedError(Exception):
+  """A deferred parameter was changed before it reached the tree."""
+
+
+@contextlib.contextmanager
+def _put_off() -> Iterator[list[_Draw]]:
+  """Makes initialisers return placeholders; yields the list of deferred parameters."""
+  token = _LATER.set([])
+  try:
+    yield _LATER.get()
+  finally:
+    _LATER.reset(token)
 
 
 @_drawn_on_host

@@ -8,7 +8,7 @@ import pytest
 from ecanet_jax import create_model, list_models
 from ecanet_jax.models import create_from_config
 from ecanet_jax.models.count import count
-from ecanet_jax.models.efficientnet import round_channels
+from ecanet_jax.models.efficientnet import compound_scaling, round_channels
 from ecanet_jax.models.efficientnet_networks import SCALE
 from ecanet_jax.runtime.errors import UserError
 
@@ -95,12 +95,13 @@ def test_from_json_of_a_config():
 
 def test_compound_scaling_is_near_the_published_networks():
   for phi, name in ((1, 'b2'), (2, 'b3'), (4, 'b5')):
-    depth, width, resolution = 1.2**phi, 1.1**phi, 1.15**phi  # Tan and Le, Eq. 3
+    depth, width, resolution = compound_scaling(phi)
     published_width, published_depth, pixels, _ = SCALE[name]
     assert depth == pytest.approx(published_depth, rel=0.1)
     assert width == pytest.approx(published_width, rel=0.1)
     assert 224 * resolution == pytest.approx(pixels, rel=0.2)
-  # Twice the operations for each phi.
+  assert compound_scaling(0) == (1, 1, 1)
+  # Eq. 3: twice the operations for each phi.
   assert pytest.approx(2, rel=0.05) == 1.2 * 1.1**2 * 1.15**2
 
 
