@@ -182,9 +182,9 @@ def ours(setting: dict[str, Any]) -> Iterator:
 
 def timm(setting: dict[str, Any]) -> Iterator:
   """timm's training loader with the same augmentation; its stream ends after 300,000 images."""
-  from benchmarks.peer import _import_torchvision
+  from ecanet_jax.weights.torchvision_shim import import_torchvision
 
-  _import_torchvision()
+  import_torchvision()
   from timm.data import create_dataset, create_loader
 
   dataset = create_dataset('', root=os.path.join(setting['data_dir'], 'train'))
