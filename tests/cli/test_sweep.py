@@ -208,7 +208,7 @@ def test_runs_end_with_the_sweep(start, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize('command', re.findall(
   r'^python -m ecanet_jax sweep (.*)$',
-  (programs.ROOT / 'docs' / 'ablations.md').read_text().replace('\\\n', ' '), re.MULTILINE,
+  (programs.ROOT / 'docs' / 'ablations.md').read_text().replace('\\\n', ''), re.MULTILINE,
 ))
 def test_commands_of_the_page(command, tmp_path, monkeypatch):
   monkeypatch.setattr('ecanet_jax.cli.sweep.process.train', lambda *_: {})
