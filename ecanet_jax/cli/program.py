@@ -1,5 +1,6 @@
 """Start and end of train.py and eval.py: a mistake of the user is one line and exit status 2."""
 
+import argparse
 import difflib
 import errno
 import os
@@ -57,6 +58,26 @@ def run_program(main: Callable[[], None], config: flags.FlagHolder) -> int:
   except SystemExit as end:
     return end.code if isinstance(end.code, int) else int(end.code is not None)
   return 0
+
+
+def parse_overrides(
+  parser: argparse.ArgumentParser, arguments: Sequence[str]
+) -> argparse.Namespace:
+  """Parses a command's arguments; `overrides` are those that begin with --config. and a key.
+
+  Raises:
+    UserError: an unknown argument, or a key without a value.
+  """
+  args, others = parser.parse_known_args(arguments)
+  known = [f'--{name}' for name in vars(args)]
+  for text in others:
+    name, has_value, _ = text.partition('=')
+    if not name.startswith('--config.'):
+      raise UserError(f'unexpected argument {text!r}.{closest(name, known)}')
+    if not has_value:
+      raise UserError(f'{text!r} has no value; write {name}=VALUE.')
+  args.overrides = others
+  return args
 
 
 def load_config(path: str, overrides: Sequence[str] = ()) -> config_dict.ConfigDict:

@@ -14,7 +14,8 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from ecanet_jax.runtime.errors import UserError, closest
+from ecanet_jax.cli.program import parse_overrides
+from ecanet_jax.runtime.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,15 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
   """Parses the arguments; `overrides` are those that begin with --config. and a key."""
-  args, others = parser.parse_known_args(arguments)
-  known = [f'--{name}' for name in vars(args)]
-  for text in others:
-    name, has_value, _ = text.partition('=')
-    if not name.startswith('--config.'):
-      raise UserError(f'unexpected argument {text!r}.{closest(name, known)}')
-    if not has_value:
-      raise UserError(f'{text!r} has no value; write {name}=VALUE.')
-  args.overrides = others
+  args = parse_overrides(parser, arguments)
   args.command = shlex.join(['python', '-m', 'ecanet_jax', 'sweep', *arguments])
   return args
 

@@ -1,0 +1,164 @@
+"""The training or evaluation step of a config, compiled for a TPU that is not here."""
+
+import dataclasses
+import re
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh
+
+from ecanet_jax.aot.topologies import devices
+from ecanet_jax.config import schema
+from ecanet_jax.data.augmentation import settings
+from ecanet_jax.evaluation.evaluate import evaluated, make_eval_step
+from ecanet_jax.models.from_config import make_model
+from ecanet_jax.runtime import sharding
+from ecanet_jax.runtime.errors import UserError, lookup, one_line
+from ecanet_jax.tasks.classification import Classification
+from ecanet_jax.training.accumulation import check_parts
+from ecanet_jax.training.optimizer import make_optimizer
+from ecanet_jax.training.progressive_resizing import stretches
+from ecanet_jax.training.schedule import make_schedule, training_steps
+from ecanet_jax.training.state import state_shapes
+from ecanet_jax.training.step import make_train_step
+
+IMAGES = 1_281_167  # of ImageNet's training split: the schedule's epochs are in steps
+STEPS = ('train', 'eval')
+
+
+class CompileError(Exception):
+  """The compiler refuses the program, for one thing because it does not fit; one line of text."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+  """A compiled program and what its compiler says of it. Sizes and counts are those of one chip.
+
+  Attributes:
+    topology: that it is compiled for.
+    step: 'train' or 'eval'.
+    chips: number of chips.
+    batch_size: images of all chips in one step.
+    image_size: height and width in pixels.
+    text: optimised HLO, as `jax.stages.Compiled.as_text` gives it.
+    memory: bytes of HBM: peak, arguments, outputs, temporaries, and aliased (outputs that are in
+      the place of arguments).
+    flops: floating-point operations.
+    bytes_accessed: by all operations, in HBM or in the chip's faster memory.
+    seconds: that the compilation took.
+  """
+
+  topology: str
+  step: str
+  chips: int
+  batch_size: int
+  image_size: int
+  text: str
+  memory: dict[str, int]
+  flops: float
+  bytes_accessed: float
+  seconds: float
+
+
+def topology_mesh(topology: str) -> Mesh:
+  """The described devices of a topology along the axis 'data', as `sharding.make_mesh` has them."""
+  return Mesh(np.array(devices(topology)), ('data',), axis_types=(AxisType.Auto,))
+
+
+def lower_step(config, mesh: Mesh, step: str) -> tuple[jax.stages.Lowered, int]:
+  """The step that train.py or eval.py would run on these devices, lowered. It needs no data set.
+
+  The schedule is that of a data set as large as ImageNet. With `loss.balanced` all classes have
+  weight 1. With a `data.size_schedule` the images have the largest size.
+
+  Args:
+    config: the whole config.
+    mesh: real or described devices.
+    step: 'train', or 'eval' for the network with its BatchNorms folded if the config says so.
+
+  Returns:
+    The lowered program, and the size of its images in pixels.
+
+  Raises:
+    UserError: a key that breaks its rule or does not fit the devices.
+  """
+  lookup(dict.fromkeys(STEPS), step, 'step')
+  schema.check(config)
+  sharding.check_batch('batch_size', config.batch_size, mesh)
+  settings.check(config)
+  check_parts(config, mesh)
+  if config.data.resident and step == 'train':
+    raise UserError(
+      'data.resident=True puts a data set into the step, and there is none here: set '
+      '--config.data.resident=False.'
+    )
+  num_classes = config.model.num_classes
+  weights = (1.0,) * num_classes if config.loss.balanced else tuple(config.loss.class_weights)
+  model, task = make_model(config, num_classes, mesh), Classification(config, weights)
+  steps_per_epoch = IMAGES / config.batch_size
+  total_steps = training_steps(config, steps_per_epoch)
+  schedule = make_schedule(config, steps_per_epoch, total_steps)
+  tx = make_optimizer(config, schedule, model.is_frozen, model.stages_behind)
+  if step == 'eval':
+    model = evaluated(model, config)
+    state = state_shapes(model, tx, config, task.example()).for_evaluation()
+    compute, parts, size = make_eval_step(model, task, mesh), 1, config.data.image_size
+  else:
+    state = state_shapes(model, tx, config, task.example())
+    compute = make_train_step(model, task, tx, schedule, config, mesh)
+    parts = config.accumulate
+    size = max(part.size for part in stretches(config, steps_per_epoch, total_steps))
+  images = (parts, config.batch_size // parts) if parts > 1 else (config.batch_size,)
+  batch = {
+    'image': jax.ShapeDtypeStruct((*images, size, size, 3), jnp.uint8),
+    'label': jax.ShapeDtypeStruct(images, jnp.int32),
+  }
+  if step == 'eval':
+    batch['mask'] = jax.ShapeDtypeStruct(images, jnp.bool_)
+  return compute.lower(state, batch), size
+
+
+def compile_lowered(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+  """Compiles a lowered program; minutes for a training step.
+
+  Raises:
+    CompileError: the compiler refuses it.
+  """
+  try:
+    return lowered.compile()
+  except jax.errors.JaxRuntimeError as error:
+    raise CompileError(_reason(str(error))) from error
+
+
+def compile_step(config, topology: str, step: str) -> Program:
+  """Lowers and compiles the step of a config; see `lower_step`.
+
+  Raises:
+    UserError: an unknown topology or step, no libtpu, or a key that does not fit the devices.
+    CompileError: the compiler refuses the program.
+  """
+  mesh = topology_mesh(topology)
+  lowered, size = lower_step(config, mesh, step)
+  began = time.monotonic()
+  compiled = compile_lowered(lowered)
+  seconds = time.monotonic() - began
+  memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+  return Program(
+    topology=topology, step=step, chips=mesh.devices.size, batch_size=config.batch_size,
+    image_size=size, text=compiled.as_text(),
+    memory={
+      'peak': memory.peak_memory_in_bytes, 'arguments': memory.argument_size_in_bytes,
+      'outputs': memory.output_size_in_bytes, 'temporaries': memory.temp_size_in_bytes,
+      'aliased': memory.alias_size_in_bytes,
+    },
+    flops=cost['flops'], bytes_accessed=cost['bytes accessed'], seconds=seconds,
+  )
+
+
+def _reason(text: str) -> str:
+  """One line of a compiler's error."""
+  if used := re.search(r'Used ([\d.]+\w) of ([\d.]+\w) hbm', text):
+    return f'does not fit: it needs {used[1]} of HBM and a chip has {used[2]}.'
+  return f'the compiler refuses it: {one_line(ValueError(text), 300)}'
