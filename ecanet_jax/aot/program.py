@@ -124,8 +124,10 @@ def compile_lowered(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
   """Compiles a lowered program; minutes for a training step.
 
   Raises:
-    CompileError: the compiler refuses it.
+    CompileError: it calls back to the host, or the compiler refuses it.
   """
+  if re.search(r'stablehlo\.(send|recv)\b', lowered.as_text()):
+    raise CompileError('the step calls back into Python on the host.')
   try:
     return lowered.compile()
   except jax.errors.JaxRuntimeError as error:
@@ -159,6 +161,11 @@ def compile_step(config, topology: str, step: str) -> Program:
 
 def _reason(text: str) -> str:
   """One line of a compiler's error."""
-  if used := re.search(r'Used ([\d.]+\w) of ([\d.]+\w) hbm', text):
-    return f'does not fit: it needs {used[1]} of HBM and a chip has {used[2]}.'
+  if match := (
+    re.search(r'Used ([\d.]+\w) of ([\d.]+\w) hbm', text)
+    or re.search(r'\(([\d.]+\w)\) exceeds available HBM \(([\d.]+\w)\)', text)
+  ):
+    return f'does not fit: it needs {match[1]} of HBM and a chip has {match[2]}.'
+  if match := re.search(r'Custom emitter for (\S+) not found', text):
+    return f'the custom call {match[1]!r} is for another platform.'
   return f'the compiler refuses it: {one_line(ValueError(text), 300)}'

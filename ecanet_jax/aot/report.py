@@ -147,21 +147,26 @@ def is_copy(hlo: Hlo, instruction: Instruction) -> bool:
 def collectives(hlo: Hlo) -> list[Collective]:
   """The collective operations by kind and type of their first array, the most bytes first.
 
-  Asynchronous ones have several instructions with one channel and count once.
+  One in a loop counts once.
   """
-  found, seen = collections.defaultdict(list), set()
-  for instruction in hlo.all():
-    kind = instruction.opcode.removesuffix('-start')
-    key = instruction.channel or instruction.name
-    if kind in COLLECTIVES and key not in seen:
-      seen.add(key)
-      dtype = instruction.arrays[0][0] if instruction.arrays else ''
-      found[kind, dtype].append(instruction.bytes)
+  found = collections.defaultdict(list)
+  for instruction in _collectives(hlo):
+    dtype = instruction.arrays[0][0] if instruction.arrays else ''
+    found[instruction.opcode.removesuffix('-start'), dtype].append(instruction.bytes)
   groups = [
     Collective(kind, dtype, len(sizes), sum(sizes), max(sizes))
     for (kind, dtype), sizes in found.items()
   ]
   return sorted(groups, key=lambda group: -group.bytes)
+
+
+def _collectives(hlo: Hlo) -> list[Instruction]:
+  """The collective operations. An asynchronous one has several instructions with one channel."""
+  found = {}
+  for instruction in hlo.all():
+    if instruction.opcode.removesuffix('-start') in COLLECTIVES:
+      found.setdefault(instruction.channel or instruction.name, instruction)
+  return list(found.values())
 
 
 def custom_calls(hlo: Hlo) -> dict[str, int]:
@@ -173,7 +178,7 @@ def batch_gathers(hlo: Hlo, batch_size: int) -> list[str]:
   """A line for each array of the whole batch that every chip gathers; labels `[batch]` may be."""
   return [
     f'the batch is gathered: {_describe(instruction)}'
-    for instruction in hlo.all() if instruction.opcode.removesuffix('-start') == 'all-gather'
+    for instruction in _collectives(hlo) if instruction.opcode.startswith('all-gather')
     if any(len(shape) > 1 and batch_size in shape for _, shape in instruction.arrays)
   ]
 

@@ -15,6 +15,7 @@ import sys
 import pytest
 
 from ecanet_jax import cli
+from ecanet_jax.aot.topologies import chip_of
 from ecanet_jax.cli.program import load_config
 from ecanet_jax.models import create_from_config, network
 from tests.support import doc_blocks
@@ -93,6 +94,9 @@ def check_command(name, *arguments):
   args = getattr(module, 'parse', argparse.ArgumentParser.parse_args)(parser, list(arguments))
   if name in ('summary', 'convert') and args.model:
     network(args.model)
+  if name == 'compile':
+    chip_of(args.topology)
+    create_from_config(load_config(args.config, args.overrides).model)
   if name == 'sweep':
     varied = [(key, values.split(',')) for key, _, values in (v.partition('=') for v in args.vary)]
     for path in args.config:

@@ -24,8 +24,8 @@ PATTERNS = {
   # Run as it is written, in the slow tests, after the training of the digits.
   'trained': r'python (eval\.py --config=configs/digits\.py|-m tests\.check_export runs/digits'
              r'|-m ecanet_jax convert runs/(digits|exported) )',
-  # Only parsed: several trainings or measurements.
-  'long': r'python (-m ecanet_jax sweep|-m benchmarks|-m pytest'
+  # Only parsed: several trainings, measurements, or minutes of compilation.
+  'long': r'python (-m ecanet_jax (sweep|compile)|-m benchmarks|-m pytest'
           r'|train\.py --config=configs/(?!smoke|digits)|train\.py .* --config\.)',
   # Sets up an environment.
   'set-up': r'(make (train|test|test-all|lint)|pip install .*|git clone .*)$',

@@ -1,0 +1,33 @@
+"""Whole training steps, compiled for a TPU v5e without one. Minutes and gigabytes each."""
+
+import importlib.util
+import json
+
+import pytest
+
+from tests.support import programs
+
+SECONDS = 1800
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * SECONDS)
+@pytest.mark.skipif(
+  importlib.util.find_spec('libtpu') is None, reason='needs libtpu: requirements-dev.txt has it'
+)
+@pytest.mark.parametrize(('recipe', 'all_reduces'), [('eca_b0', 99), ('eca_resnet', 99)])
+def test_training_step(recipe, all_reduces, tmp_path):
+  file = tmp_path / 'figures.json'
+  done = programs.finish(programs.start(
+    '-m', 'ecanet_jax', 'compile', f'--config=configs/{recipe}.py', '--topology=v5e:2x2',
+    '--config.batch_size=1024', '--config.compute_dtype=bfloat16', f'--json={file}',
+  ), SECONDS)
+  assert done.returncode == 0, done.stderr
+  figures = json.loads(file.read_text())
+  assert figures['faults'] == figures['warnings'] == figures['loops'] == []
+  assert {group['kind'] for group in figures['collectives']} == {'all-reduce'}
+  assert sum(group['count'] for group in figures['collectives']) == all_reduces
+  batch = 256 * figures['image_size'] ** 2 * 3  # bytes of a chip's images
+  assert figures['copies']['bytes'] < batch
+  assert figures['cycles']['copies'] < 0.01 * sum(figures['cycles'].values())
+  assert figures['memory']['peak'] < 0.8 * figures['hbm']
