@@ -132,13 +132,11 @@ class Hlo:
             return int(body[name].rest.partition(')')[0])
     return 0
 
-  def root(self, instruction: Instruction) -> Instruction:
-    """What a fusion computes last; other instructions are their own root."""
-    if instruction.opcode == 'fusion':
-      for inner in self.computations.get(instruction.called[0], []):
-        if inner.root:
-          return inner
-    return instruction
+  def opcodes(self, instruction: Instruction) -> set[str]:
+    """What an instruction computes: its own opcode, or of a fusion those inside."""
+    if instruction.opcode != 'fusion':
+      return {instruction.opcode}
+    return {inner.opcode for inner in self.computations.get(instruction.called[0], [])}
 
 
 def parse(text: str) -> Hlo:

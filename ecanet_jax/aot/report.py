@@ -18,7 +18,11 @@ COLLECTIVES = (
   'all-reduce', 'all-gather', 'all-to-all', 'reduce-scatter', 'collective-permute',
   'collective-broadcast',
 )
-COPIES = ('copy', 'reshape', 'transpose')
+COPIES = {'copy', 'reshape', 'transpose'}
+# What a fusion that only moves data may have inside as well.
+BESIDE_COPIES = {
+  'bitcast', 'broadcast', 'constant', 'convert', 'get-tuple-element', 'parameter', 'slice', 'tuple'
+}
 LARGEST = 5  # copies that are listed
 
 
@@ -140,8 +144,9 @@ def kind_of(hlo: Hlo, instruction: Instruction) -> str:
 
 
 def is_copy(hlo: Hlo, instruction: Instruction) -> bool:
-  """Whether an instruction only moves data within HBM or to another layout."""
-  return hlo.root(instruction).opcode in COPIES
+  """Whether an instruction only moves data, to another place or another layout."""
+  opcodes = hlo.opcodes(instruction)
+  return bool(opcodes & COPIES) and opcodes <= COPIES | BESIDE_COPIES
 
 
 def collectives(hlo: Hlo) -> list[Collective]:
