@@ -222,11 +222,11 @@ def lines(report: Report) -> list[str]:
     f'cycles       {total / mega:.3f} million',
     *(f'  {kind:<24}{count / mega:>10.3f}{100 * count / total:>7.1f} %'
       for kind, count in report.cycles.items()),
-    f'copies       {report.copies["count"]}, {report.copies["bytes"] / mega:.2f} MB',
+    f'copies       {report.copies["count"]}, {_size(report.copies["bytes"])}',
     *(f'  {each}' for each in report.largest_copies),
     f'collectives  {sum(group.count for group in report.collectives)}',
-    *(f'  {group.count} x {group.kind} {group.dtype}, {group.bytes / mega:.3f} MB, the largest '
-      f'{group.largest / mega:.3f} MB' for group in report.collectives),
+    *(f'  {group.count} x {group.kind} {group.dtype}, {_size(group.bytes)}, the largest '
+      f'{_size(group.largest)}' for group in report.collectives),
   ]
   if report.custom_calls:
     calls = ', '.join(f'{count} x {name}' for name, count in sorted(report.custom_calls.items()))
@@ -244,4 +244,12 @@ def _describe(instruction: Instruction) -> str:
   """Opcode, shape without layouts, and JAX's name of an instruction."""
   shape = re.sub(r'\{[^}]*\}', '', instruction.shape)
   name = instruction.op_name or instruction.name
-  return f'{instruction.opcode} {shape} ({instruction.bytes / 1e6:.2f} MB) {name}'
+  return f'{instruction.opcode} {shape} ({_size(instruction.bytes)}) {name}'
+
+
+def _size(count: int) -> str:
+  """Bytes with the unit that fits."""
+  for unit, size in (('GB', 1e9), ('MB', 1e6), ('kB', 1e3)):
+    if count >= size:
+      return f'{count / size:.2f} {unit}'
+  return f'{count} B'

@@ -84,13 +84,13 @@ def test_collectives_and_copies():
     Collective('all-reduce', 'f32', 1, 128, 128),
   ]
   assert report.copies == {'count': 1, 'bytes': IMAGES}
-  assert report.largest_copies[0].startswith('fusion bf16[128,8,8,16] (0.26 MB) jit(train_step)')
+  assert report.largest_copies[0].startswith('fusion bf16[128,8,8,16] (262.14 kB) jit(train_step)')
   assert report.custom_calls == {'AsyncCollectiveStart': 1} and report.loops == [3]
 
 
 def test_a_gather_of_the_batch_is_a_fault():
   (fault,) = make_report(PROGRAM).faults
-  assert fault.startswith('the batch is gathered: all-gather bf16[512,16] (0.02 MB)')
+  assert fault.startswith('the batch is gathered: all-gather bf16[512,16] (16.38 kB)')
   assert make_report(dataclasses.replace(PROGRAM, batch_size=1024)).faults == []
 
 
