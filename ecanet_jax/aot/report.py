@@ -48,7 +48,7 @@ class Report:
     batch_size: images of all chips in one step.
     image_size: in pixels.
     memory: bytes of HBM by what fills them; see `Program`.
-    hbm: bytes of HBM that a chip has.
+    hbm: bytes of HBM that a program can have.
     flops: floating-point operations.
     bytes_accessed: of all operations, also in the chip's faster memory.
     cycles: by kind, a key of `KINDS`. A fusion belongs to the operation that it is named after.
