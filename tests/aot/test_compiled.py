@@ -22,7 +22,7 @@ from ecanet_jax.models.from_config import make_model
 from ecanet_jax.runtime.sharding import by_image, replicated
 
 pytestmark = pytest.mark.skipif(
-  importlib.util.find_spec('libtpu') is None, reason='needs libtpu: requirements-dev.txt has it'
+  importlib.util.find_spec('libtpu') is None, reason='needs libtpu: pip install libtpu==0.0.42.1'
 )
 TOPOLOGY, CHIPS, BATCH = 'v5e:2x2', 4, 512
 # Bytes that the fragment accesses, over those of its input; read from the program compiled with

@@ -15,7 +15,7 @@ FIGURES = [('eca_b0', 99, 46.5e9, 173.3e6), ('eca_resnet', 99, 86.4e9, 232.7e6)]
 @pytest.mark.slow
 @pytest.mark.timeout(2 * SECONDS)
 @pytest.mark.skipif(
-  importlib.util.find_spec('libtpu') is None, reason='needs libtpu: requirements-dev.txt has it'
+  importlib.util.find_spec('libtpu') is None, reason='needs libtpu: pip install libtpu==0.0.42.1'
 )
 @pytest.mark.parametrize(('recipe', 'all_reduces', 'bytes_accessed', 'cycles'), FIGURES)
 def test_training_step(recipe, all_reduces, bytes_accessed, cycles, tmp_path):
