@@ -95,7 +95,7 @@ def test_evaluation_refuses(images):
 
 @pytest.mark.slow
 def test_tfrecord_takes_the_next_of_the_batch(imagenet, tmp_path, monkeypatch, warnings):
-  from ecanet_jax.data.tfdata import decode
+  from ecanet_jax.data.tfdata import decode, tf_import
 
   config = schema.get_config()
   config.batch_size, config.data.data_dir, config.data.image_size = 5, str(imagenet.tfrecord), 8
@@ -118,7 +118,7 @@ def test_tfrecord_takes_the_next_of_the_batch(imagenet, tmp_path, monkeypatch, w
   smallest = min(sizes)
   assert sizes.count(smallest) == 1
   monkeypatch.setattr(decode, 'decode_crop', sometimes)
-  monkeypatch.setattr(decode, '_traced', {})
+  monkeypatch.setattr(tf_import, '_traced', {})
   found = list(data.open(config).train(0, 6))
   assert '1 of 15 training images could not be decoded' in warnings.records[-1].getMessage()
   changed = 0
