@@ -136,7 +136,8 @@ def asserts(root: pathlib.Path) -> Iterator[str]:
 
 def columns(root: pathlib.Path) -> Iterator[str]:
   """No line of Markdown is longer than COLUMNS, but in tables and code, and for a link's target."""
-  for path in [*sorted(root.glob('*.md')), *sorted((root / 'docs').rglob('*.md'))]:
+  for path in [file for folder in ('*.md', 'docs/**/*.md', 'benchmarks/**/*.md')
+               for file in sorted(root.glob(folder))]:
     code = False
     for number, line in enumerate(path.read_text().splitlines(), start=1):
       if line.lstrip().startswith('```'):

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import pathlib
 import statistics
+import textwrap
 from typing import Any
 
 from ecanet_jax.cli.sweep.definition import Run, Sweep, write_whole
@@ -19,6 +20,7 @@ from ecanet_jax.version import __version__
 METRICS, HEADLINE = Classification.shown, Classification.headline
 FIGURES = (*(metric.name for metric in METRICS), 'loss', 'seconds')
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax')
+COLUMNS = 100  # of the text below a table
 
 
 def write(
@@ -119,14 +121,20 @@ def _table(report: dict[str, Any]) -> str:
   versions = ', '.join(f'{name} {version}' for name, version in report['versions'].items())
   about = report['machine']
   body = '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
-  return (
-    f'{body}\n{missing}\n'
+  caption = (
     'Mean ± standard deviation (n - 1) over n seeds of the last evaluation, '
-    f'{" or ".join(f"{number:,}" for number in seen)} images; time without evaluation.\n\n'
-    f'    {report["command"]}\n\n'
-    f'{about["date"]}; {", ".join(devices)}; {about["cpu"]}, {about["cpus"]} CPUs; '
-    f'{about["system"]}; {versions}\n'
+    f'{" or ".join(f"{number:,}" for number in seen)} images; time without evaluation.'
   )
+  machine_line = (
+    f'{about["date"]}; {", ".join(devices)}; {about["cpu"]}, {about["cpus"]} CPUs; '
+    f'{about["system"]}; {versions}'
+  )
+  command = report['command'].replace(' --', ' \\\n      --')
+  return f'{body}\n{missing}\n{_fill(caption)}\n\n    {command}\n\n{_fill(machine_line)}\n'
+
+
+def _fill(text: str) -> str:
+  return textwrap.fill(text, COLUMNS, break_long_words=False, break_on_hyphens=False)
 
 
 def _spread(figure: dict[str, float | None], digits: int, factor: float = 1.0) -> str:
