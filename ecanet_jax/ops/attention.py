@@ -3,14 +3,22 @@
 Channel attention is x * w with one weight per image and channel, and w comes from the means of x
 over its pixels (Hu et al., Squeeze-and-Excitation Networks, Eq. 2-4). Behind BatchNorm both are one
 map per image, y = x * a[n, c] + b[n, c], from sums that BatchNorm takes anyway.
+
+With an activation f between, y = f(u) * w, where u = x * factor + shift and w comes from the means
+of f(u). The gradient of `factor` and `shift` then needs w's own gradient, which is a sum over the
+pixels, and plain autodiff takes one pass for each. Two rules change the order: every sum over the
+pixels is per image and free of w and of its gradient, so that one pass takes all of them.
 """
 
+import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
-from ecanet_jax.ops.batch_norm import PIXELS, batch_norm, map_per_image
+from ecanet_jax.ops.activation import activate
+from ecanet_jax.ops.batch_norm import PIXELS, map_per_image, normalisation
 
 Weights = Callable[[jax.Array], jax.Array]  # [B, 1, 1, C] of means -> [B, 1, 1, C], both float32
 
@@ -34,15 +42,88 @@ def batch_norm_attend(
   x: jax.Array, scale: jax.Array, bias: jax.Array, origin: jax.Array, eps: float,
   activation: str, groups: int, weights_of: Weights,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """`attend` applied to the result of `batch_norm`: one pass over x if there is no activation.
+  """`attend` applied to the result of `batch_norm`, with fewer passes over x.
 
   Arguments and results are those of `batch_norm`.
   """
-  if activation:
-    y, mean, var = batch_norm(x, scale, bias, origin, eps, activation, groups)
-    return attend(y, weights_of), mean, var
-  factor, shift, squeezed, mean, var = map_per_image(x, scale, bias, origin, eps, groups)
-  weights = weights_of(squeezed[:, None, None]).astype(factor.dtype)
-  over_pixels = lambda value: value[:, None, None] * weights
-  y = x.astype(factor.dtype) * over_pixels(factor) + over_pixels(shift)
-  return y.astype(x.dtype), mean, var
+  if not activation:
+    factor, shift, squeezed, mean, var = map_per_image(x, scale, bias, origin, eps, groups)
+    weights = weights_of(squeezed[:, None, None]).astype(factor.dtype)
+    over_pixels = lambda value: value[:, None, None] * weights
+    y = x.astype(factor.dtype) * over_pixels(factor) + over_pixels(shift)
+    return y.astype(x.dtype), mean, var
+  grouped, factor, shift, mean, var = normalisation(x, scale, bias, origin, eps, groups)
+  activated = Activated(activation, x.dtype)
+  squeezed = activated_mean(grouped, factor, shift, activated)
+  weights = weights_of(squeezed.reshape(x.shape[0], 1, 1, -1)).astype(factor.dtype)
+  weights = weights.reshape(squeezed.shape)
+  y = activated_product(grouped, factor, shift, weights, activated)
+  return y.astype(x.dtype).reshape(x.shape), mean, var
+
+
+@dataclasses.dataclass(frozen=True)
+class Activated:
+  """An activation that is computed in the type of the images.
+
+  Attributes:
+    name: of `ACTIVATIONS`.
+    dtype: type of the images.
+  """
+
+  name: str
+  dtype: jnp.dtype
+
+  def __call__(self, u: jax.Array) -> jax.Array:
+    """The activation of u, in u's type."""
+    return activate(u.astype(self.dtype), self.name).astype(u.dtype)
+
+  def with_slope(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The activation and its derivative."""
+    return jax.jvp(self, (u,), (jnp.ones_like(u),))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def activated_mean(
+  x: jax.Array, factor: jax.Array, shift: jax.Array, activated: Activated
+) -> jax.Array:
+  """Means of activated(x * factor + shift) over the pixels.
+
+  Args:
+    x: `[G, B, H, W, C]`, G groups of B images.
+    factor: `[G, 1, 1, 1, C]`, as is `shift`.
+    shift: see `factor`.
+    activated: the activation.
+
+  Returns:
+    `[G, B, 1, 1, C]`.
+  """
+  return _mean(activated(x * factor + shift))
+
+
+@activated_mean.defjvp
+def _activated_mean_jvp(activated, primals, tangents):
+  (x, factor, shift), (dx, dfactor, dshift) = primals, tangents
+  y, slope = activated.with_slope(x * factor + shift)
+  return _mean(y), _mean(slope * dx) * factor + _mean(slope * x) * dfactor + _mean(slope) * dshift
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(4,))
+def activated_product(
+  x: jax.Array, factor: jax.Array, shift: jax.Array, weights: jax.Array, activated: Activated
+) -> jax.Array:
+  """activated(x * factor + shift) * weights, with weights `[G, B, 1, 1, C]`; see `activated_mean`.
+  """
+  return activated(x * factor + shift) * weights
+
+
+@activated_product.defjvp
+def _activated_product_jvp(activated, primals, tangents):
+  (x, factor, shift, weights), (dx, dfactor, dshift, dweights) = primals, tangents
+  y, slope = activated.with_slope(x * factor + shift)
+  # The weights multiply what is per image, so that no sum over the pixels has them inside.
+  du = dx * (factor * weights) + x * (dfactor * weights) + dshift * weights
+  return y * weights, slope * du + y * dweights
+
+
+def _mean(x: jax.Array) -> jax.Array:
+  return x.mean((2, 3), keepdims=True)

@@ -28,6 +28,20 @@ def batch_norm(
   Returns:
     `[B, H, W, C]` in x's type; mean and biased variance `[groups, C]`, not differentiated.
   """
+  grouped, factor, shift, mean, var = normalisation(x, scale, bias, origin, eps, groups)
+  y = (grouped * factor + shift).astype(x.dtype)
+  return activate(y, activation).reshape(x.shape), mean, var
+
+
+def normalisation(
+  x: jax.Array, scale: jax.Array, bias: jax.Array, origin: jax.Array, eps: float, groups: int
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
+  """BatchNorm as one map per group, `grouped * factor + shift`.
+
+  Returns:
+    x as `[groups, B / groups, H, W, C]` in the type of the statistics; factor and shift
+    `[groups, 1, 1, 1, C]`; mean and biased variance `[groups, C]`, not differentiated.
+  """
   origin = lax.stop_gradient(origin)
   grouped = x.reshape(groups, -1, *x.shape[1:]).astype(scale.dtype)
   centred = grouped - origin[None, None, None, None]
@@ -35,9 +49,11 @@ def batch_norm(
   mean, var, inverse = statistics(first, second, origin, eps)
   factor = scale[None] * inverse
   shift = bias[None] - mean * factor
-  y = grouped * factor[:, None, None, None] + shift[:, None, None, None]
-  y = activate(y.astype(x.dtype), activation).reshape(x.shape)
-  return y, lax.stop_gradient(mean), lax.stop_gradient(var)
+  over_pixels = lambda value: value[:, None, None, None]
+  return (
+    grouped, over_pixels(factor), over_pixels(shift), lax.stop_gradient(mean),
+    lax.stop_gradient(var),
+  )
 
 
 def map_per_image(
