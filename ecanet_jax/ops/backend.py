@@ -50,7 +50,13 @@ def _cpu() -> Backend:
   return cpu.BACKEND
 
 
-BACKENDS: dict[str, Callable[[], Backend]] = {'xla': lambda: XLA, 'cpu': _cpu}
+def _tpu() -> Backend:
+  from ecanet_jax.ops import tpu
+
+  return tpu.BACKEND
+
+
+BACKENDS: dict[str, Callable[[], Backend]] = {'xla': lambda: XLA, 'cpu': _cpu, 'tpu': _tpu}
 
 
 def get_backend(name: str) -> Backend:
@@ -77,7 +83,8 @@ def select_backend(name: str, devices: Sequence[jax.Device]) -> str:
   """The name of the backend for a program on these devices.
 
   Args:
-    name: of `BACKENDS`, or 'auto': 'cpu' on a single CPU device with a C++ compiler, else 'xla'.
+    name: of `BACKENDS`, or 'auto': 'tpu' on TPUs, 'cpu' on a single CPU device with a C++ compiler,
+      else 'xla'.
     devices: all devices that run the program.
 
   Raises:
@@ -86,6 +93,8 @@ def select_backend(name: str, devices: Sequence[jax.Device]) -> str:
   if name not in ('auto', 'cpu'):
     return name
   platform = devices[0].platform
+  if name == 'auto' and platform == 'tpu':
+    return 'tpu'
   if platform == 'cpu' and len(devices) == 1:
     from ecanet_jax.ops.cpu import kernels
 

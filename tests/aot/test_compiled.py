@@ -120,7 +120,7 @@ def test_fragment(mesh):
 def test_a_cpu_process_lowers_the_program_of_the_mesh(config, mesh):
   assert jax.default_backend() == 'cpu'
   assert config.ops.backend == 'auto'
-  assert make_model(config, config.model.num_classes, mesh).backend == 'xla'
+  assert make_model(config, config.model.num_classes, mesh).backend == 'tpu'
   for step in ('train', 'eval'):
     lowered, size = lower_step(config, mesh, step)
     assert size == config.data.image_size

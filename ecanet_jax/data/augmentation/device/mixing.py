@@ -24,10 +24,12 @@ def mix(batch: dict[str, jax.Array], settings, key: jax.Array) -> dict[str, jax.
   """
   if not (settings.mixup_alpha or settings.cutmix_alpha):
     return batch
-  image, label = batch['image'].astype(jnp.float32), batch['label']
+  image, label = batch['image'], batch['label']
   share, weight = draw(settings, key, *image.shape[1:3])
   weight = weight[None, :, :, None]
-  image = weight * image + (1 - weight) * image[::-1]
+  # Reversed as they are: other devices' images come as uint8, not as float32.
+  first, second = (value.astype(jnp.float32) for value in (image, image[::-1]))
+  image = weight * first + (1 - weight) * second
   return {
     **batch, 'image': image, 'other': label[::-1], 'share': jnp.broadcast_to(share, label.shape)
   }
