@@ -72,7 +72,7 @@ def chip_of(topology: str) -> Chip:
 
 
 def devices(topology: str) -> list[jax.Device]:
-  """Described devices of a topology, one a chip, in the order of the hosts.
+  """Described devices of a topology, one a chip.
 
   Programs can be compiled for them and not run. The first call sets environment variables of
   libtpu that are not set.
@@ -102,4 +102,4 @@ def devices(topology: str) -> list[jax.Device]:
       f"libtpu cannot describe the topology {topology!r} ({text}): install the version that this "
       "package was tested with, pip install 'ecanet-jax[aot]'."
     ) from error
-  return sorted(described.devices, key=lambda device: device.process_index)
+  return list(described.devices)
