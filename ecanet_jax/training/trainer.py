@@ -32,7 +32,8 @@ from ecanet_jax.training.faults.dump import with_dump
 from ecanet_jax.training.faults.nonfinite import NonFiniteCounter, NonFiniteError
 from ecanet_jax.training.faults.preemption import Preemption
 from ecanet_jax.training.finish import finish
-from ecanet_jax.training.logging.train_log import TrainLog
+from ecanet_jax.training.logging.train_log import TrainLog, check_logging
+from ecanet_jax.training.logging.utilization import Utilization
 from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.pretrained_init import initial_weights
 from ecanet_jax.training.progressive_resizing import check_sizes, size_at, stretches
@@ -63,6 +64,7 @@ class Trainer:
     sharding.check_batch('batch_size', config.batch_size, self.mesh)
     settings.check(config)
     check_parts(config, self.mesh)
+    check_logging(config)
     self.dataset = data.open(config)
     self.info = self.dataset.info
     processes.check_data(self.info)
@@ -158,7 +160,8 @@ class Trainer:
     self._log_start(state)
     config, preemption, first = self.config, self.preemption, step
     train_log = TrainLog(
-      config, self.workdir, step, self.total_steps, self.steps_per_epoch, self.nonfinite
+      config, self.workdir, step, self.total_steps, self.steps_per_epoch, self.nonfinite,
+      Utilization(self.model, self.stretches, list(self.mesh.devices.flat)),
     )
     progress = train_log.progress
     make_step = functools.partial(
@@ -189,7 +192,7 @@ class Trainer:
         preemption.check()
         preemption.enter('step')
         batch = sharding.put_batch(batch, self.mesh, config.accumulate)
-        with jax.transfer_guard('disallow'):
+        with train_log.dispatching(step + 1), jax.transfer_guard('disallow'):
           state, metrics = train_step(state, batch)
         step, score = step + 1, None
         train_log.add(step, metrics)
