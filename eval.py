@@ -61,8 +61,9 @@ def main() -> None:
 
   if bool(WORKDIR.value) == bool(WEIGHTS_FILE.value):
     raise UserError('give either --workdir=DIR or --weights_file=PATH.')
-  keep_compiled_programs()
   distributed.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+  shared = WORKDIR.value if distributed.is_one_of_several() else ''
+  keep_compiled_programs(shared or '')
   log_devices()
   evaluate_weights(
     CONFIG.value, WORKDIR.value or WEIGHTS_FILE.value, checkpoint=CHECKPOINT.value,

@@ -33,10 +33,10 @@ def main() -> None:
   from ecanet_jax.runtime.determinism import compute_deterministically
   from ecanet_jax.training.trainer import train_and_evaluate
 
-  keep_compiled_programs()
   if DETERMINISTIC.value:
     compute_deterministically()
   distributed.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+  keep_compiled_programs(WORKDIR.value if distributed.is_one_of_several() else '')
   log_devices()
   train_and_evaluate(CONFIG.value, WORKDIR.value)
 
