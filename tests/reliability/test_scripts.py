@@ -3,12 +3,16 @@
 import os
 import pathlib
 import re
+import shlex
 import shutil
+import string
 import subprocess
 import time
 
 import pytest
+import yaml
 
+from ecanet_jax.config import schema
 from tests.support import programs
 
 SCRIPTS = programs.ROOT / 'scripts'
@@ -85,6 +89,46 @@ def test_a_queued_machine_is_waited_for(tmp_path, states, ending, text):
   done = shell(SCRIPTS / 'tpu.sh', 'create', '--queued', '--poll=0.01', path=tmp_path)
   assert done.returncode == ending and done.stderr.strip() == text
   assert len((tmp_path / 'looks').read_text()) == len(states)
+
+
+def test_gke():
+  text = (SCRIPTS / 'gke_tpu.yaml').read_text()
+  given = {
+    'IMAGE': 'registry/ecanet', 'NAME': 'b0', 'ACCELERATOR': 'tpu-v5-lite-podslice',
+    'TOPOLOGY': '4x4', 'HOSTS': '4', 'CHIPS': '4', 'CONFIG': 'configs/eca_b0.py',
+    'WORKDIR': 'gs://bucket/b0', 'DATA': 'gs://bucket/data',
+  }
+  assert set(string.Template(text).get_identifiers()) == given.keys()
+  assert all(re.search(rf'# .*\b{name}\b', text) for name in given)  # the header sets it
+  jobset = yaml.safe_load(string.Template(text).substitute(given))
+  assert (jobset['apiVersion'], jobset['kind']) == ('jobset.x-k8s.io/v1alpha2', 'JobSet')
+  job = jobset['spec']['replicatedJobs'][0]['template']['spec']
+  assert (job['parallelism'], job['completions'], job['backoffLimit']) == (4, 4, 0)
+  pod = job['template']['spec']
+  assert pod['nodeSelector']['cloud.google.com/gke-tpu-topology'] == '4x4'
+  (container,) = pod['containers']
+  assert container['resources']['limits'] == {'google.com/tpu': 4}
+  assert_command(container['command'])
+
+
+def test_skypilot():
+  task = yaml.safe_load((SCRIPTS / 'skypilot_tpu.yaml').read_text())
+  assert task['resources']['accelerators'].startswith('tpu-')
+  assert (programs.ROOT / task['setup'].split()[0]).exists()
+  for name, value in {**task['envs'], 'WORKDIR': 'gs://b/b0', 'DATA': 'gs://b/data'}.items():
+    task['run'] = task['run'].replace(f'"${name}"', value)
+  words = shlex.split(task['run'].replace('\\\n', ''))
+  assert (programs.ROOT / words[0]).exists()
+  assert_command(words[1:])
+
+
+def assert_command(words):
+  """A command line of train.py whose config and keys are there."""
+  assert words[0].rpartition('/')[2] == 'python' and (programs.ROOT / words[1]).exists()
+  flags = dict(word.removeprefix('--').split('=', 1) for word in words[2:])
+  assert (programs.ROOT / flags.pop('config')).exists() and flags.pop('workdir')
+  known = {f'config.{key.name}' for key in schema.KEYS}
+  assert flags.keys() <= known
 
 
 @pytest.mark.parametrize('file', sorted(path.name for path in SCRIPTS.glob('*.sh')))
