@@ -41,28 +41,34 @@ def install_command(platform: str) -> str:
   return f'pip install -U "jax[{next(iter(PLUGINS[platform]))}]=={installed("jax")}"'
 
 
-def log_devices() -> None:
-  """Logs kind and number of the devices. It is the first line of a program.
-
-  An accelerator that is in this machine and that JAX does not use is a warning.
+def check_devices() -> None:
+  """Checks that JAX has the devices that JAX_PLATFORMS asks for; call it before any is used.
 
   Raises:
-    UserError: JAX_PLATFORMS asks for a GPU or TPU, and JAX has no plugin for it or finds none.
+    UserError: it asks for a GPU or TPU, and JAX has no plugin for it or finds none.
   """
-  asked = [{'gpu': 'cuda'}.get(name, name) for name in (jax.config.jax_platforms or '').split(',')]
+  asked = [{'gpu': 'cuda'}.get(name, name) for name in _asked()]
   wanted = next((platform for platform in PLUGINS if platform in asked), '')
   reason = ''
   try:
-    devices = jax.devices()
+    found = jax.devices()[0].platform != 'cpu'
   except Exception as error:  # of JAX's plugins, of any type
     if not wanted:
       raise
-    devices, reason = [], f' ({one_line(error, 100)})'
-  if wanted and (not devices or devices[0].platform == 'cpu'):
+    found, reason = False, f' ({one_line(error, 100)})'
+  if wanted and not found:
     text = f'JAX_PLATFORMS={jax.config.jax_platforms} and JAX cannot use {wanted}{reason}'
     raise UserError(f'{text}: {_advice(wanted)}')
+
+
+def log_devices() -> None:
+  """Logs kind and number of the devices, as the first line of a training or an evaluation.
+
+  A GPU or TPU that is in this machine and that JAX does not use is a warning.
+  """
+  devices = jax.devices()
   log.info('devices: %s', describe(devices))
-  if devices[0].platform == 'cpu' and asked == ['']:
+  if devices[0].platform == 'cpu' and not _asked():
     for platform in PLUGINS:
       if files := device_files(platform):
         log.warning('%s is there, and JAX computes on the CPU: %s', files[0], _advice(platform))
@@ -74,6 +80,11 @@ def describe(devices: list[jax.Device]) -> str:
   hosts = len({device.process_index for device in devices})
   listed = ', '.join(f'{count} x {kind}' for kind, count in kinds.items())
   return listed + (f' on {hosts} hosts' if hosts > 1 else '')
+
+
+def _asked() -> list[str]:
+  """The platforms in JAX_PLATFORMS."""
+  return [name for name in (jax.config.jax_platforms or '').split(',') if name]
 
 
 def _advice(platform: str) -> str:

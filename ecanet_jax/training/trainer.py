@@ -20,6 +20,7 @@ from ecanet_jax.evaluation.evaluate import evaluate, evaluated, make_eval_step, 
 from ecanet_jax.evaluation.summary import result_line
 from ecanet_jax.models.from_config import make_model
 from ecanet_jax.runtime import sharding
+from ecanet_jax.runtime.accelerators import log_devices
 from ecanet_jax.runtime.consistency import check_shared_directory
 from ecanet_jax.runtime.errors import Interrupted, UserError
 from ecanet_jax.runtime.log import log
@@ -112,6 +113,7 @@ class Trainer:
         f'workdir={self.workdir} cannot be made a directory: {error.strerror}.'
       ) from error
     check_shared_directory(self.workdir)
+    log_devices()
     checkpoints = Checkpoints(self.workdir, self.config.keep_checkpoints)
     try:
       state, evaluation_due = self._start(checkpoints, loaded)

@@ -214,3 +214,8 @@ def test_a_profile_that_cannot_be(config):
     check_profile(config)
   config.profile.last = 0
   check_profile(config)
+
+
+def test_the_devices_are_the_first_line(config, tmp_path, heard):
+  train_and_evaluate(config, tmp_path)
+  assert heard.records[0].message == 'devices: 8 x cpu'
