@@ -56,12 +56,15 @@ def main() -> None:
   keep_freed_memory()
   from ecanet_jax.evaluation.evaluate_weights import evaluate_weights
   from ecanet_jax.runtime import distributed
+  from ecanet_jax.runtime.accelerators import check_devices
   from ecanet_jax.runtime.compile_cache import keep_compiled_programs
 
   if bool(WORKDIR.value) == bool(WEIGHTS_FILE.value):
     raise UserError('give either --workdir=DIR or --weights_file=PATH.')
-  keep_compiled_programs()
   distributed.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+  shared = WORKDIR.value if distributed.is_one_of_several() else ''
+  keep_compiled_programs(shared or '')
+  check_devices()
   evaluate_weights(
     CONFIG.value, WORKDIR.value or WEIGHTS_FILE.value, checkpoint=CHECKPOINT.value,
     kind=KIND.value, dialect=DIALECT.value, preprocessing=PREPROCESSING.value,

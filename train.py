@@ -28,14 +28,16 @@ flags.mark_flags_as_required(['config', 'workdir'])
 def main() -> None:
   keep_freed_memory()
   from ecanet_jax.runtime import distributed
+  from ecanet_jax.runtime.accelerators import check_devices
   from ecanet_jax.runtime.compile_cache import keep_compiled_programs
   from ecanet_jax.runtime.determinism import compute_deterministically
   from ecanet_jax.training.trainer import train_and_evaluate
 
-  keep_compiled_programs()
   if DETERMINISTIC.value:
     compute_deterministically()
   distributed.start_processes(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+  keep_compiled_programs(WORKDIR.value if distributed.is_one_of_several() else '')
+  check_devices()
   train_and_evaluate(CONFIG.value, WORKDIR.value)
 
 

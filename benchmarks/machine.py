@@ -6,6 +6,8 @@ import os
 import pathlib
 import signal
 
+from ecanet_jax.runtime.accelerators import device_files
+
 _PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
 
 
@@ -62,7 +64,7 @@ def limit_memory() -> None:
 
   Does nothing on a machine with an accelerator, whose drivers map more memory than they use.
   """
-  if any(any(pathlib.Path('/dev').glob(name)) for name in ('accel*', 'nvidia[0-9]*', 'kfd')):
+  if device_files():
     return
   free, now = available_memory(), _kibibytes('/proc/self/status', 'VmData')
   if free and now:

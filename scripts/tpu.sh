@@ -3,22 +3,27 @@
 #
 #   scripts/tpu.sh COMMAND [--dry_run] [--OPTION=VALUE ...] [-- ARGUMENTS OF train.py]
 #
-# commands   create   makes the TPU VM
+# commands   create   makes the TPU VM; with --queued it waits in the queue until there is one
 #            setup    copies this checkout to every host and installs it
 #            train    starts the training on every host, in a loop that starts it again
 #            status   the machine's state and the end of every host's log
 #            keep     waits; makes, sets up and trains anew when a spot machine was taken away
 #            stop     asks the training to save and end
 #            delete   deletes the TPU VM
-# options    --name=ecanet --zone=us-central2-b --type=v4-8 --version=tpu-ubuntu2204-base
-#            --project= (gcloud's own) --spot --poll=60 (seconds, of keep)
+# options    --name=ecanet --zone=us-central2-b --type=v4-8 --project= (gcloud's own)
+#            --version= (of the TPU VM's image; default: the one for the type)
+#            --spot     a machine that is cheaper and can be taken away
+#            --queued   a queued resource; give it to status, keep and delete, too
+#            --port=    of the first host, for the others (JAX's default: 8482)
+#            --poll=60  seconds between looks at the state
 #
-# --dry_run prints the gcloud lines and runs none of them. Every host must reach the data, such as
-# gs://BUCKET/data, and the one workdir: a directory of Filestore, or of a bucket that is mounted.
+# --dry_run prints the gcloud lines and runs none of them. Every host must reach the data and the
+# workdir: both at a gs:// address, or in a directory that all hosts have mounted.
+# scripts/tpu_host.sh is what runs on the hosts.
 set -euo pipefail
 
-name=ecanet zone=us-central2-b type=v4-8 version=tpu-ubuntu2204-base project='' poll=60
-spot=() dry_run='' arguments=()
+name=ecanet zone=us-central2-b type=v4-8 version='' project='' port='' poll=60
+spot=() queued='' dry_run='' arguments=()
 
 usage() {
   sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"
@@ -32,79 +37,123 @@ fail() {
 # Runs a line, or with --dry_run prints it as a shell would read it.
 run() {
   if [[ -n $dry_run ]]; then
-    printf '%q ' "$@"
-    echo
+    local line
+    printf -v line ' %q' "$@"
+    echo "${line# }"
   else
     "$@"
   fi
 }
 
 gcloud_tpu() {
-  local verb=$1
-  shift
-  run gcloud compute tpus tpu-vm "$verb" "$name" "--zone=$zone" ${project:+"--project=$project"} "$@"
+  run gcloud compute tpus "$@" "--zone=$zone" ${project:+"--project=$project"}
 }
 
 on_every_host() {
-  gcloud_tpu ssh --worker=all "--command=$1"
+  gcloud_tpu tpu-vm ssh "$name" --worker=all "--command=$1"
+}
+
+# The image of a type of TPU: https://cloud.google.com/tpu/docs/runtimes
+image() {
+  case $type in
+    v2-* | v3-* | v4-*) echo tpu-ubuntu2204-base ;;
+    v5litepod-*) echo v2-alpha-tpuv5-lite ;;
+    v5p-*) echo v2-alpha-tpuv5 ;;
+    v6e-*) echo v2-alpha-tpuv6e ;;
+    v5e-*) fail "--type=$type is called --type=v5litepod-${type#v5e-}" ;;
+    *) fail "no image is known for --type=$type: give --version=, such as tpu-ubuntu2204-base" ;;
+  esac
 }
 
 create() {
-  gcloud_tpu create "--accelerator-type=$type" "--version=$version" "${spot[@]}"
+  local runtime
+  runtime=${version:-$(image)} || exit
+  if [[ -n $queued ]]; then
+    gcloud_tpu queued-resources create "$name" "--node-id=$name" "--accelerator-type=$type" \
+      "--runtime-version=$runtime" "${spot[@]}" && await_machine
+  else
+    gcloud_tpu tpu-vm create "$name" "--accelerator-type=$type" "--version=$runtime" "${spot[@]}"
+  fi
+}
+
+# Waits until a queued resource is a machine.
+await_machine() {
+  local found
+  while :; do
+    look ACTIVE
+    case $found in
+      ACTIVE) return ;;
+      FAILED | SUSPENDED | MISSING) echo "the queued resource $name is $found" >&2; return 1 ;;
+    esac
+    sleep "$poll"
+  done
 }
 
 setup() {
   local archive
   archive=$(mktemp -u --suffix=.tar.gz)
   run git archive --format=tar.gz "--output=$archive" HEAD &&
-    run gcloud compute tpus tpu-vm scp "$archive" "$name:ecanet.tar.gz" "--zone=$zone" \
-      ${project:+"--project=$project"} --worker=all &&
+    gcloud_tpu tpu-vm scp "$archive" "$name:ecanet.tar.gz" --worker=all &&
     run rm "$archive" &&
-    on_every_host 'mkdir -p ecanet && tar -xzf ecanet.tar.gz -C ecanet && cd ecanet && python3 -m venv .venv && .venv/bin/pip install -q -r requirements.txt "jax[tpu]" && .venv/bin/python -m ecanet_jax doctor'
+    on_every_host \
+      'mkdir -p ecanet && tar -xzf ecanet.tar.gz -C ecanet && ecanet/scripts/tpu_host.sh setup'
 }
 
 train() {
   ((${#arguments[@]})) || fail 'give the arguments of train.py behind --'
   local quoted
   quoted=$(printf ' %q' "${arguments[@]}")
-  # The loop goes on when the connection ends; its log and its process number stay on the host.
-  # shellcheck disable=SC2016  # what is in '...' is for the host
-  on_every_host 'cd ecanet || exit; if kill -0 "$(cat train.pid)" 2>/dev/null; then echo "a training is running here"; exit 2; fi; nohup bash -c '\''echo $$ > train.pid; exec "$0" "$@"'\'' scripts/again.sh .venv/bin/python train.py'"$quoted"' >> train.log 2>&1 < /dev/null &'
+  on_every_host "${port:+JAX_COORDINATOR_PORT=$port }ecanet/scripts/tpu_host.sh train$quoted"
 }
 
 status() {
-  gcloud_tpu describe '--format=value(state,health)'
-  on_every_host 'tail -n 5 ecanet/train.log'
+  describe
+  on_every_host 'ecanet/scripts/tpu_host.sh status'
 }
 
 stop() {
-  # shellcheck disable=SC2016  # what is in '...' is for the host
-  on_every_host 'kill -TERM "$(cat ecanet/train.pid)"'
+  on_every_host 'ecanet/scripts/tpu_host.sh stop'
 }
 
 delete() {
-  gcloud_tpu delete --quiet
+  if [[ -n $queued ]]; then
+    gcloud_tpu queued-resources delete "$name" --force --quiet
+  else
+    gcloud_tpu tpu-vm delete "$name" --quiet
+  fi
 }
 
-# READY, PREEMPTED, ...; MISSING when there is none.
-state() {
-  gcloud compute tpus tpu-vm describe "$name" "--zone=$zone" ${project:+"--project=$project"} \
-    '--format=value(state)' 2>/dev/null || echo MISSING
+describe() {
+  if [[ -n $queued ]]; then
+    gcloud_tpu queued-resources describe "$name" '--format=value(state.state)'
+  else
+    gcloud_tpu tpu-vm describe "$name" '--format=value(state)'
+  fi
+}
+
+# Sets `found` to READY, PREEMPTED, ...; queued, to ACTIVE, SUSPENDED, ...; MISSING when there is
+# none. A dry run prints the line and finds $1.
+look() {
+  if [[ -n $dry_run ]]; then
+    describe
+    found=$1
+  else
+    found=$(describe 2> /dev/null) || found=MISSING
+  fi
 }
 
 keep() {
   local found
   while :; do
-    if [[ -n $dry_run ]]; then
-      gcloud_tpu describe '--format=value(state)'
-      found=PREEMPTED
-    else
-      found=$(state)
-    fi
+    look TERMINATED
     case $found in
-      PREEMPTED | TERMINATED | MISSING)
-        [[ $found == MISSING ]] || delete || true
+      PREEMPTED | TERMINATED | SUSPENDED | FAILED)
+        delete || true
         if create && setup; then train; fi
+        ;;
+      MISSING) if create && setup; then train; fi ;;
+      ACCEPTED | WAITING_FOR_RESOURCES | PROVISIONING)  # of a keep that ended in the queue
+        if await_machine && setup; then train; fi
         ;;
     esac
     [[ -z $dry_run ]] || return 0
@@ -118,7 +167,8 @@ while (($#)); do
   case $1 in
     --dry_run) dry_run=1 ;;
     --spot) spot=(--spot) ;;
-    --name=?* | --zone=?* | --type=?* | --version=?* | --project=?* | --poll=?*)
+    --queued) queued=1 ;;
+    --name=?* | --zone=?* | --type=?* | --version=?* | --project=?* | --port=?* | --poll=?*)
       option=${1%%=*}
       printf -v "${option#--}" '%s' "${1#*=}"
       ;;

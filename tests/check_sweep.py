@@ -17,7 +17,10 @@ import time
 
 from ecanet_jax.training.logging.writers import read_metrics
 
-TIMES = ('seconds', 'train/seconds', 'train/images_per_second', 'train/data_wait')
+TIMES = (
+  'seconds', 'train/seconds', 'train/images_per_second', 'train/images_per_second_per_chip',
+  'train/mfu', 'train/data_wait',
+)
 
 
 def main(out: pathlib.Path, arguments: list[str]) -> int:

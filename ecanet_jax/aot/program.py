@@ -6,8 +6,7 @@ import time
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.sharding import AxisType, Mesh
+from jax.sharding import Mesh
 
 from ecanet_jax.aot.topologies import devices
 from ecanet_jax.config import schema
@@ -64,7 +63,7 @@ class Program:
 
 def topology_mesh(topology: str) -> Mesh:
   """The described devices of a topology along the axis 'data', as `sharding.make_mesh` has them."""
-  return Mesh(np.array(devices(topology)), ('data',), axis_types=(AxisType.Auto,))
+  return sharding.mesh_of(devices(topology))
 
 
 def lower_step(config, mesh: Mesh, step: str) -> tuple[jax.stages.Lowered, int]:

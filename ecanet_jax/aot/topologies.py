@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 
+from ecanet_jax.runtime.accelerators import PEAK_FLOPS
 from ecanet_jax.runtime.errors import UserError, lookup
 
 # libtpu looks for a TPU host when it is loaded. These say that there is none, and let several
@@ -39,17 +40,19 @@ class Chip:
 
 
 # Memory: what libtpu 0.0.42.1 lets a program have, from its message for one that does not fit.
-# Bandwidth and FLOP/s: Google's pages https://cloud.google.com/tpu/docs/v4, /v5e, /v5p and /v6e.
+# Bandwidth: Google's pages https://cloud.google.com/tpu/docs/v4, /v5e, /v5p and /v6e.
 CHIPS = {
   # Clock: Jouppi et al., "TPU v4" (ISCA 2023). 'megacore' makes one device of a chip's two cores.
-  'v4': Chip(int(30.75 * 2**30), 1.2e12, 275e12, 1.05e9, {'chip_config_name': 'megacore'}),
+  'v4': Chip(
+    int(30.75 * 2**30), 1.2e12, PEAK_FLOPS['TPU v4'], 1.05e9, {'chip_config_name': 'megacore'}
+  ),
   # Clock: FLOP/s over 2 * 128 * 128 for each of 4 matrix units.
-  'v5e': Chip(int(15.75 * 2**30), 819e9, 197e12, 1.5e9),
+  'v5e': Chip(int(15.75 * 2**30), 819e9, PEAK_FLOPS['TPU v5 lite'], 1.5e9),
   # Clock: FLOP/s over 2 * 128 * 128 for each of 2 * 4 matrix units.
-  'v5p': Chip(int(95.74 * 2**30), 2765e9, 459e12, 1.75e9),
+  'v5p': Chip(int(95.74 * 2**30), 2765e9, PEAK_FLOPS['TPU v5'], 1.75e9),
   # Clock: not published. FLOP/s over 2 * 256 * 256 for each of 4 matrix units; the page says 2,
   # and the compiler's cycles for a large product of matrices are fewer than 2 could do.
-  'v6e': Chip(int(31.25 * 2**30), 1638e9, 918e12, 1.75e9),
+  'v6e': Chip(int(31.25 * 2**30), 1638e9, PEAK_FLOPS['TPU v6 lite'], 1.75e9),
 }
 _PLANE = ('1x1', '2x2', '2x4', '4x4', '4x8', '8x8', '8x16', '16x16')
 _CUBE = (
@@ -72,7 +75,7 @@ def chip_of(topology: str) -> Chip:
 
 
 def devices(topology: str) -> list[jax.Device]:
-  """Described devices of a topology, one a chip, in the order of the hosts.
+  """Described devices of a topology, one a chip.
 
   Programs can be compiled for them and not run. The first call sets environment variables of
   libtpu that are not set.
@@ -102,4 +105,4 @@ def devices(topology: str) -> list[jax.Device]:
       f"libtpu cannot describe the topology {topology!r} ({text}): install the version that this "
       "package was tested with, pip install 'ecanet-jax[aot]'."
     ) from error
-  return sorted(described.devices, key=lambda device: device.process_index)
+  return list(described.devices)

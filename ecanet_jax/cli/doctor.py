@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from ecanet_jax.runtime.accelerators import PLUGINS, device_files, install_command
 from ecanet_jax.runtime.errors import one_line
 from ecanet_jax.version import __version__, installed
 
@@ -117,7 +118,7 @@ def together() -> Iterator[Finding]:
       WARNING, f'{" and ".join(kinds)} overwrite one another\'s files',
       f'pip uninstall {" ".join(kinds)}; then pip install -r requirements.txt',
     )
-  if installed('libtpu') and list(pathlib.Path('/dev').glob('nvidia[0-9]')):
+  if installed('libtpu') and device_files('cuda'):
     yield (
       WARNING, 'libtpu beside an NVIDIA GPU keeps JAX from starting (jax issue 28893)',
       'pip uninstall libtpu',
@@ -154,17 +155,12 @@ def devices() -> Iterator[Finding]:
     yield BROKEN, f'wrong results from {", ".join(wrong)}', 'use another machine.'
   counted = ', '.join(f'{kinds.count(kind)} x {kind}' for kind in dict.fromkeys(kinds))
   yield OK, f'devices: {counted} ({backend})', ''
-  dev = pathlib.Path('/dev')
-  present = {
-    'cuda13': list(dev.glob('nvidia[0-9]')),
-    'tpu': [*dev.glob('accel*'), *dev.glob('vfio/[0-9]*')],
-  }
-  for extra, files in present.items():
-    if files and backend == 'cpu' and not os.environ.get('JAX_PLATFORMS'):
-      yield (
-        WARNING, f'{files[0]} is there, and JAX computes on the CPU',
-        f'pip install "jax[{extra}]=={installed("jax")}"',
-      )
+  if backend == 'cpu' and not os.environ.get('JAX_PLATFORMS'):
+    for platform in PLUGINS:
+      if files := device_files(platform):
+        yield (
+          WARNING, f'{files[0]} is there, and JAX computes on the CPU', install_command(platform)
+        )
 
 
 def kernels() -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from ecanet_jax.runtime.log import log
 HARMLESS = (
   'ops.', 'data.data_dir', 'data.decode_threads', 'data.resident', 'data.max_bad', 'log_steps',
   'eval_epochs', 'save_epochs', 'keep_checkpoints', 'tensorboard', 'export', 'bad_steps',
-  'watchdog_seconds', 'init.',
+  'watchdog_seconds', 'init.', 'profile.', 'trackers',
 )
 WIDTH = 34  # characters of a column
 

@@ -223,6 +223,9 @@ KEYS = (
   Key('watchdog_seconds', 1800.0,
       'without a step, batch or phase: exit with status 76; 0 = never', at_least(0)),
   Key('tensorboard', True, 'write WORKDIR/tensorboard'),
+  Key('trackers', (), 'other places for the same figures: wandb, mlflow'),
+  Key('profile.first', 1, 'first step of a profile in WORKDIR/tensorboard', at_least(1)),
+  Key('profile.last', 0, 'its last step; 0 = no profile', at_least(0)),
   Key('export', False, 'at the end, write WORKDIR/export for PyTorch (timm)'),
 )
 

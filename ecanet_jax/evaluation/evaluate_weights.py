@@ -18,6 +18,7 @@ from ecanet_jax.evaluation.summary import result_line
 from ecanet_jax.evaluation.tta import views
 from ecanet_jax.models.from_config import make_model
 from ecanet_jax.runtime import sharding
+from ecanet_jax.runtime.accelerators import log_devices
 from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.runtime.log import log
 from ecanet_jax.weights.loaded_weights import LoadedWeights, read_weights
@@ -75,6 +76,7 @@ def evaluate_weights(
   columns = choose_split(config, given)
   dataset, task = data.open(config), ClassificationMetrics(config, columns)
   info = dataset.info
+  log_devices()
   log.info('%s: preprocessing %s: %s', path, said, describe(config.data))
   model = make_model(config, info.num_classes, mesh)
   batches, steps = dataset.eval(

@@ -2,12 +2,12 @@
 
 import contextlib
 import importlib.util
-import pathlib
 import time
 
 import jax
 from jax._src import distributed  # the coordination service has no public key-value store
 
+from ecanet_jax.runtime.accelerators import device_files
 from ecanet_jax.runtime.errors import UserError, one_line
 
 HEARTBEAT = 30  # seconds without a heartbeat after which JAX ends the other processes
@@ -96,5 +96,4 @@ def await_published(key: str, seconds: float) -> str:
 
 
 def _on_cloud_tpu() -> bool:
-  devices = [*pathlib.Path('/dev').glob('accel*'), *pathlib.Path('/dev').glob('vfio/[0-9]*')]
-  return importlib.util.find_spec('libtpu') is not None and bool(devices)
+  return importlib.util.find_spec('libtpu') is not None and bool(device_files('tpu'))

@@ -2,9 +2,10 @@
 
 import ctypes
 import os
-import pathlib
 
 import jax
+
+from ecanet_jax.runtime.accelerators import device_files
 
 # glibc's malloc.h
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
@@ -24,7 +25,7 @@ def keep_freed_memory() -> bool:
   Returns:
     Whether the settings were made.
   """
-  if os.environ.get(SWITCH) == '0' or _has_accelerator():
+  if os.environ.get(SWITCH) == '0' or device_files():
     return False
   try:
     mallopt = ctypes.CDLL(None).mallopt
@@ -37,8 +38,3 @@ def keep_freed_memory() -> bool:
   )
   jax.config.update('jax_cpu_enable_async_dispatch', False)
   return all([mallopt(name, value) == 1 for name, value in settings])
-
-
-def _has_accelerator() -> bool:
-  devices = pathlib.Path('/dev')
-  return any(any(devices.glob(name)) for name in ('accel*', 'nvidia[0-9]*', 'vfio/[0-9]*', 'kfd'))

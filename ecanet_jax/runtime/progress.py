@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import jax
 import tqdm
@@ -26,8 +26,20 @@ def bar(items: Iterable, text: str, unit: str) -> tqdm.tqdm:
 class Progress:
   """Images per second, share of the time spent waiting for data, time left."""
 
-  def __init__(self, start: int, total: int, batch_size: int):
-    self.total, self.batch_size = total, batch_size
+  def __init__(
+    self, start: int, total: int, batch_size: int,
+    utilization: Callable[[int, float], dict[str, float]] = lambda step, images_per_second: {},
+  ):
+    """Begins after step `start` of `total`.
+
+    Args:
+      start: last finished step.
+      total: steps of the whole training.
+      batch_size: images of a step.
+      utilization: gives images_per_second_per_chip and mfu of a step and its images per second,
+        or some or none of them.
+    """
+    self.total, self.batch_size, self._utilization = total, batch_size, utilization
     self._step, self._began, self._waited = start, time.monotonic(), 0.0
     self._first = 0.0  # seconds of the first step, until it is reported
     self._untimed = 0  # steps to which the mean time of the next ones is attributed
@@ -61,9 +73,9 @@ class Progress:
       metrics: loss and lr.
 
     Returns:
-      images_per_second; seconds of training, without compilation, evaluation and saving; data_wait,
-      a fraction of the time. All seconds in metrics.jsonl add up to the time of the whole training,
-      interruptions or not.
+      images_per_second, and what `utilization` makes of it; seconds of training, without
+      compilation, evaluation and saving; data_wait, a fraction of the time. All seconds in
+      metrics.jsonl add up to the time of the whole training, interruptions or not.
     """
     elapsed = max(time.monotonic() - self._began, 1e-9)
     timed = step - self._step - bool(self._first)
@@ -74,16 +86,17 @@ class Progress:
       self._untimed = 0
     else:  # only the first step; the next report has its seconds
       rate, seconds = self.batch_size / self._first, 0.0
+    use = self._utilization(step, rate) if timed else {}
     left = (self.total - step) * self.batch_size / rate
     self._first = 0.0
     self._step, self._began, self._waited = step, time.monotonic(), 0.0
     line = (
       f'step {step}/{self.total} epoch {epoch:.2f} loss {metrics["loss"]:.4f} '
-      f'lr {metrics["lr"]:.5f} {rate:.1f} images/s, {100 * wait:.0f} % waiting for data, '
-      f'{_clock(left)} left'
+      f'lr {metrics["lr"]:.5f} {rate:.1f} images/s{_in_words(use)}, '
+      f'{100 * wait:.0f} % waiting for data, {_clock(left)} left'
     )
     self.say(line)
-    return {'images_per_second': rate, 'seconds': seconds, 'data_wait': wait}
+    return {'images_per_second': rate, **use, 'seconds': seconds, 'data_wait': wait}
 
   def say(self, line: str) -> None:
     """Writes a line above the bar, or to the log."""
@@ -101,6 +114,15 @@ class Progress:
 
   def close(self) -> None:
     self._bar.close()
+
+
+def _in_words(use: dict[str, float]) -> str:
+  words = []
+  if 'images_per_second_per_chip' in use:
+    words.append(f'{use["images_per_second_per_chip"]:.1f} a chip')
+  if 'mfu' in use:
+    words.append(f'MFU {100 * use["mfu"]:.1f} %')
+  return f' ({", ".join(words)})' if words else ''
 
 
 def _clock(seconds: float) -> str:

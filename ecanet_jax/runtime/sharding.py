@@ -1,5 +1,7 @@
 """The mesh of devices, and how arrays are placed on it."""
 
+from collections.abc import Sequence
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -8,13 +10,24 @@ from ecanet_jax.runtime.errors import UserError
 
 
 def make_mesh(devices: int = 0) -> Mesh:
-  """All devices of all processes, or the first few, along the axis 'data'.
+  """All devices of all processes, or the first few, along the axis 'data'; see `mesh_of`."""
+  return mesh_of(jax.devices()[: devices or None])
 
-  They are ordered by host, so that each host's rows of a batch are contiguous. `jax.make_mesh` may
-  order them by the topology of a TPU pod instead.
+
+def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
+  """Devices along the axis 'data', in the order of their hosts.
+
+  Each host's rows of a batch are then contiguous, as the data pipeline numbers them, so that an
+  image has the same row on any number of hosts. `jax.make_mesh` follows the torus of a TPU pod
+  instead, where neighbours are of different hosts.
   """
-  chosen = np.array(jax.devices()[: devices or None])
-  return Mesh(chosen, ('data',), axis_types=(AxisType.Auto,))
+  ordered = sorted(devices, key=host_of)
+  return Mesh(np.array(ordered), ('data',), axis_types=(AxisType.Auto,))
+
+
+def host_of(device: jax.Device) -> int:
+  """The number of the process that a device belongs to."""
+  return device.process_index
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

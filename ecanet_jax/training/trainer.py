@@ -20,6 +20,7 @@ from ecanet_jax.evaluation.evaluate import evaluate, evaluated, make_eval_step, 
 from ecanet_jax.evaluation.summary import result_line
 from ecanet_jax.models.from_config import make_model
 from ecanet_jax.runtime import sharding
+from ecanet_jax.runtime.accelerators import log_devices
 from ecanet_jax.runtime.consistency import check_shared_directory
 from ecanet_jax.runtime.errors import Interrupted, UserError
 from ecanet_jax.runtime.log import log
@@ -32,7 +33,8 @@ from ecanet_jax.training.faults.dump import with_dump
 from ecanet_jax.training.faults.nonfinite import NonFiniteCounter, NonFiniteError
 from ecanet_jax.training.faults.preemption import Preemption
 from ecanet_jax.training.finish import finish
-from ecanet_jax.training.logging.train_log import TrainLog
+from ecanet_jax.training.logging.train_log import TrainLog, check_logging
+from ecanet_jax.training.logging.utilization import Utilization
 from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.pretrained_init import initial_weights
 from ecanet_jax.training.progressive_resizing import check_sizes, size_at, stretches
@@ -63,6 +65,7 @@ class Trainer:
     sharding.check_batch('batch_size', config.batch_size, self.mesh)
     settings.check(config)
     check_parts(config, self.mesh)
+    check_logging(config)
     self.dataset = data.open(config)
     self.info = self.dataset.info
     processes.check_data(self.info)
@@ -110,6 +113,7 @@ class Trainer:
         f'workdir={self.workdir} cannot be made a directory: {error.strerror}.'
       ) from error
     check_shared_directory(self.workdir)
+    log_devices()
     checkpoints = Checkpoints(self.workdir, self.config.keep_checkpoints)
     try:
       state, evaluation_due = self._start(checkpoints, loaded)
@@ -158,7 +162,8 @@ class Trainer:
     self._log_start(state)
     config, preemption, first = self.config, self.preemption, step
     train_log = TrainLog(
-      config, self.workdir, step, self.total_steps, self.steps_per_epoch, self.nonfinite
+      config, self.workdir, step, self.total_steps, self.steps_per_epoch, self.nonfinite,
+      Utilization(self.model, self.stretches, list(self.mesh.devices.flat)),
     )
     progress = train_log.progress
     make_step = functools.partial(
@@ -189,7 +194,7 @@ class Trainer:
         preemption.check()
         preemption.enter('step')
         batch = sharding.put_batch(batch, self.mesh, config.accumulate)
-        with jax.transfer_guard('disallow'):
+        with train_log.dispatching(step + 1), jax.transfer_guard('disallow'):
           state, metrics = train_step(state, batch)
         step, score = step + 1, None
         train_log.add(step, metrics)

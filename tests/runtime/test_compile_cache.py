@@ -3,6 +3,7 @@
 import logging
 import pathlib
 import re
+import shutil
 
 import jax
 import pytest
@@ -11,6 +12,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from ecanet_jax.runtime.compile_cache import SWITCH, keep_compiled_programs
 from ecanet_jax.runtime.determinism import FLAG
 from tests.support import programs
+from tests.support.trainings import finish, pair
 
 KEYS = ('jax_compilation_cache_dir', 'jax_persistent_cache_min_compile_time_secs')
 
@@ -54,6 +56,39 @@ def test_switches(environment, tmp_path):
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 7)
   assert keep_compiled_programs() == str(tmp_path / 'own')
   assert jax.config.jax_persistent_cache_min_compile_time_secs == 7
+
+
+def test_several_processes_share_the_workdir(environment, tmp_path):
+  folder = pathlib.Path(keep_compiled_programs(str(tmp_path / 'run')))
+  assert folder.parent == tmp_path / 'run' / 'compilation_cache' and not folder.parent.exists()
+  jax.jit(lambda x: x + 3)(1.0)
+  assert len(compiled(folder)) == 1
+  bucket = keep_compiled_programs('gs://bucket/run')  # what is set counts
+  assert bucket == jax.config.jax_compilation_cache_dir == str(folder)
+  jax.config.update('jax_compilation_cache_dir', None)
+  bucket = keep_compiled_programs('gs://bucket/run')
+  assert bucket == f'gs://bucket/run/compilation_cache/{folder.name}'
+
+
+@pytest.mark.slow
+def test_the_first_of_several_processes_writes(environment, tmp_path):
+  for name in KEYS:
+    environment.delenv(name.upper(), raising=False)
+  environment.setattr(programs, 'CACHE', '')
+  environment.setenv('JAX_DEBUG_LOG_MODULES', 'jax._src.compiler')
+  command = [
+    'train.py', '--config=configs/smoke.py', f'--workdir={tmp_path}', '--config.epochs=1',
+    '--config.data.image_size=16', '--config.schedule.warmup_epochs=0.1',
+  ]
+  for start in ('cold', 'warm'):
+    found = finish(pair(programs.start, command))
+    assert all(done.returncode == 0 for done in found), found[1].stderr
+    if start == 'cold':
+      assert compiled(tmp_path / 'compilation_cache') and not compiled(tmp_path / 'cache')
+      shutil.rmtree(tmp_path / 'checkpoints')
+  # On CPUs JAX's key of a program has the process in it, so that the others find nothing.
+  assert "Persistent compilation cache hit for 'jit_train_step'" in found[0].stderr
+  assert 'Not writing persistent cache entry since process_id != 0' in found[1].stderr
 
 
 def test_an_unwritable_directory_is_a_line_in_the_log(environment, tmp_path, caplog):

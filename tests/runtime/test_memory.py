@@ -25,7 +25,7 @@ def settings(monkeypatch):
       return 1
 
   monkeypatch.delenv(memory.SWITCH, raising=False)
-  monkeypatch.setattr(memory, '_has_accelerator', lambda: False)
+  monkeypatch.setattr(memory, 'device_files', lambda: [])
   monkeypatch.setattr(ctypes, 'CDLL', lambda name: Library)
   monkeypatch.setattr(jax.config, 'update', made.__setitem__)
   return made
@@ -43,7 +43,7 @@ def test_switched_off(settings, monkeypatch):
 
 
 def test_left_alone_beside_an_accelerator(settings, monkeypatch):
-  monkeypatch.setattr(memory, '_has_accelerator', lambda: True)
+  monkeypatch.setattr(memory, 'device_files', lambda: ['/dev/nvidia0'])
   assert memory.keep_freed_memory() is False and not settings
 
 
@@ -56,7 +56,7 @@ def test_freed_memory_stays_with_the_process():
   program = """
 import ctypes, pathlib
 from ecanet_jax.runtime import memory
-memory._has_accelerator = lambda: False
+memory.device_files = lambda: []
 assert memory.keep_freed_memory()
 resident = lambda: int(pathlib.Path('/proc/self/statm').read_text().split()[1])
 before = resident()

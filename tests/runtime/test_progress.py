@@ -47,3 +47,18 @@ def test_a_report_of_the_first_step_alone(clock):
   assert bar.report(2, 0.0, METRICS)['seconds'] == 4  # with the first's share
   clock.now += 2
   assert bar.report(3, 0.0, METRICS)['seconds'] == 2
+
+
+@pytest.mark.parametrize(('use', 'said'), [
+  ({}, '4.0 images/s, 0 %'),
+  ({'images_per_second_per_chip': 0.5}, '4.0 images/s (0.5 a chip), 0 %'),
+  ({'images_per_second_per_chip': 0.5, 'mfu': 0.312}, '4.0 images/s (0.5 a chip, MFU 31.2 %), 0 %'),
+  ({'mfu': 0.312}, '4.0 images/s (MFU 31.2 %), 0 %'),
+])
+def test_the_line_says_how_well_the_chips_are_used(clock, heard, use, said):
+  asked = []
+  bar = progress.Progress(0, 9, 8, lambda *given: asked.append(given) or use)
+  clock.now += 4
+  figures = bar.report(2, 0.0, METRICS)
+  assert asked == [(2, 4.0)] and figures.items() >= use.items()
+  assert said in heard.records[-1].message

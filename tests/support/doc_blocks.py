@@ -30,7 +30,7 @@ PATTERNS = {
   # Sets up an environment.
   'set-up': r'(make (train|test|test-all|lint)|pip install .*|git clone .*)$',
 }
-OUTSIDE = re.compile(r'(python|pip|scripts/\w+\.sh|gcloud) ')
+OUTSIDE = re.compile(r'(python|pip|scripts/\w+\.sh|gcloud|git|envsubst|xpk|sky) ')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,10 +11,12 @@ class SmallConvNet(nn.Module):
 
   bn_groups: int = 1
   dtype: jnp.dtype = jnp.float32
+  dropout: float = 0.0
 
   @nn.compact
   def __call__(self, x, train):
     layer = Layers(PRESET['torch'], bn_groups=self.bn_groups, dtype=self.dtype)
     x = layer.conv_bn(x, 'stem', train, 8, 3, 2)
     x = layer.conv_bn(x, 'head', train, 16)
-    return nn.Dense(10, name='classifier')(x.mean((1, 2)).astype(jnp.float32))
+    x = nn.Dropout(self.dropout, deterministic=not train)(x.mean((1, 2)))
+    return nn.Dense(10, name='classifier')(x.astype(jnp.float32))

@@ -1,5 +1,6 @@
-"""The log of a training: lines, metrics.jsonl and TensorBoard events of steps and evaluations."""
+"""The log of a training: lines, metrics.jsonl, TensorBoard events, trackers and a profile."""
 
+import contextlib
 import os
 from typing import Any
 
@@ -8,6 +9,9 @@ import numpy as np
 
 from ecanet_jax.runtime.progress import Progress
 from ecanet_jax.training.faults.nonfinite import NonFiniteCounter
+from ecanet_jax.training.logging.profile import Profile, check_profile
+from ecanet_jax.training.logging.trackers import Trackers, check_trackers
+from ecanet_jax.training.logging.utilization import Utilization
 from ecanet_jax.training.logging.writers import MetricsWriter
 
 AHEAD = 2  # most steps dispatched ahead of the last finished one
@@ -22,16 +26,23 @@ class TrainLog:
 
   def __init__(
     self, config, workdir: str | os.PathLike, step: int, total_steps: int, steps_per_epoch: float,
-    nonfinite: NonFiniteCounter,
+    nonfinite: NonFiniteCounter, utilization: Utilization,
   ):
     """Begins after `step`; removes what a killed process logged of later steps."""
-    self.progress = Progress(step, total_steps, config.batch_size)
+    self.progress = Progress(step, total_steps, config.batch_size, utilization.figures)
+    self._profile = Profile(config, workdir)
     self._writer = MetricsWriter(workdir, step, config.tensorboard)
+    self._trackers = Trackers(config, workdir)
     self._steps_per_epoch, self._nonfinite = steps_per_epoch, nonfinite
     self._pending: list[tuple[int, dict[str, jax.Array]]] = []
 
+  def dispatching(self, step: int) -> contextlib.AbstractContextManager[None]:
+    """The dispatch of a step goes inside, so that a profile has it."""
+    return self._profile.step(step)
+
   def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
     """Adds a dispatched step; waits for the one AHEAD steps before it."""
+    self._profile.finish(step, metrics)
     self._pending.append((step, metrics))
     self.progress.advance()
     if len(self._pending) > AHEAD:
@@ -58,13 +69,25 @@ class TrainLog:
     speed = self.progress.report(steps[-1], epoch, metrics)
     figures = {**metrics, 'epoch': epoch, **speed} | ({'left_out': left_out} if left_out else {})
     finite = {key: value for key, value in figures.items() if np.isfinite(value)}
-    self._writer.write(steps[-1], 'train', finite)
+    self._write(steps[-1], 'train', finite)
 
   def evaluation(self, step: int, metrics: dict[str, Any], line: str) -> None:
     """Writes the metrics of an evaluation, and its line."""
-    self._writer.write(step, 'eval', metrics)
+    self._write(step, 'eval', metrics)
     self.progress.say(f'step {step}: {line}')
 
   def close(self) -> None:
     self.progress.close()
+    self._profile.close()
     self._writer.close()
+    self._trackers.close()
+
+  def _write(self, step: int, prefix: str, figures: dict[str, Any]) -> None:
+    self._writer.write(step, prefix, figures)
+    self._trackers.write(step, prefix, figures)
+
+
+def check_logging(config) -> None:
+  """Raises UserError for a profile that cannot be, or a tracker that is not there."""
+  check_profile(config)
+  check_trackers(config)
