@@ -23,9 +23,10 @@ def largest_batch(
     The program with the most images that fits: a multiple of 128 images a chip, or if 128 do not
     fit, of 8, or if 8 do not, of 1. None if a single one does not fit.
   """
-  hbm = chip_of(topology).hbm
+  hbm, refused = chip_of(topology).hbm, 0
   for unit in UNITS:
-    fits, too_large, trial, best = 0, 0, 1, None  # in units; too_large = 0 is not known yet
+    fits, too_large, best = 0, refused // unit, None  # in units; too_large = 0 is not known yet
+    trial = max(too_large // 2, 1)
     while too_large != fits + 1:
       batch_size = trial * unit * rows
       try:
@@ -42,4 +43,5 @@ def largest_batch(
         trial = max(int(fits * hbm / peak), fits + fits // 4 + 1)
     if best:
       return best
+    refused = too_large * unit
   return None

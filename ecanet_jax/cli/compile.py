@@ -97,11 +97,10 @@ def _check(args: argparse.Namespace) -> None:
   """Raises UserError for arguments that are missing, unknown or not to be combined."""
   lookup(dict.fromkeys(STEPS), args.step, 'step')
   if args.table:
-    given = [name for name in ('config', 'topology', 'json', 'largest_batch', 'overrides')
-             if getattr(args, name)]
-    if given:
+    own = ('config', 'topology', 'json', 'largest_batch')
+    if given := [f'--{name}' for name in own if getattr(args, name)] + args.overrides:
       raise UserError(
-        f'--table has its own programs and takes no --{given[0]}: leave out one of the two.'
+        f'--table has its own programs and takes no {given[0]}: leave out one of the two.'
       )
     return
   for name, example in (('config', 'configs/eca_b0.py'), ('topology', 'v5e:2x2')):

@@ -41,4 +41,4 @@ def test_a_compiler_that_saves_memory_is_not_followed_batch_by_batch():
     return types.SimpleNamespace(memory={'peak': int(0.99 * HBM)}, batch_size=batch_size)
 
   assert largest_batch(compile_at, 'v5e:2x2', 1, lambda text: None).batch_size == 39_936
-  assert len(tried) < 25
+  assert len(tried) < 30
