@@ -63,7 +63,7 @@ class Report:
     loops: how often each loop runs; 0 = not known, and its cycles are counted once. FLOPs and
       bytes count every loop once.
     collectives: by kind and type.
-    copies: number and bytes of all operations that only move data.
+    copies: number and bytes of all operations that only move data, and bytes of the largest.
     largest_copies: text of the largest of them.
     custom_calls: number by target.
     roofline: seconds that the FLOPs take at the chip's peak, and the bytes at its bandwidth.
@@ -141,7 +141,10 @@ def make_report(program: Program) -> Report:
     hbm=chip.hbm, flops=program.flops, bytes_accessed=program.bytes_accessed,
     cycles=cycles if total else {}, fusions=fusions, loops=loops,
     collectives=collectives(hlo),
-    copies={'count': len(moved), 'bytes': sum(size for size, _ in moved)},
+    copies={
+      'count': len(moved), 'bytes': sum(size for size, _ in moved),
+      'largest': moved[0][0] if moved else 0,
+    },
     largest_copies=[describe(instruction) for _, instruction in moved[:LARGEST]],
     custom_calls=custom_calls(hlo),
     roofline={

@@ -100,7 +100,7 @@ def test_collectives_and_copies():
     Collective('all-gather', 'bf16', 1, 512 * 16 * 2, 512 * 16 * 2),  # two halves of one
     Collective('all-reduce', 'f32', 1, 128, 128),
   ]
-  assert report.copies == {'count': 1, 'bytes': IMAGES}
+  assert report.copies == {'count': 1, 'bytes': IMAGES, 'largest': IMAGES}
   assert report.largest_copies[0].startswith('fusion bf16[128,8,8,16] (262.14 kB) jit(train_step)')
   assert report.custom_calls == {'AsyncCollectiveStart': 1} and report.loops == [3]
 
