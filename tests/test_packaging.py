@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 
 import pytest
@@ -51,6 +52,15 @@ def wheel(tmp_path_factory):
   with zipfile.ZipFile(path) as archive:
     archive.extractall(root / 'installed')
     return archive.namelist(), root / 'installed'
+
+
+def test_the_compilers_of_the_extras_are_those_of_the_tests():
+  extras = tomllib.loads((programs.ROOT / 'pyproject.toml').read_text())
+  for extra, file in (('aot', 'requirements-dev.txt'), ('aot-gpu', 'requirements-aot-gpu.txt')):
+    lines = (programs.ROOT / file).read_text().splitlines()
+    pins = {line.partition(';')[0] for line in lines}
+    wanted = set(extras['project']['optional-dependencies'][extra]) - {'jax==0.10.2'}
+    assert wanted and wanted <= pins
 
 
 @pytest.mark.slow
