@@ -13,7 +13,7 @@ train: $(VENV)/run.stamp  ## B0 with ECA on handwritten digits, from installatio
 test: $(VENV)/dev.stamp
 	$(PYTHON) -m pytest
 
-test-all: $(VENV)/dev.stamp
+test-all: $(VENV)/dev.stamp $(VENV)/aot-gpu.stamp
 	$(PYTHON) -m pytest -m ''
 
 lint: $(VENV)/dev.stamp
@@ -29,3 +29,7 @@ $(VENV)/run.stamp: requirements.txt | $(PYTHON)
 $(VENV)/dev.stamp: requirements.txt requirements-dev.txt | $(PYTHON)
 	$(PIP) -r requirements-dev.txt
 	touch $@ $(VENV)/run.stamp
+
+$(VENV)/aot-gpu.stamp: requirements-aot-gpu.txt | $(PYTHON)
+	$(PIP) --upgrade --target $(VENV)/aot-gpu --no-deps -r requirements-aot-gpu.txt
+	touch $@

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 
 import pytest
@@ -53,13 +54,22 @@ def wheel(tmp_path_factory):
     return archive.namelist(), root / 'installed'
 
 
+def test_the_compilers_of_the_extras_are_those_of_the_tests():
+  extras = tomllib.loads((programs.ROOT / 'pyproject.toml').read_text())
+  for extra, file in (('aot', 'requirements-dev.txt'), ('aot-gpu', 'requirements-aot-gpu.txt')):
+    lines = (programs.ROOT / file).read_text().splitlines()
+    pins = {line.partition(';')[0] for line in lines}
+    wanted = set(extras['project']['optional-dependencies'][extra]) - {'jax==0.10.2'}
+    assert wanted and wanted <= pins
+
+
 @pytest.mark.slow
 def test_what_is_in_it(wheel):
   names, _ = wheel
   assert {name.split('/')[0].partition('-')[0] for name in names} == {'ecanet_jax'}
   missing = {
     str(path.relative_to(programs.ROOT)) for path in (programs.ROOT / 'ecanet_jax').rglob('*')
-    if path.suffix in ('.py', '.cc', '.h') or path.name == 'py.typed'
+    if path.suffix in ('.py', '.cc', '.h', '.txtpb') or path.name == 'py.typed'
   } - set(names)
   assert not missing
   recipes = {path.name for path in (programs.ROOT / 'configs').glob('*.py')}

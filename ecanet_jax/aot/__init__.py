@@ -1,4 +1,4 @@
-"""Ahead-of-time compilation for TPUs that this machine does not have.
+"""Ahead-of-time compilation for TPUs and GPUs that this machine does not have.
 
 JAX compiles for a described topology, so the compiler's own figures of a training or evaluation
 step can be read before any device is rented. They are a model's, not measurements.

@@ -1,4 +1,4 @@
-"""Reads the text of a compiled program: optimised HLO, as XLA for TPUs prints it.
+"""Reads the text of a compiled program: optimised HLO, as XLA prints it.
 
 A program is a list of computations. The entry calls the others: a fusion computes one of them in
 one pass, a loop computes one several times.
@@ -15,6 +15,7 @@ BYTES = {
 }  # of one element; other types, such as tokens, have none
 # In an HLO type each array is TYPE[DIMENSIONS]; what follows in braces is its layout.
 _ARRAY = re.compile(r'\b([a-z]+\d*)\[([\d,]*)\]')
+_PLACED = re.compile(r'\b([a-z]+\d*\[[\d,]*\])(?:\{([^}]*)\})?')
 _INSTRUCTION = re.compile(r'\s+(ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)')
 _COMPUTATION = re.compile(r'(ENTRY )?%?([\w.\-]+) \(.*\{$')
 _CALLED = re.compile(r'\b(?:calls|body|to_apply|true_computation|false_computation)=%?([\w.\-]+)')
@@ -50,6 +51,20 @@ class Instruction:
   def bytes(self) -> int:
     """Size of the result."""
     return sum(BYTES[kind] * math.prod(dimensions) for kind, dimensions in self.arrays)
+
+  @property
+  def in_hbm(self) -> list[tuple[int, str]]:
+    """Size and type, such as 'bf16[256,56,56,24]', of each array of the result that is in HBM.
+
+    The layout of others names the memory that they are in, such as S(1).
+    """
+    found = []
+    for text, layout in _PLACED.findall(self.shape):
+      kind, _, dimensions = text.rstrip(']').partition('[')
+      if kind in BYTES and 'S(' not in layout:
+        count = math.prod(int(number) for number in dimensions.split(',') if number)
+        found.append((BYTES[kind] * count, text))
+    return found
 
   @property
   def op_name(self) -> str:
@@ -151,3 +166,18 @@ def parse(text: str) -> Hlo:
       current = computations.setdefault(match[2], [])
       entry = match[2] if match[1] else entry
   return Hlo(computations, entry)
+
+
+def describe(instruction: Instruction) -> str:
+  """Opcode, shape without layouts, and JAX's name of an instruction."""
+  shape = re.sub(r'\{[^}]*\}', '', instruction.shape)
+  name = instruction.op_name or instruction.name
+  return f'{instruction.opcode} {shape} ({in_units(instruction.bytes)}) {name}'
+
+
+def in_units(count: int) -> str:
+  """Bytes with the unit that fits."""
+  for unit, size in (('GB', 1e9), ('MB', 1e6), ('kB', 1e3)):
+    if count >= size:
+      return f'{count / size:.2f} {unit}'
+  return f'{count} B'

@@ -1,4 +1,4 @@
-"""The training or evaluation step of a config, compiled for a TPU that is not here."""
+"""The training or evaluation step of a config, compiled for a TPU or GPU that is not here."""
 
 import dataclasses
 import re
@@ -7,8 +7,9 @@ import time
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
+from jaxlib import _jax
 
-from ecanet_jax.aot.topologies import devices
+from ecanet_jax.aot.topologies import chip_of, devices, versions
 from ecanet_jax.config import schema
 from ecanet_jax.data.augmentation import settings
 from ecanet_jax.evaluation.evaluate import evaluated, make_eval_step
@@ -27,8 +28,16 @@ IMAGES = 1_281_167  # of ImageNet's training split: the schedule's epochs are in
 STEPS = ('train', 'eval')
 
 
+# Without a device the compiler for GPUs cannot time its choices.
+_OPTIONS = {'tpu': {}, 'cuda': {'xla_gpu_autotune_level': 0}}
+
+
 class CompileError(Exception):
-  """The compiler refuses the program, for one thing because it does not fit; one line of text."""
+  """The compiler refuses the program; one line of text."""
+
+
+class DoesNotFit(CompileError):
+  """The program needs more memory than a chip has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,21 +45,27 @@ class Program:
   """A compiled program and what its compiler says of it. Sizes and counts are those of one chip.
 
   Attributes:
+    network: its registered name.
     topology: that it is compiled for.
     step: 'train' or 'eval'.
+    compute_dtype: of the network, 'float32' or 'bfloat16'.
     chips: number of chips.
     batch_size: images of all chips in one step.
     image_size: height and width in pixels.
     text: optimised HLO, as `jax.stages.Compiled.as_text` gives it.
     memory: bytes of HBM: peak, arguments, outputs, temporaries, and aliased (outputs that are in
       the place of arguments).
-    flops: floating-point operations.
+    flops: floating-point operations; for a GPU those of the program before its compilation, because
+      the compiler does not count inside of cuDNN's convolutions.
     bytes_accessed: by all operations, in HBM or in the chip's faster memory.
+    versions: of JAX and of the compiler's package.
     seconds: that the compilation took.
   """
 
+  network: str
   topology: str
   step: str
+  compute_dtype: str
   chips: int
   batch_size: int
   image_size: int
@@ -58,6 +73,7 @@ class Program:
   memory: dict[str, int]
   flops: float
   bytes_accessed: float
+  versions: dict[str, str]
   seconds: float
 
 
@@ -119,52 +135,76 @@ def lower_step(config, mesh: Mesh, step: str) -> tuple[jax.stages.Lowered, int]:
   return compute.lower(state, batch), size
 
 
-def compile_lowered(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
-  """Compiles a lowered program; minutes for a training step.
+def compile_lowered(lowered: jax.stages.Lowered, platform: str = 'tpu') -> jax.stages.Compiled:
+  """Compiles a lowered program for a 'tpu' or 'cuda' mesh; minutes for a training step.
 
   Raises:
     CompileError: it calls back to the host, or the compiler refuses it.
+    DoesNotFit: a TPU's compiler says so. That of GPUs does not look.
   """
   if re.search(r'stablehlo\.(send|recv)\b', lowered.as_text()):
     raise CompileError('the step calls back into Python on the host.')
   try:
-    return lowered.compile()
+    return lowered.compile(compiler_options=_OPTIONS[platform])
   except jax.errors.JaxRuntimeError as error:
-    raise CompileError(_reason(str(error))) from error
+    raise _refusal(str(error)) from error
 
 
 def compile_step(config, topology: str, step: str) -> Program:
   """Lowers and compiles the step of a config; see `lower_step`.
 
   Raises:
-    UserError: an unknown topology or step, no libtpu, or a key that does not fit the devices.
+    UserError: an unknown topology or step, no compiler, or a key that does not fit the devices.
     CompileError: the compiler refuses the program.
+    DoesNotFit: it needs more memory than a chip has.
   """
-  mesh = topology_mesh(topology)
+  mesh, chip = topology_mesh(topology), chip_of(topology)
   lowered, size = lower_step(config, mesh, step)
   began = time.monotonic()
-  compiled = compile_lowered(lowered)
+  compiled = compile_lowered(lowered, chip.platform)
   seconds = time.monotonic() - began
-  memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+  memory = compiled.memory_analysis()
+  if memory.peak_memory_in_bytes > chip.hbm:
+    raise _does_not_fit(f'{memory.peak_memory_in_bytes / 2**30:.2f}G', f'{chip.hbm / 2**30:.2f}G')
+  flops, bytes_accessed = _cost(lowered, compiled, mesh.devices.size)
   return Program(
-    topology=topology, step=step, chips=mesh.devices.size, batch_size=config.batch_size,
-    image_size=size, text=compiled.as_text(),
+    network=config.model.name, topology=topology, step=step, compute_dtype=config.compute_dtype,
+    chips=mesh.devices.size, batch_size=config.batch_size, image_size=size,
+    text=compiled.as_text(),
     memory={
       'peak': memory.peak_memory_in_bytes, 'arguments': memory.argument_size_in_bytes,
       'outputs': memory.output_size_in_bytes, 'temporaries': memory.temp_size_in_bytes,
       'aliased': memory.alias_size_in_bytes,
     },
-    flops=cost['flops'], bytes_accessed=cost['bytes accessed'], seconds=seconds,
+    flops=flops, bytes_accessed=bytes_accessed, versions=versions(topology), seconds=seconds,
   )
 
 
-def _reason(text: str) -> str:
-  """One line of a compiler's error."""
+def _cost(
+  lowered: jax.stages.Lowered, compiled: jax.stages.Compiled, chips: int
+) -> tuple[float, float]:
+  """FLOPs and bytes accessed of one chip."""
+  if cost := compiled.cost_analysis():
+    return cost['flops'], cost['bytes accessed']
+  # JAX has no cost analysis for a GPU that is not there; XLA's own needs a client of any kind.
+  client = jax.devices('cpu')[0].client
+  before = _jax.hlo_module_cost_analysis(client, lowered.compiler_ir('hlo').as_hlo_module())
+  (module,) = compiled.runtime_executable().hlo_modules()
+  after = _jax.hlo_module_cost_analysis(client, module)
+  return before['flops'] / chips, after['bytes accessed']
+
+
+def _does_not_fit(needed: str, available: str) -> DoesNotFit:
+  return DoesNotFit(f'does not fit: it needs {needed} of HBM and a chip has {available}.')
+
+
+def _refusal(text: str) -> CompileError:
+  """A compiler's error as one line."""
   if match := (
     re.search(r'Used ([\d.]+\w) of ([\d.]+\w) hbm', text)
     or re.search(r'\(([\d.]+\w)\) exceeds available HBM \(([\d.]+\w)\)', text)
   ):
-    return f'does not fit: it needs {match[1]} of HBM and a chip has {match[2]}.'
+    return _does_not_fit(match[1], match[2])
   if match := re.search(r'Custom emitter for (\S+) not found', text):
-    return f'the custom call {match[1]!r} is for another platform.'
-  return f'the compiler refuses it: {one_line(ValueError(text), 300)}'
+    return CompileError(f'the custom call {match[1]!r} is for another platform.')
+  return CompileError(f'the compiler refuses it: {one_line(ValueError(text), 300)}')

@@ -2,14 +2,12 @@
 
 import collections
 import dataclasses
-import re
 from typing import Any
 
-from ecanet_jax.aot.hlo import Hlo, Instruction, parse
+from ecanet_jax.aot.hlo import Hlo, Instruction, describe, in_units, parse
 from ecanet_jax.aot.program import Program
 from ecanet_jax.aot.topologies import chip_of
 
-LANES = 128  # a TPU computes with so many images side by side
 KINDS = (
   'convolution, forward', 'convolution, backward', 'depthwise, forward', 'depthwise, backward',
   'BatchNorm', 'attention', 'copies', 'rest',
@@ -23,7 +21,10 @@ COPIES = {'copy', 'reshape', 'transpose'}
 BESIDE_COPIES = {
   'bitcast', 'broadcast', 'constant', 'convert', 'get-tuple-element', 'parameter', 'slice', 'tuple'
 }
-LARGEST = 5  # copies that are listed
+LARGEST = 5  # copies, and arrays in HBM, that are listed
+SMALL = 10**6  # bytes; a GPU needs longer to start a fusion that writes less than to run it
+# Instructions that give another view of an array.
+VIEWS = {'bitcast', 'get-tuple-element', 'parameter', 'tuple'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,89 +43,131 @@ class Report:
   """The compiler's figures for one chip. None is a measurement.
 
   Attributes:
+    network: its registered name.
     topology: that the program is compiled for.
     step: 'train' or 'eval'.
+    compute_dtype: of the network.
     chips: number of chips.
     batch_size: images of all chips in one step.
     image_size: in pixels.
     memory: bytes of HBM by what fills them; see `Program`.
+    largest_arrays: text of the largest arrays that operations write to HBM. Those of different
+      moments may have the same place.
     hbm: bytes of HBM that a program can have.
     flops: floating-point operations.
     bytes_accessed: of all operations, also in the chip's faster memory.
     cycles: by kind, a key of `KINDS`. A fusion belongs to the operation that it is named after.
+      Empty if the compiler estimates none, as that of GPUs.
+    fusions: number of operations that compute several in one pass, and of those that write less
+      than `SMALL`.
     loops: how often each loop runs; 0 = not known, and its cycles are counted once. FLOPs and
       bytes count every loop once.
     collectives: by kind and type.
-    copies: number and bytes of all operations that only move data.
+    copies: number and bytes of all operations that only move data, and bytes of the largest.
     largest_copies: text of the largest of them.
     custom_calls: number by target.
     roofline: seconds that the FLOPs take at the chip's peak, and the bytes at its bandwidth.
-    seconds: the cycles at the chip's clock, without time in the network.
+    seconds: the cycles at the chip's clock, without time in the network; None without cycles.
     warnings: what makes the program slow, one line each.
     faults: what keeps it from being of use, one line each.
+    versions: of JAX and of the compiler's package.
     compile_seconds: on this machine.
   """
 
+  network: str
   topology: str
   step: str
+  compute_dtype: str
   chips: int
   batch_size: int
   image_size: int
   memory: dict[str, int]
+  largest_arrays: list[str]
   hbm: int
   flops: float
   bytes_accessed: float
   cycles: dict[str, int]
+  fusions: dict[str, int]
   loops: list[int]
   collectives: list[Collective]
   copies: dict[str, int]
   largest_copies: list[str]
   custom_calls: dict[str, int]
   roofline: dict[str, float]
-  seconds: float
+  seconds: float | None
   warnings: list[str]
   faults: list[str]
+  versions: dict[str, str]
   compile_seconds: float
 
   @property
-  def images_per_second(self) -> float:
+  def images_per_second(self) -> float | None:
     """An estimate for one chip, from the cycles; it leaves out network and input."""
-    return self.batch_size / self.chips / self.seconds if self.seconds else 0.0
+    return self.batch_size / self.chips / self.seconds if self.seconds else None
+
+  @property
+  def roofline_images_per_second(self) -> float:
+    """What one chip would do if the larger of the two times of the roofline were all."""
+    return self.batch_size / self.chips / max(self.roofline.values())
 
   def to_json(self) -> dict[str, Any]:
     """All figures, with the note that they are no measurements."""
     return {
       'source': 'from the compiled program, not from a device', **dataclasses.asdict(self),
       'estimated_images_per_second_per_chip': self.images_per_second,
+      'roofline_images_per_second_per_chip': self.roofline_images_per_second,
     }
 
 
 def make_report(program: Program) -> Report:
   """Reads the figures out of a compiled program."""
   hlo, chip = parse(program.text), chip_of(program.topology)
-  cycles, moved, loops = dict.fromkeys(KINDS, 0), [], []
+  cycles, moved, loops, fusions = dict.fromkeys(KINDS, 0), [], [], {'count': 0, 'small': 0}
   for instruction, times in hlo.scheduled():
     cycles[kind_of(hlo, instruction)] += times * instruction.cycles
     if instruction.opcode == 'while':
       loops.append(hlo.trips(instruction))
+    if instruction.opcode == 'fusion':
+      fusions['count'] += times
+      fusions['small'] += times * (instruction.bytes < SMALL)
     if is_copy(hlo, instruction):
       moved.append((times * instruction.bytes, instruction))
   moved.sort(key=lambda entry: -entry[0])
+  total = sum(cycles.values())
   return Report(
-    topology=program.topology, step=program.step, chips=program.chips,
-    batch_size=program.batch_size, image_size=program.image_size, memory=program.memory,
-    hbm=chip.hbm, flops=program.flops, bytes_accessed=program.bytes_accessed, cycles=cycles,
-    loops=loops, collectives=collectives(hlo),
-    copies={'count': len(moved), 'bytes': sum(size for size, _ in moved)},
-    largest_copies=[_describe(instruction) for _, instruction in moved[:LARGEST]],
+    network=program.network, topology=program.topology, step=program.step,
+    compute_dtype=program.compute_dtype, chips=program.chips, batch_size=program.batch_size,
+    image_size=program.image_size, memory=program.memory, largest_arrays=largest_arrays(hlo),
+    hbm=chip.hbm, flops=program.flops, bytes_accessed=program.bytes_accessed,
+    cycles=cycles if total else {}, fusions=fusions, loops=loops,
+    collectives=collectives(hlo),
+    copies={
+      'count': len(moved), 'bytes': sum(size for size, _ in moved),
+      'largest': moved[0][0] if moved else 0,
+    },
+    largest_copies=[describe(instruction) for _, instruction in moved[:LARGEST]],
     custom_calls=custom_calls(hlo),
     roofline={
       'flops': program.flops / chip.flops, 'bytes': program.bytes_accessed / chip.bandwidth
     },
-    seconds=sum(cycles.values()) / chip.clock,
-    warnings=batch_warnings(program.batch_size, program.chips),
-    faults=batch_gathers(hlo, program.batch_size), compile_seconds=program.seconds,
+    seconds=total / chip.clock if total else None,
+    warnings=batch_warnings(program.batch_size, program.chips, chip.lanes),
+    faults=batch_gathers(hlo, program.batch_size), versions=program.versions,
+    compile_seconds=program.seconds,
   )
+
+
+def largest_arrays(hlo: Hlo) -> list[str]:
+  """The largest arrays that operations write to HBM, with how many there are and of which kinds."""
+  found = collections.defaultdict(list)
+  for instruction, _ in hlo.scheduled():
+    if instruction.opcode not in VIEWS:
+      for size, text in instruction.in_hbm:
+        found[size, text].append(kind_of(hlo, instruction))
+  return [
+    f'{len(kinds)} x {text}, {in_units(size)} each: {"; ".join(sorted(set(kinds)))}'
+    for (size, text), kinds in sorted(found.items(), reverse=True)[:LARGEST]
+  ]
 
 
 def kind_of(hlo: Hlo, instruction: Instruction) -> str:
@@ -182,74 +225,19 @@ def custom_calls(hlo: Hlo) -> dict[str, int]:
 def batch_gathers(hlo: Hlo, batch_size: int) -> list[str]:
   """A line for each array of the whole batch that every chip gathers; labels `[batch]` may be."""
   return [
-    f'the batch is gathered: {_describe(instruction)}'
+    f'the batch is gathered: {describe(instruction)}'
     for instruction in _collectives(hlo) if instruction.opcode.startswith('all-gather')
     if any(len(shape) > 1 and batch_size in shape for _, shape in instruction.arrays)
   ]
 
 
-def batch_warnings(batch_size: int, chips: int) -> list[str]:
+def batch_warnings(batch_size: int, chips: int, lanes: int) -> list[str]:
   """The warning that a chip's images do not fill its lanes, with a batch that would; [] if not."""
   images = batch_size // chips
-  if images % LANES == 0:
+  if images % lanes == 0:
     return []
-  whole = -(-images // LANES) * LANES * chips
+  whole = -(-images // lanes) * lanes * chips
   return [
-    f'{images} images a chip are no multiple of {LANES}, and the lanes of a chip are not filled: '
+    f'{images} images a chip are no multiple of {lanes}, and the lanes of a chip are not filled: '
     f'--config.batch_size={whole} would fill them.'
   ]
-
-
-def lines(report: Report) -> list[str]:
-  """The report as text. Faults are not in it."""
-  giga, milli, mega = 1e9, 1e-3, 1e6
-  total = max(sum(report.cycles.values()), 1)
-  memory = ', '.join(
-    f'{name} {report.memory[name] / giga:.3f}'
-    for name in ('arguments', 'outputs', 'temporaries', 'aliased')
-  )
-  text = [
-    'From the compiled program, not from a device. All figures are for one chip and one step.',
-    f'program      {report.step} on {report.topology}, {report.batch_size // report.chips} of '
-    f'{report.batch_size} images, {report.image_size} px '
-    f'(compiled in {report.compile_seconds:.0f} s)',
-    f'HBM peak     {report.memory["peak"] / giga:.3f} of {report.hbm / giga:.1f} GB ({memory})',
-    f'work         {report.flops / 1e12:.3f} TFLOP, {report.bytes_accessed / giga:.2f} GB accessed',
-    f'roofline     {report.roofline["flops"] / milli:.2f} ms by FLOPs, '
-    f'{report.roofline["bytes"] / milli:.2f} ms by bytes',
-    f'estimate     {report.seconds / milli:.2f} ms, {report.images_per_second:,.0f} images/s a '
-    'chip, without network and input',
-    f'cycles       {total / mega:.3f} million',
-    *(f'  {kind:<24}{count / mega:>10.3f}{100 * count / total:>7.1f} %'
-      for kind, count in report.cycles.items()),
-    f'copies       {report.copies["count"]}, {_size(report.copies["bytes"])}',
-    *(f'  {each}' for each in report.largest_copies),
-    f'collectives  {sum(group.count for group in report.collectives)}',
-    *(f'  {group.count} x {group.kind} {group.dtype}, {_size(group.bytes)}, the largest '
-      f'{_size(group.largest)}' for group in report.collectives),
-  ]
-  if report.custom_calls:
-    calls = ', '.join(f'{count} x {name}' for name, count in sorted(report.custom_calls.items()))
-    text.append(f'custom calls {calls}')
-  if report.loops:
-    runs = ', '.join(str(times) if times else 'an unknown number' for times in report.loops)
-    text.append(
-      f'loops        {len(report.loops)}, times: {runs}. TFLOP and GB count each once; so do the '
-      'cycles where the number is unknown.'
-    )
-  return text + [f'warning: {each}' for each in report.warnings]
-
-
-def _describe(instruction: Instruction) -> str:
-  """Opcode, shape without layouts, and JAX's name of an instruction."""
-  shape = re.sub(r'\{[^}]*\}', '', instruction.shape)
-  name = instruction.op_name or instruction.name
-  return f'{instruction.opcode} {shape} ({_size(instruction.bytes)}) {name}'
-
-
-def _size(count: int) -> str:
-  """Bytes with the unit that fits."""
-  for unit, size in (('GB', 1e9), ('MB', 1e6), ('kB', 1e3)):
-    if count >= size:
-      return f'{count / size:.2f} {unit}'
-  return f'{count} B'

@@ -1,6 +1,4 @@
-"""Programs compiled for a TPU v5e without one. A fragment and the evaluation of a tiny network."""
-
-import importlib.util
+"""Programs compiled for a TPU v5e without one: a fragment, blocks, a network's evaluation."""
 
 import flax.linen as nn
 import jax
@@ -11,6 +9,7 @@ from ecanet_jax import create_model
 from ecanet_jax.aot.hlo import parse
 from ecanet_jax.aot.program import (
   CompileError,
+  DoesNotFit,
   compile_lowered,
   compile_step,
   lower_step,
@@ -20,19 +19,12 @@ from ecanet_jax.aot.report import batch_gathers, collectives, custom_calls, is_c
 from ecanet_jax.cli.program import load_config
 from ecanet_jax.models.from_config import make_model
 from ecanet_jax.runtime.sharding import by_image, replicated
+from tests.support.aot import OWN_CALLS, needs_libtpu
 
-pytestmark = pytest.mark.skipif(
-  importlib.util.find_spec('libtpu') is None, reason='needs libtpu: pip install libtpu==0.0.42.1'
-)
+pytestmark = needs_libtpu
 TOPOLOGY, CHIPS, BATCH = 'v5e:2x2', 4, 512
-# Bytes that the fragment accesses, over those of its input; read from the program compiled with
-# jax 0.10.2 and libtpu 0.0.42.1. A copy of the features inside is 12 more.
-BYTES = 144.4
-# What XLA for TPUs itself puts into programs.
-OWN_CALLS = {
-  'AllocateBuffer', 'AsyncCollectiveDone', 'AsyncCollectiveStart', 'ConcatBitcast',
-  'GatherScatterIndicesBitpacked', 'SliceBitcast',
-}
+# Bytes accessed over those of the input, from the programs of jax 0.10.2 and libtpu 0.0.42.1.
+EXPANSION, B0, RESNET, EVALUATION = 37.3, 144.4, 23.9, 30.0
 
 
 @pytest.fixture(scope='module')
@@ -70,6 +62,7 @@ def test_evaluation_step(evaluation):
   }
   assert set(report.custom_calls) <= OWN_CALLS
   assert copied(hlo) < BATCH // CHIPS * 32  # less than a number for each pixel of a row
+  assert report.bytes_accessed < 1.1 * EVALUATION * BATCH // CHIPS * 32**2 * 3
   assert sum(report.cycles.values()) > 0 < report.memory['peak'] < report.hbm
   assert report.cycles['convolution, backward'] == report.cycles['depthwise, backward'] == 0
   assert min(report.cycles[kind] for kind in (
@@ -77,20 +70,37 @@ def test_evaluation_step(evaluation):
   )) > 0
 
 
-class Fragment(nn.Module):
-  """A block of ECA-B0 with 24 channels in and 144 inside, and the loss of its features."""
+class Block(nn.Module):
+  """A block of a network, and the loss of its features."""
+
+  network: str
+  name_of_block: str
 
   @nn.compact
   def __call__(self, x):
-    model = create_model('eca_efficientnet_b0').clone(dtype=jnp.bfloat16)
-    block = next(block for block in model.blocks() if block.name == 'blocks_1_1')
+    model = create_model(self.network).clone(dtype=jnp.bfloat16)
+    block = next(block for block in model.blocks() if block.name == self.name_of_block)
     slot, layers = model.slot(block), model.make_layers()
     return jnp.square(block.module(slot, model.attention, layers, 0.0)(x, True)).sum()
 
 
-def test_fragment(mesh):
-  fragment, size = Fragment(), 14
-  x = jax.ShapeDtypeStruct((BATCH, size, size, 24), jnp.bfloat16)
+class Expansion(nn.Module):
+  """The expanding convolution of a block of B0 with BatchNorm and swish, and a loss."""
+
+  @nn.compact
+  def __call__(self, x):
+    layers = create_model('eca_efficientnet_b0').clone(dtype=jnp.bfloat16).make_layers()
+    return jnp.square(layers.conv_bn(x, 'expand', True, 144)).sum()
+
+
+@pytest.mark.parametrize(('fragment', 'channels', 'norms', 'traffic'), [
+  pytest.param(Expansion(), 24, 1, EXPANSION, id='1x1'),
+  pytest.param(Block('eca_efficientnet_b0', 'blocks_1_1'), 24, 3, B0, id='eca_b0'),
+  pytest.param(Block('eca_resnet50_k3557', 'blocks_2_1'), 1024, 3, RESNET, id='eca_resnet'),
+])
+def test_gradient_of(fragment, channels, norms, traffic, mesh):
+  size = 14
+  x = jax.ShapeDtypeStruct((BATCH, size, size, channels), jnp.bfloat16)
   variables = jax.eval_shape(fragment.init, jax.random.key(0), x)
 
   def loss(variables, x):
@@ -108,13 +118,13 @@ def test_fragment(mesh):
   hlo = parse(compiled.as_text())
   assert batch_gathers(hlo, BATCH) == []
   assert set(custom_calls(hlo)) <= OWN_CALLS
-  # Three BatchNorms, each forward and backward; the gradients together.
+  # Each BatchNorm forward and backward; the kernels' gradients together.
   assert {(group.kind, group.dtype): group.count for group in collectives(hlo)} == {
-    ('all-reduce', 'f32'): 6, ('all-reduce', 'bf16'): 1
+    ('all-reduce', 'f32'): 2 * norms, ('all-reduce', 'bf16'): 1
   }
-  images = BATCH // CHIPS * size**2 * 24 * 2
+  images = BATCH // CHIPS * size**2 * channels * 2
   assert copied(hlo) < images // 4
-  assert compiled.cost_analysis()['bytes accessed'] < 1.1 * BYTES * images
+  assert compiled.cost_analysis()['bytes accessed'] < 1.1 * traffic * images
 
 
 def test_a_cpu_process_lowers_the_program_of_the_mesh(config, mesh):
@@ -134,15 +144,15 @@ def test_a_gather_of_the_batch_is_found(mesh):
   assert f'all-gather f32[{BATCH},64]' in fault
 
 
-@pytest.mark.parametrize(('function', 'shape', 'text'), [
+@pytest.mark.parametrize(('function', 'shape', 'kind', 'text'), [
   (lambda x: jax.ffi.ffi_call('cpu_only', jax.ShapeDtypeStruct(x.shape, x.dtype))(x),
-   (BATCH, 64), "the custom call 'cpu_only' is for another platform."),
+   (BATCH, 64), CompileError, "the custom call 'cpu_only' is for another platform."),
   (lambda x: jax.pure_callback(lambda a: a, jax.ShapeDtypeStruct(x.shape, x.dtype), x),
-   (BATCH, 64), 'the step calls back into Python on the host.'),
-  (lambda x: x[:, ::-1] * 2, (4 * 3 * 2**20, 1024),
+   (BATCH, 64), CompileError, 'the step calls back into Python on the host.'),
+  (lambda x: x[:, ::-1] * 2, (4 * 3 * 2**20, 1024), DoesNotFit,
    'does not fit: it needs 24.00G of HBM and a chip has 15.75G.'),
 ])
-def test_what_is_refused(mesh, function, shape, text):
+def test_what_is_refused(mesh, function, shape, kind, text):
   with pytest.raises(CompileError) as error:
     compile_lowered(lower(function, mesh, shape))
-  assert str(error.value) == text
+  assert type(error.value) is kind and str(error.value) == text

@@ -3,21 +3,31 @@
 import dataclasses
 import json
 import pathlib
+import re
 
 import pytest
 
 from ecanet_jax.aot.hlo import Hlo, parse
 from ecanet_jax.aot.program import Program
-from ecanet_jax.aot.report import Collective, batch_warnings, kind_of, lines, make_report
+from ecanet_jax.aot.report import (
+  Collective,
+  batch_warnings,
+  kind_of,
+  largest_arrays,
+  make_report,
+)
+from ecanet_jax.aot.text import lines
 
 TEXT = (pathlib.Path(__file__).parent / 'program.hlo').read_text()
 PROGRAM = Program(
-  topology='v5e:2x2', step='train', chips=4, batch_size=512, image_size=8, text=TEXT,
+  network='tiny', topology='v5e:2x2', step='train', compute_dtype='bfloat16', chips=4,
+  batch_size=512, image_size=8, text=TEXT,
   memory={
     'peak': 3 * 10**9, 'arguments': 10**9, 'outputs': 10**9, 'temporaries': 2 * 10**9,
     'aliased': 10**9,
   },
-  flops=1.97e12, bytes_accessed=8.19e9, seconds=60.0,
+  flops=1.97e12, bytes_accessed=8.19e9, versions={'jax': '0.10.2', 'libtpu': '0.0.42.1'},
+  seconds=60.0,
 )
 IMAGES = 128 * 8 * 8 * 16 * 2  # bytes of a chip's activations
 
@@ -77,13 +87,20 @@ def test_cycles():
   assert report.roofline == pytest.approx({'flops': 0.01, 'bytes': 0.01})
 
 
+def test_arrays_in_hbm(hlo):
+  assert named(hlo, 'fusion.1').in_hbm == [(IMAGES, 'bf16[128,8,8,16]')]  # the other is in S(1)
+  largest, *_ = largest_arrays(hlo)
+  assert largest.startswith('5 x bf16[128,8,8,16], 262.14 kB each: BatchNorm; convolution, forward')
+  assert make_report(PROGRAM).largest_arrays[0] == largest
+
+
 def test_collectives_and_copies():
   report = make_report(PROGRAM)
   assert report.collectives == [
     Collective('all-gather', 'bf16', 1, 512 * 16 * 2, 512 * 16 * 2),  # two halves of one
     Collective('all-reduce', 'f32', 1, 128, 128),
   ]
-  assert report.copies == {'count': 1, 'bytes': IMAGES}
+  assert report.copies == {'count': 1, 'bytes': IMAGES, 'largest': IMAGES}
   assert report.largest_copies[0].startswith('fusion bf16[128,8,8,16] (262.14 kB) jit(train_step)')
   assert report.custom_calls == {'AsyncCollectiveStart': 1} and report.loops == [3]
 
@@ -98,11 +115,12 @@ def test_a_gather_of_the_batch_is_a_fault():
   (512, 4, 0), (1024, 8, 0), (1024, 256, 32768), (1000, 4, 1024), (64, 1, 128),
 ])
 def test_lanes(batch_size, chips, advice):
-  found = batch_warnings(batch_size, chips)
+  found = batch_warnings(batch_size, chips, 128)
   assert bool(found) == bool(advice)
   if advice:
     assert f'{batch_size // chips} images a chip are no multiple of 128' in found[0]
     assert f'--config.batch_size={advice} would' in found[0]
+  assert batch_warnings(batch_size, chips, 1) == []
 
 
 def test_text_and_json_say_that_nothing_is_measured():
@@ -111,6 +129,23 @@ def test_text_and_json_say_that_nothing_is_measured():
   assert text[0].startswith('From the compiled program, not from a device.')
   assert any(line.startswith('estimate ') and 'without network' in line for line in text)
   assert any(line.startswith('loops        1, times: 3') for line in text)
+  assert 'fusions      10, of which 10 write less than 1.00 MB' in text
   figures = json.loads(json.dumps(report.to_json()))
   assert figures['source'] == 'from the compiled program, not from a device'
   assert figures['estimated_images_per_second_per_chip'] == pytest.approx(report.images_per_second)
+
+
+def test_a_gpu_has_no_cycles_and_says_so():
+  text = re.sub(r'"estimated_cycles":"\d+"', '', TEXT)
+  report = make_report(dataclasses.replace(PROGRAM, topology='h100:4', batch_size=500, text=text))
+  assert (report.cycles, report.seconds, report.images_per_second) == ({}, None, None)
+  assert report.warnings == []
+  assert report.roofline_images_per_second == pytest.approx(125 / (8.19e9 / 3352e9))
+  printed = lines(report)
+  assert not any(line.startswith('cycles') for line in printed)
+  (estimate,) = (line for line in printed if line.startswith('estimate'))
+  assert estimate.endswith(
+    'none, because this compiler counts no cycles. The roofline alone would be 51,160 images/s a '
+    'chip.'
+  )
+  assert json.loads(json.dumps(report.to_json()))['estimated_images_per_second_per_chip'] is None

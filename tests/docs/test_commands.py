@@ -15,6 +15,7 @@ import sys
 import pytest
 
 from ecanet_jax import cli
+from ecanet_jax.aot import table
 from ecanet_jax.aot.topologies import chip_of
 from ecanet_jax.cli.program import load_config
 from ecanet_jax.models import create_from_config, network
@@ -94,7 +95,9 @@ def check_command(name, *arguments):
   args = getattr(module, 'parse', argparse.ArgumentParser.parse_args)(parser, list(arguments))
   if name in ('summary', 'convert') and args.model:
     network(args.model)
-  if name == 'compile':
+  if name == 'compile' and args.table:
+    table.entries(args.table)
+  elif name == 'compile':
     chip_of(args.topology)
     create_from_config(load_config(args.config, args.overrides).model)
   if name == 'sweep':
