@@ -18,14 +18,20 @@ import jax
 import jax.numpy as jnp
 
 from ecanet_jax.ops.activation import activate
-from ecanet_jax.ops.batch_norm import PIXELS, map_per_image, normalisation
+from ecanet_jax.ops.batch_norm import map_per_image, normalisation
 
 Weights = Callable[[jax.Array], jax.Array]  # [B, 1, 1, C] of means -> [B, 1, 1, C], both float32
+Mean = Callable[[jax.Array], jax.Array]  # [..., H, W, C] -> [..., 1, 1, C]
 
 
-def squeeze(x: jax.Array) -> jax.Array:
+def pixel_mean(x: jax.Array) -> jax.Array:
+  """Mean over the pixels: `[..., H, W, C]` -> `[..., 1, 1, C]`."""
+  return x.mean((-3, -2), keepdims=True)
+
+
+def squeeze(x: jax.Array, mean: Mean = pixel_mean) -> jax.Array:
   """Mean over the pixels in float32: `[B, H, W, C]` -> `[B, 1, 1, C]`."""
-  return x.astype(jnp.promote_types(x.dtype, jnp.float32)).mean(PIXELS, keepdims=True)
+  return mean(x.astype(jnp.promote_types(x.dtype, jnp.float32)))
 
 
 def reweight(x: jax.Array, weights: jax.Array) -> jax.Array:
@@ -33,18 +39,18 @@ def reweight(x: jax.Array, weights: jax.Array) -> jax.Array:
   return x * weights.astype(x.dtype)
 
 
-def attend(x: jax.Array, weights_of: Weights) -> jax.Array:
-  """Reweights `[B, H, W, C]` by `weights_of(squeeze(x))`."""
-  return reweight(x, weights_of(squeeze(x)))
+def attend(x: jax.Array, weights_of: Weights, mean: Mean = pixel_mean) -> jax.Array:
+  """Reweights `[B, H, W, C]` by `weights_of(squeeze(x, mean))`."""
+  return reweight(x, weights_of(squeeze(x, mean)))
 
 
 def batch_norm_attend(
   x: jax.Array, scale: jax.Array, bias: jax.Array, origin: jax.Array, eps: float,
-  activation: str, groups: int, weights_of: Weights,
+  activation: str, groups: int, weights_of: Weights, mean_of: Mean = pixel_mean,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """`attend` applied to the result of `batch_norm`, with fewer passes over x.
 
-  Arguments and results are those of `batch_norm`.
+  Arguments and results are those of `batch_norm` and `attend`.
   """
   if not activation:
     factor, shift, squeezed, mean, var = map_per_image(x, scale, bias, origin, eps, groups)
@@ -54,7 +60,7 @@ def batch_norm_attend(
     return y.astype(x.dtype), mean, var
   grouped, factor, shift, mean, var = normalisation(x, scale, bias, origin, eps, groups)
   activated = Activated(activation, x.dtype)
-  squeezed = activated_mean(grouped, factor, shift, activated)
+  squeezed = activated_mean(grouped, factor, shift, activated, mean_of)
   weights = weights_of(squeezed.reshape(x.shape[0], 1, 1, -1)).astype(factor.dtype)
   weights = weights.reshape(squeezed.shape)
   y = activated_product(grouped, factor, shift, weights, activated)
@@ -82,9 +88,9 @@ class Activated:
     return jax.jvp(self, (u,), (jnp.ones_like(u),))
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(3,))
+@partial(jax.custom_jvp, nondiff_argnums=(3, 4))
 def activated_mean(
-  x: jax.Array, factor: jax.Array, shift: jax.Array, activated: Activated
+  x: jax.Array, factor: jax.Array, shift: jax.Array, activated: Activated, mean_of: Mean
 ) -> jax.Array:
   """Means of activated(x * factor + shift) over the pixels.
 
@@ -93,18 +99,20 @@ def activated_mean(
     factor: `[G, 1, 1, 1, C]`, as is `shift`.
     shift: see `factor`.
     activated: the activation.
+    mean_of: computes the means.
 
   Returns:
     `[G, B, 1, 1, C]`.
   """
-  return _mean(activated(x * factor + shift))
+  return mean_of(activated(x * factor + shift))
 
 
 @activated_mean.defjvp
-def _activated_mean_jvp(activated, primals, tangents):
+def _activated_mean_jvp(activated, mean_of, primals, tangents):
   (x, factor, shift), (dx, dfactor, dshift) = primals, tangents
   y, slope = activated.with_slope(x * factor + shift)
-  return _mean(y), _mean(slope * dx) * factor + _mean(slope * x) * dfactor + _mean(slope) * dshift
+  of_x, of_factor, of_shift = (pixel_mean(slope * each) for each in (dx, x, jnp.ones_like(x)))
+  return mean_of(y), of_x * factor + of_factor * dfactor + of_shift * dshift
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(4,))
@@ -124,6 +132,3 @@ def _activated_product_jvp(activated, primals, tangents):
   du = dx * (factor * weights) + x * (dfactor * weights) + dshift * weights
   return y * weights, slope * du + y * dweights
 
-
-def _mean(x: jax.Array) -> jax.Array:
-  return x.mean((2, 3), keepdims=True)

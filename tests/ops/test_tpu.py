@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ecanet_jax.ops import convolution, get_backend, tpu
+from ecanet_jax.ops import attention, convolution, get_backend, tpu
 
 
 @pytest.mark.parametrize(('channels', 'kernel', 'stride'), [
@@ -36,3 +36,13 @@ def test_few_channels_are_one_dense_convolution(channels, groups):
     each for each in program.eqns if each.primitive.name == 'conv_general_dilated'
   )
   assert equation.params['feature_group_count'] == groups
+
+
+@pytest.mark.parametrize('shape', [(2, 56, 56, 3), (2, 1, 13, 3), (2, 2, 6, 10, 3)])
+def test_pixel_mean(shape):
+  x = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+  results = []
+  for function in (tpu.pixel_mean, attention.pixel_mean):
+    loss = lambda x, function=function: jnp.sin(function(x)).sum()
+    results.append((function(x), jax.grad(loss)(x)))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *results)
