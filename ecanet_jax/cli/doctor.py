@@ -208,7 +208,7 @@ def disk(workdir: str) -> Iterator[Finding]:
         yield OK, f'{what}: {name} can be written to', ''
         continue
     except paths.StoreError as error:
-      yield BROKEN, f'{what}: {name}: {error.strerror}', paths.ADVICE
+      yield BROKEN, f'{what}: {name}: {error.strerror}', paths.advice(name)
       continue
     except UserError as error:
       yield BROKEN, f'{what}: {error}', 'give another --workdir.'
@@ -233,8 +233,11 @@ def data(data_dir: str) -> Iterator[Finding]:
     root = paths.to_path(data_dir or default)
     with paths.answers(root):
       is_folder = root.is_dir()
-  except (UserError, paths.StoreError) as error:
-    yield BROKEN, f'data: {error}', paths.ADVICE
+  except UserError as error:
+    yield BROKEN, f'data: {error}', 'give another --data_dir.'
+    return
+  except paths.StoreError as error:
+    yield BROKEN, f'data: {root}: {error.strerror}', paths.advice(root)
     return
   if not is_folder:
     level = BROKEN if data_dir else OK

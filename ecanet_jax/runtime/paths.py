@@ -24,8 +24,6 @@ Path: TypeAlias = 'pathlib.Path | epath.Path'
 SCHEMES = ('gs',)
 _SCHEME = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://')
 _LOST_SLASH = re.compile(rf'({"|".join(SCHEMES)}):/(?!/)')
-# What to do about a bucket that does not answer; the command is Google's own.
-ADVICE = 'Check the name of the bucket and your permission: gcloud storage ls gs://BUCKET.'
 _PROBE = '.writable'  # the object that `check_writable` writes and deletes
 
 
@@ -104,6 +102,12 @@ def answers(path: str | os.PathLike) -> Iterator[None]:
         'variable EPATH_USE_TF=0.'
       ) from error
     raise StoreError(errno.EIO, one_line(error), str(path)) from error
+
+
+def advice(path: str | os.PathLike) -> str:
+  """What to do about a bucket that refuses or does not answer, with a command of Google's."""
+  bucket = '/'.join(os.fspath(path).split('/')[:3])
+  return f'Check the name of the bucket and your permission: gcloud storage ls {bucket}'
 
 
 def make_directory(path: Path) -> None:

@@ -107,7 +107,8 @@ class Trainer:
       paths.check_writable(self.workdir)
     except paths.StoreError as error:
       raise UserError(
-        f'workdir={self.workdir} cannot be written to: {error.strerror}. {paths.ADVICE}'
+        f'workdir={self.workdir} cannot be written to: {error.strerror}. '
+        f'{paths.advice(self.workdir)}'
       ) from error
     except OSError as error:
       raise UserError(

@@ -8,6 +8,7 @@ through gcsfs here.
 import contextlib
 import http
 import http.client
+import json
 import os
 import pathlib
 import socketserver
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 
 NAME = 'bucket'
@@ -42,7 +44,39 @@ class Bucket:
   """
 
   def __init__(self, port: int, refusal: pathlib.Path):
-    self.root, self.variables, self._refusal = f'gs://{NAME}', variables(port), refusal
+    self.root, self.variables = f'gs://{NAME}', variables(port)
+    self._port, self._refusal = port, refusal
+
+  def names(self, prefix: str = '') -> list[str]:
+    """The names of the objects."""
+    found = self._ask('GET', f'/storage/v1/b/{NAME}/o?prefix={_quoted(prefix)}')
+    return [item['name'] for item in json.loads(found).get('items', [])]
+
+  def read(self, name: str) -> bytes:
+    """The bytes of an object."""
+    return self._ask('GET', f'/download/storage/v1/b/{NAME}/o/{_quoted(name)}?alt=media')
+
+  def write(self, name: str, content: bytes) -> None:
+    """Writes an object."""
+    path = f'/upload/storage/v1/b/{NAME}/o?uploadType=media&name={_quoted(name)}'
+    self._ask('POST', path, content)
+
+  def copy(self, prefix: str, folder: pathlib.Path) -> None:
+    """Copies the objects below a prefix to a folder."""
+    for name in self.names(f'{prefix}/'):
+      target = folder / name.removeprefix(f'{prefix}/')
+      target.parent.mkdir(parents=True, exist_ok=True)
+      target.write_bytes(self.read(name))
+
+  def _ask(self, method: str, path: str, content: bytes | None = None) -> bytes:
+    connection = http.client.HTTPConnection('localhost', self._port, timeout=30)
+    try:
+      connection.request(method, path, content)
+      answer = connection.getresponse()
+      assert answer.status == http.HTTPStatus.OK, (answer.status, path)
+      return answer.read()
+    finally:
+      connection.close()
 
   @contextlib.contextmanager
   def refusing_writes(self) -> Iterator[None]:
@@ -52,6 +86,10 @@ class Bucket:
       yield
     finally:
       self._refusal.unlink()
+
+
+def _quoted(name: str) -> str:
+  return urllib.parse.quote(name, safe='')
 
 
 @contextlib.contextmanager

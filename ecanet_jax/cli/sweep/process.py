@@ -41,6 +41,15 @@ def train(
   Returns:
     The failed runs, with one line each.
   """
+  with tempfile.TemporaryDirectory(prefix='ecanet_jax-') as folder, paths.answers(workdir):
+    # Nothing can be appended in a bucket: the logs grow here, and are copied at the end of a run.
+    logs = pathlib.Path(folder) if paths.is_remote(workdir) else workdir
+    return _train(runs, workdir, logs, jobs, lock)
+
+
+def _train(
+  runs: Sequence[Run], workdir: paths.Path, logs: pathlib.Path, jobs: int, lock: IO[str]
+) -> dict[Run, str]:
   finished = [run for run in runs if (workdir / run.folder / DONE).exists()]
   waiting = [run for run in runs if run not in finished]
   failed: dict[Run, str] = {}
@@ -50,7 +59,7 @@ def train(
   try:
     while waiting or active:
       while waiting and len(active) < jobs:
-        active.append(_Process(waiting.pop(0), workdir, lock))
+        active.append(_Process(waiting.pop(0), workdir, logs, lock))
         board.say(active[-1].beginning())
       time.sleep(_POLL_SECONDS)
       for process in list(active):
@@ -79,16 +88,14 @@ class _Process:
     fraction: of the training that is done.
   """
 
-  def __init__(self, run: Run, workdir: paths.Path, lock: IO[str]):
+  def __init__(self, run: Run, workdir: paths.Path, logs: pathlib.Path, lock: IO[str]):
     self.run, self.folder, self.fraction = run, workdir / run.folder, 0.0
     self._read, self._told, self._look = 0, self._evaluated(), 0.0
     package = str(pathlib.Path(__file__).parents[3])
-    paths.make_directory(self.folder)
-    self._log = self.folder / LOG
-    if paths.is_remote(workdir):  # nothing can be appended there; the log is copied at the end
-      self._log = pathlib.Path(tempfile.mkdtemp(prefix='ecanet_jax-')) / LOG
-      if (self.folder / LOG).exists():
-        self._log.write_bytes((self.folder / LOG).read_bytes())
+    self._log = logs / run.folder / LOG
+    self._log.parent.mkdir(parents=True, exist_ok=True)
+    if paths.is_remote(workdir) and (self.folder / LOG).exists():
+      self._log.write_bytes((self.folder / LOG).read_bytes())
     with self._log.open('a') as output:
       self._process = subprocess.Popen(
         [sys.executable, '-m', 'ecanet_jax.cli.sweep.worker', *run.arguments,

@@ -134,7 +134,7 @@ def _write_objects(contents: Mapping[str, bytes]) -> None:
     for target in (first, *others):
       paths.write_whole(target, contents[str(target)])
   except OSError as error:
-    raise UserError(f'cannot write {first}: {error.strerror}. {paths.ADVICE}') from error
+    raise UserError(f'cannot write {first}: {error.strerror}. {paths.advice(first)}') from error
 
 
 def write_state_dict(path: str, state_dict: Mapping[str, np.ndarray]) -> None:
