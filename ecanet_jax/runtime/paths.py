@@ -7,6 +7,7 @@ bucket has no directories, no rename and no append, but it takes an object whole
 import contextlib
 import errno
 import io
+import logging
 import os
 import pathlib
 import re
@@ -60,6 +61,7 @@ def _in_bucket(text: str) -> Path:
   import fsspec.config
   from etils import epath
 
+  logging.getLogger('gcsfs').setLevel(logging.CRITICAL)  # prints tracebacks of what it raises
   # TensorStore writes to the bucket, too: a listing that gcsfs keeps would be out of date.
   fsspec.config.conf.setdefault('gcs', {}).setdefault('use_listings_cache', False)
   return epath.Path(text)

@@ -8,6 +8,7 @@ through gcsfs here.
 import contextlib
 import http
 import http.client
+import http.server
 import json
 import os
 import pathlib
@@ -132,7 +133,7 @@ def _await(port: int, server: subprocess.Popen) -> None:
 def conditional(handle: Callable) -> Callable:
   """A handler of the emulator with the preconditions and the header that TensorStore needs.
 
-  The emulator serves one request at a time, so a write with a precondition is atomic.
+  The requests come one at a time, so a write with a precondition is atomic.
   """
 
   def apply(request, response, storage, *arguments, **options):
@@ -166,7 +167,15 @@ def serve(port: int, refusal: str) -> None:
     for pattern, methods in server.HANDLERS
   )
 
+  lock, route = threading.Lock(), server.Router.handle
+
+  def one_at_a_time(router, method):
+    with lock:
+      route(router, method)
+
   class Handler(server.RequestHandler):
+    timeout = 60  # seconds that a silent client keeps its thread
+
     def parse_request(self) -> bool:
       parsed = super().parse_request()
       if parsed and self.command not in READS and os.path.exists(refusal):
@@ -175,7 +184,8 @@ def serve(port: int, refusal: str) -> None:
         return False
       return parsed
 
-  server.RequestHandler = Handler
+  server.RequestHandler, server.Router.handle = Handler, one_at_a_time
+  server.server.HTTPServer = http.server.ThreadingHTTPServer  # a silent client stops nobody
   socketserver.TCPServer.request_queue_size = 128  # 5 connections wait otherwise, others a second
   threading.Timer(SECONDS, os._exit, (1,)).start()
   server.create_server('localhost', port, in_memory=True, default_bucket=NAME).start()

@@ -56,11 +56,12 @@ def open_builder(name: str, data_dir: str):
     UserError: the name is unknown, or the data set is not prepared; the text has the command.
   """
   directory = data_directory(data_dir)
-  try:
-    with paths.answers(directory):
+  with paths.answers(directory):
+    try:
       return tfds.core.read_only_builder.builder_from_files(name, data_dir=directory)
-  except (tfds.core.DatasetNotFoundError, ValueError) as error:
-    if not isinstance(error, tfds.core.DatasetNotFoundError):
+    except tfds.core.DatasetNotFoundError:
+      pass
+    except ValueError as error:
       raise UserError(f'data set {name!r} in {directory}: {one_line(error, 400)}') from None
   base = require_known(name)
   command = f'python -m ecanet_jax prepare --dataset={name} --data_dir={directory}'
