@@ -16,6 +16,7 @@ import pytest
 
 from ecanet_jax.ops.cpu import kernels
 from ecanet_jax.weights.torchvision_shim import import_torchvision
+from tests.support import bucket as store
 from tests.support import programs
 
 import_torchvision()  # before a test imports timm
@@ -48,6 +49,28 @@ def run(compilation_cache):
 def start(compilation_cache):
   """`tests.support.programs.start`, with a shared compilation cache."""
   return programs.start
+
+
+@pytest.fixture(scope='session')
+def bucket(tmp_path_factory):
+  """A bucket on the loopback, for programs that are started with its `variables`."""
+  pytest.importorskip('gcp_storage_emulator')
+  pytest.importorskip('gcsfs')
+  with store.running(tmp_path_factory.mktemp('bucket'), programs.free_port()) as running:
+    yield running
+
+
+@pytest.fixture
+def here(bucket, monkeypatch):
+  """The bucket, for this process."""
+  from etils.epath import backend, gpath
+
+  for name, value in bucket.variables.items():
+    monkeypatch.setenv(name, value)
+  gpath._is_tf_installed.cache_clear()
+  backend._FileSystemSpecBackend._get_filesystem.cache_clear()
+  yield bucket
+  gpath._is_tf_installed.cache_clear()
 
 
 @pytest.fixture

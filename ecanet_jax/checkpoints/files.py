@@ -8,7 +8,6 @@ number of steps that were not finite). The manifest lies beside them.
 import contextlib
 import math
 import os
-import pathlib
 import sys
 import tempfile
 from collections.abc import Callable
@@ -19,8 +18,16 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from ecanet_jax.checkpoints import integrity
-from ecanet_jax.checkpoints.recovery import FOLDER, fault_of, newest_sound, steps_in
+from ecanet_jax.checkpoints.recovery import (
+  FOLDER,
+  fault_of,
+  newest_sound,
+  root_of,
+  steps_in,
+  unfinished,
+)
 from ecanet_jax.checkpoints.zip_limits import RATIO
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, one_line
 
 Tree = dict[str, Any]
@@ -91,27 +98,42 @@ def save_weights(
 ) -> None:
   """Writes weights as step 0 of a checkpoint that `load_weights` reads.
 
-  They are written to a temporary directory beside `directory`, which is renamed at the end.
+  On a local disk they are written to a temporary directory beside `directory`, which is renamed at
+  the end. In a bucket the marker of the step comes last.
 
   Args:
     directory: the target; it must have no checkpoints.
     config: as nested dicts.
     variables: {'params', 'batch_stats'}.
+
+  Raises:
+    StoreError: the bucket cannot be written to.
   """
-  target = pathlib.Path(directory).absolute()
+  target = paths.absolute(paths.to_path(directory))
+  if paths.is_remote(target):
+    with paths.answers(target):
+      _save_step(target / FOLDER, config, variables)
+    return
   target.parent.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(prefix=f'.{target.name}-', dir=target.parent) as aside:
-    with ocp.CheckpointManager(pathlib.Path(aside, FOLDER)) as manager:
-      manager.save(
-        0, args=ocp.args.Composite(
-          variables=ocp.args.StandardSave(jax.tree.map(np.asarray, variables)),
-          meta=ocp.args.JsonSave({'config': config}),
-        )
-      )
-      manager.wait_until_finished()
-    integrity.write(pathlib.Path(aside, FOLDER, '0'))
+    _save_step(paths.to_path(aside) / FOLDER, config, variables)
     target.mkdir(exist_ok=True)
-    os.rename(pathlib.Path(aside, FOLDER), target / FOLDER)
+    os.rename(paths.to_path(aside) / FOLDER, target / FOLDER)
+
+
+def _save_step(root: paths.Path, config: dict[str, Any], variables: Tree) -> None:
+  """Saves weights as step 0, with its manifest."""
+  options = ocp.CheckpointManagerOptions(async_options=ocp.AsyncOptions(
+    post_finalization_callback=lambda: integrity.write(unfinished(root, 0))
+  ))
+  with ocp.CheckpointManager(root, options=options) as manager:
+    manager.save(
+      0, args=ocp.args.Composite(
+        variables=ocp.args.StandardSave(jax.tree.map(np.asarray, variables)),
+        meta=ocp.args.JsonSave({'config': config}),
+      )
+    )
+    manager.wait_until_finished()
 
 
 @contextlib.contextmanager
@@ -120,7 +142,7 @@ def _reader(directory: str | os.PathLike, asked: int | str):
   known = steps_in(directory)
   if not known:
     raise UserError(f'no checkpoint in {directory}: give the --workdir of a training.')
-  root = pathlib.Path(directory).absolute() / FOLDER
+  root = root_of(directory)
   step = newest_sound(directory) if asked == 'last' else asked
   ignore_closed_loops()
   options = ocp.CheckpointManagerOptions(read_only=True, best_fn=rank, best_mode='max')
@@ -139,10 +161,10 @@ def _reader(directory: str | os.PathLike, asked: int | str):
     yield manager, step, root / str(step)
 
 
-def _check_sizes(where: pathlib.Path, item: str, saved) -> None:
+def _check_sizes(where: paths.Path, item: str, saved) -> None:
   """Refuses an item whose metadata declares far more bytes than its files can hold."""
   leaves = jax.tree.leaves(_plain(saved))
-  size = sum(path.stat().st_size for path in (where / item).rglob('*') if path.is_file())
+  size = sum(map(paths.size, paths.files_below(where / item)))
   declared = sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for leaf in leaves)
   if declared > RATIO * size + SMALL:
     raise UserError(f'{where}: {item} has {size:,} bytes and says that it holds {declared:,}.')
@@ -184,14 +206,15 @@ def _plain(tree):
 
 
 @contextlib.contextmanager
-def readable(where: pathlib.Path):
+def readable(where: paths.Path):
   """Turns any error of Orbax about files into one line that names the checkpoint."""
   try:
     yield
-  except UserError:
+  except (UserError, paths.StoreError):
     raise
   except Exception as error:  # Orbax and tensorstore raise many kinds for a damaged file.
-    raise UserError(
-      f'{where} cannot be read ({one_line(error)}). '
-      'Remove that directory to use an earlier step.'
-    ) from error
+    advice = (
+      'The same command tries again.' if paths.is_remote(where)
+      else 'Remove that directory to use an earlier step.'
+    )
+    raise UserError(f'{where} cannot be read ({one_line(error)}). {advice}') from error

@@ -1,9 +1,11 @@
 """A manifest for each step of a checkpoint: the size and the SHA-256 of every file.
 
-Orbax restores a flipped bit without an error. The manifest is written into the step's temporary
-directory once all arrays are there. Orbax's rename then commits both at once: a step has its
-manifest or does not exist. Format: `{"format": 1, "files": {path: [bytes, sha256]}, "sha256": of
-the canonical JSON of "files"}`.
+Orbax restores a flipped bit without an error. The manifest is written once all arrays of the step
+are there, and before Orbax commits the step: on a local disk by a rename, in a bucket by the object
+commit_success.txt. So a step has its manifest, or it does not count.
+
+Format: `{"format": 1, "files": {path: [bytes, sha256]}, "sha256": of the canonical JSON of
+"files"}`.
 """
 
 import hashlib
@@ -12,51 +14,64 @@ import os
 import pathlib
 from typing import Any
 
+from ecanet_jax.runtime import paths
+
 NAME = 'manifest.json'
+COMMIT = 'commit_success.txt'  # Orbax's marker of a whole step in a bucket
 # Orbax writes these after the manifest. They hold times and a marker, no restored value.
-LATER = ('_CHECKPOINT_METADATA', 'commit_success.txt')
+LATER = ('_CHECKPOINT_METADATA', COMMIT)
 MAX_BYTES = 2**26  # of a manifest; a step of 1024 hosts needs less
+CHUNK = 2**22  # bytes that are hashed at a time
 
 
-def write(step: pathlib.Path) -> None:
-  """Writes the manifest of a step; on return it and all files it names are on disk."""
-  files = {}
-  for path in sorted(step.rglob('*')):
+def write(step: paths.Path) -> None:
+  """Writes the manifest of a step; on return it and all files it names are on disk.
+
+  A bucket gives every byte back once for this.
+  """
+  files, local = {}, not paths.is_remote(step)
+  for path in paths.files_below(step):
     name = path.relative_to(step).as_posix()
-    if path.is_file() and name not in (*LATER, NAME):
-      _sync(path)
-      files[name] = [path.stat().st_size, file_sha256(path)]
+    if name not in (*LATER, NAME):
+      if local:
+        _sync(path)
+      files[name] = [paths.size(path), file_sha256(path)]
   content = {'format': 1, 'files': files, 'sha256': json_sha256(files)}
-  temporary = step / f'{NAME}.partial'
-  with temporary.open('w') as file:
-    json.dump(content, file, indent=1)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(temporary, step / NAME)
-  for directory in (step, *(path for path in step.rglob('*') if path.is_dir())):
-    _sync(directory)
+  paths.write_whole(step / NAME, json.dumps(content, indent=1))
+  if local:
+    for directory in (step, *(path for path in step.rglob('*') if path.is_dir())):
+      _sync(directory)
 
 
-def exists(step: pathlib.Path) -> bool:
+def exists(step: paths.Path) -> bool:
   """Whether the step's directory has a manifest."""
   return (step / NAME).is_file()
 
 
-def fault(step: pathlib.Path) -> str:
+def fault(step: paths.Path) -> str:
   """The first file of a step that differs from the manifest, and how; '' for a sound step.
 
   Nothing outside the directory is read, whatever a manifest says.
+
+  Raises:
+    StoreError: the bucket does not answer.
   """
   try:
-    return _fault(step)
+    with paths.answers(step):
+      return _fault(step)
+  except paths.StoreError:
+    raise
   except OSError as error:
     return f'{error.filename or step}: {error.strerror or error}'
 
 
 def file_sha256(path: str | os.PathLike) -> str:
   """The SHA-256 of a file's bytes, in hexadecimal digits."""
-  with open(path, 'rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()
+  digest = hashlib.sha256()
+  with paths.to_path(path).open('rb') as file:
+    while chunk := file.read(CHUNK):
+      digest.update(chunk)
+  return digest.hexdigest()
 
 
 def bytes_sha256(content: bytes) -> str:
@@ -69,10 +84,10 @@ def json_sha256(value: Any) -> str:
   return bytes_sha256(json.dumps(value, sort_keys=True, separators=(',', ':')).encode())
 
 
-def _fault(step: pathlib.Path) -> str:
-  if not exists(step):
+def _fault(step: paths.Path) -> str:
+  if (found := _size(step / NAME)) is None:
     return f'{NAME} is missing'
-  if (step / NAME).stat().st_size > MAX_BYTES:
+  if found > MAX_BYTES:
     return f'{NAME} is larger than {MAX_BYTES} bytes'
   try:
     content = json.loads((step / NAME).read_bytes())
@@ -87,16 +102,24 @@ def _fault(step: pathlib.Path) -> str:
     path = step / name
     if pathlib.PurePosixPath(name).is_absolute() or '..' in pathlib.PurePosixPath(name).parts:
       return f'{NAME} names {name!r}, which is not in this directory'
-    if not path.is_file():
+    if (found := _size(path)) is None:
       return f'{name} is missing'
-    if (found := path.stat().st_size) != size:
+    if found != size:
       return f'{name} has {found} bytes instead of {size}'
     if file_sha256(path) != known:
       return f'{name} has another SHA-256 than was written'
   return _unreadable(step / LATER[0])
 
 
-def _unreadable(path: pathlib.Path) -> str:
+def _size(path: paths.Path) -> int | None:
+  """The bytes of a file, or None if there is none."""
+  try:
+    return paths.size(path)
+  except FileNotFoundError:
+    return None
+
+
+def _unreadable(path: paths.Path) -> str:
   """The fault of a file that Orbax reads and the manifest does not cover; '' if there is none."""
   try:
     whole = not path.exists() or isinstance(json.loads(path.read_bytes()), dict)

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pathlib
 import shutil
 import threading
 from typing import Any
@@ -14,6 +13,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from ecanet_jax.checkpoints import integrity, recovery
 from ecanet_jax.checkpoints.compare import check_same
 from ecanet_jax.checkpoints.files import ITEMS, ignore_closed_loops, rank, readable
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, one_line
 from ecanet_jax.runtime.log import log
 
@@ -52,8 +52,9 @@ class Checkpoints:
 
     Raises:
       UserError: there are checkpoints and none is sound.
+      StoreError: the bucket does not answer.
     """
-    self._workdir, self._keep = pathlib.Path(workdir).absolute(), keep
+    self._workdir, self._keep = paths.absolute(paths.to_path(workdir)), keep
     self.directory = self._workdir / recovery.FOLDER
     self._step, self._bytes = 0, 0  # of the last save
     self._pending = False  # whether the last save may still be in progress
@@ -72,7 +73,7 @@ class Checkpoints:
       item_handlers={name: handler() for name, handler in ITEMS.items()},
       options=ocp.CheckpointManagerOptions(
         best_fn=rank, best_mode='max', preservation_policy=keep_these,
-        # Called in Orbax's thread once the arrays are on disk, before the directory is renamed.
+        # Called in Orbax's thread once the arrays are written, before the step is committed.
         async_options=ocp.AsyncOptions(
           timeout_secs=600, post_finalization_callback=self._write_manifest
         ),
@@ -80,7 +81,7 @@ class Checkpoints:
     )
 
   def _write_manifest(self) -> None:
-    integrity.write(self.directory / f'{self._step}{recovery.PARTIAL}')
+    integrity.write(recovery.unfinished(self.directory, self._step))
 
   def latest(self) -> int | None:
     """The newest step, or None."""
@@ -138,13 +139,20 @@ class Checkpoints:
     self._remove_partial()
     self._manager = self._open()
     text = (
-      f'step {self._step} is not saved ({one_line(error)}): '
-      f'{shutil.disk_usage(self.directory).free / 1e6:,.1f} MB are free where {self.directory} is, '
-      f'and a step has {self._bytes / 1e6:,.1f} MB. The newest step there is {self.latest()}'
+      f'step {self._step} is not saved ({one_line(error)}): {self._space()}. '
+      f'The newest step there is {self.latest()}'
     )
     if self._failures >= FAILURES:
       raise SaveError(f'{self._failures} saves in a row failed: {text}.') from error
     log.warning('%s; failure %d of %d in a row', text, self._failures, FAILURES)
+
+  def _space(self) -> str:
+    """The place of the checkpoints, with its free bytes, and the bytes of a step."""
+    needed = f'a step has {self._bytes / 1e6:,.1f} MB'
+    if paths.is_remote(self.directory):
+      return f'{needed} and goes to {self.directory}'
+    free = shutil.disk_usage(self.directory).free / 1e6
+    return f'{free:,.1f} MB are free where {self.directory} is, and {needed}'
 
   def restore(self, step: int, like: Items, sharding: jax.sharding.Sharding) -> Items:
     """Restores a step.

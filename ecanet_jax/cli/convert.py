@@ -7,10 +7,9 @@ folder, a name of the hub (hf-hub:OWNER/NAME) - becomes weights that eval.py and
 
 import argparse
 import logging
-import os
-import pathlib
 from typing import Any
 
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup
 
 
@@ -79,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     raise UserError(f'--tolerance={args.tolerance} must be above 0.')
   if args.num_classes is not None and args.num_classes < 1:
     raise UserError(f'--num_classes={args.num_classes} must be at least 1.')
-  if os.path.realpath(args.source) == os.path.realpath(args.target):
+  if paths.same_place(args.source, args.target):
     raise UserError(f'TARGET {args.target} is SOURCE; give another TARGET.')
   keep_compiled_programs()
   exports = is_checkpoint(args.source)
@@ -147,6 +146,11 @@ def _check_push(args: argparse.Namespace, exports: bool) -> None:
       f'--push={args.push} uploads only a timm folder; give the workdir of a training as SOURCE '
       'and a directory as TARGET.'
     )
+  if paths.is_remote(args.target):
+    raise UserError(
+      f'--push={args.push} uploads from a local directory; give one as TARGET instead of '
+      f'{args.target}.'
+    )
   check_repository(args.push)
 
 
@@ -181,10 +185,11 @@ def _recipe(section: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
 def _check_target(target: str) -> None:
   from ecanet_jax.weights.files.formats import is_file_name
 
-  path = pathlib.Path(target)
+  path = paths.to_path(target)
   if is_file_name(target):
     raise UserError(
       f'{target}: SOURCE already has the form of PyTorch; give a directory as TARGET.'
     )
-  if path.exists() and (not path.is_dir() or any(path.iterdir())):
-    raise UserError(f'{target} is not empty; give an empty or a new directory.')
+  with paths.answers(path):
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+      raise UserError(f'{target} is not empty; give an empty or a new directory.')

@@ -18,8 +18,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.accelerators import PLUGINS, device_files, install_command
-from ecanet_jax.runtime.errors import one_line
+from ecanet_jax.runtime.errors import UserError, one_line
 from ecanet_jax.version import __version__, installed
 
 Finding = tuple[str, str, str]  # ok | warning | broken; what was found; advice or ''
@@ -196,9 +197,17 @@ def caches() -> Iterator[Finding]:
 def disk(workdir: str) -> Iterator[Finding]:
   """Free space and write permission for trainings and temporary files."""
   for what, name in (('trainings', workdir), ('temporary files', tempfile.gettempdir())):
-    directory = pathlib.Path(name).expanduser().absolute()
-    if '://' in name:
-      yield OK, f'{what}: {name} (not checked)', ''
+    try:
+      directory = paths.absolute(paths.to_path(name))
+      if paths.is_remote(directory):
+        paths.check_writable(directory)
+        yield OK, f'{what}: {name} can be written to', ''
+        continue
+    except paths.StoreError as error:
+      yield BROKEN, f'{what}: {name}: {error.strerror}', paths.advice(name)
+      continue
+    except UserError as error:
+      yield BROKEN, f'{what}: {error}', 'give another --workdir.'
       continue
     while not directory.exists():
       directory = directory.parent
@@ -216,15 +225,25 @@ def disk(workdir: str) -> Iterator[Finding]:
 def data(data_dir: str) -> Iterator[Finding]:
   """Prepared data sets, or the classes of an image folder."""
   default = os.environ.get('TFDS_DATA_DIR', '~/tensorflow_datasets')
-  root = pathlib.Path(data_dir or default).expanduser()
-  if not root.is_dir():
+  try:
+    root = paths.to_path(data_dir or default)
+    with paths.answers(root):
+      is_folder = root.is_dir()
+  except UserError as error:
+    yield BROKEN, f'data: {error}', 'give another --data_dir.'
+    return
+  except paths.StoreError as error:
+    yield BROKEN, f'data: {root}: {error.strerror}', paths.advice(root)
+    return
+  if not is_folder:
     level = BROKEN if data_dir else OK
     yield (
       level, f'data: {root} does not exist',
       'python -m ecanet_jax prepare --dataset=NAME --data_dir=DIR' if data_dir else '',
     )
     return
-  prepared = sorted(root.glob('**/dataset_info.json'))
+  levels = ('', '*/', '*/*/', '*/*/*/')  # as TFDS nests name, config and version
+  prepared = sorted(path for level in levels for path in root.glob(f'{level}dataset_info.json'))
   for path in prepared:
     with contextlib.suppress(ValueError, OSError, KeyError):
       info = json.loads(path.read_text())

@@ -6,12 +6,12 @@ the commands, only this one and `convert` with names of the hub use the network.
 """
 
 import argparse
-import os
 import re
 import tarfile
 
 import numpy as np
 
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, one_line
 
 SMALL = 20_000  # splits of up to this many images are decoded completely
@@ -155,15 +155,17 @@ def _prepare(args: argparse.Namespace, base: str) -> None:
 
   tfds = tf_import.tensorflow_datasets()
   directory = prepared.data_directory(args.data_dir)
-  manual = os.path.expanduser(args.manual_dir) or os.path.join(directory, 'downloads', 'manual')
+  manual = paths.to_path(args.manual_dir or f'{directory}/downloads/manual')
   if base in prepared.MANUAL_FILES:
     _check_tars(manual, prepared.MANUAL_FILES[base])
   try:
     builder = tfds.builder(
       args.dataset, data_dir=directory, file_format=args.file_format or 'tfrecord'
     )
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual))
-  except UserError:
+    options = tfds.download.DownloadConfig(manual_dir=str(manual))
+    with paths.answers(directory):
+      builder.download_and_prepare(download_config=options)
+  except (UserError, paths.StoreError):
     raise
   except (AssertionError, KeyError, OSError, RuntimeError, ValueError, tarfile.TarError) as error:
     raise UserError(
@@ -171,10 +173,11 @@ def _prepare(args: argparse.Namespace, base: str) -> None:
     ) from error
 
 
-def _check_tars(manual: str, names: tuple[str, ...]) -> None:
+def _check_tars(manual: paths.Path, names: tuple[str, ...]) -> None:
   """Checks that ImageNet's archives exist and are whole and the original ones."""
-  paths = [os.path.join(manual, name) for name in names]
-  missing = [path for path in paths if not os.path.isfile(path)]
+  archives = [manual / name for name in names]
+  with paths.answers(manual):
+    missing = [str(path) for path in archives if not path.is_file()]
   if missing:
     raise UserError(
       f'missing {" and ".join(missing)}; get {" and ".join(names)} from '
@@ -184,9 +187,9 @@ def _check_tars(manual: str, names: tuple[str, ...]) -> None:
     (r'n\d{8}\.tar', 'n01440764.tar'),
     (r'ILSVRC2012_val_\d{8}\.JPEG', 'ILSVRC2012_val_00000001.JPEG'),
   )
-  for path, (pattern, example) in zip(paths, members, strict=True):
+  for path, (pattern, example) in zip(archives, members, strict=True):
     try:
-      with tarfile.open(path, 'r:') as archive:
+      with paths.answers(path), path.open('rb') as file, tarfile.TarFile(fileobj=file) as archive:
         for member in archive:
           if not re.fullmatch(pattern, member.name):
             raise UserError(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags
 from ml_collections import config_dict, config_flags
 
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import MISTAKE, RESUME, Interrupted, UserError, closest
 from ecanet_jax.runtime.log import start_log
 
@@ -46,6 +47,8 @@ def run_program(main: Callable[[], None], config: flags.FlagHolder) -> int:
     app.run(lambda _: main(), flags_parser=parse)
   except UserError as error:
     return _mistake(error)
+  except paths.StoreError as error:
+    return _mistake(f'{error.filename} cannot be written or read: {error.strerror}.')
   except OSError as error:
     if error.errno not in _DISK:
       raise

@@ -1,14 +1,15 @@
 """The reliability diagram: accuracy by confidence (Guo et al. 2017, 1706.04599, figure 1)."""
 
-import os
 from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ecanet_jax.runtime import paths
 
-def draw_reliability(metrics: dict[str, Any], path: str | os.PathLike, title: str) -> None:
+
+def draw_reliability(metrics: dict[str, Any], path: paths.Path, title: str) -> None:
   """Draws a PNG with accuracy and mean confidence of each bin, and the bin's share of the images.
 
   Args:
@@ -37,4 +38,4 @@ def draw_reliability(metrics: dict[str, Any], path: str | os.PathLike, title: st
   lower.set_xlabel('confidence: largest probability')
   lower.set_ylabel('images, %')
   lower.set_xlim(0, 1)
-  figure.savefig(path, dpi=100)
+  paths.write_figure(path, figure, dpi=100)

@@ -1,6 +1,5 @@
 """Confusion: a matrix for few classes, the commonest pairs for many."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,12 +7,14 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ecanet_jax.runtime import paths
+
 MATRIX = 40  # most classes for which a matrix is readable
 PAIRS = 30  # pairs in the picture of many classes
 
 
 def draw_confusion(
-  metrics: dict[str, Any], names: Sequence[str], path: str | os.PathLike, title: str
+  metrics: dict[str, Any], names: Sequence[str], path: paths.Path, title: str
 ) -> None:
   """Draws a PNG of the confused classes.
 
@@ -27,7 +28,7 @@ def draw_confusion(
   figure = draw(metrics, [_short(name) for name in names])
   FigureCanvasAgg(figure)
   figure.suptitle(title, fontsize=10)
-  figure.savefig(path, dpi=100)
+  paths.write_figure(path, figure, dpi=100)
 
 
 def _matrix(metrics: dict[str, Any], names: Sequence[str]) -> Figure:

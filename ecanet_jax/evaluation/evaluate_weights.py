@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import re
 from collections.abc import Collection
 from typing import Any
@@ -17,7 +16,7 @@ from ecanet_jax.evaluation.evaluate import evaluate, evaluated, make_eval_step, 
 from ecanet_jax.evaluation.summary import result_line
 from ecanet_jax.evaluation.tta import views
 from ecanet_jax.models.from_config import make_model
-from ecanet_jax.runtime import sharding
+from ecanet_jax.runtime import paths, sharding
 from ecanet_jax.runtime.accelerators import log_devices
 from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.runtime.log import log
@@ -65,7 +64,8 @@ def evaluate_weights(
   seen = views(tta)
   mesh = sharding.make_mesh()
   sharding.check_batch('batch_size', config.batch_size, mesh)
-  bare = not os.path.isdir(path)
+  with paths.answers(path):
+    bare = not paths.to_path(path).is_dir()
   source = read_weights(
     path, model=config.model.to_dict() if bare else None, dialect=dialect, kind=kind,
     step=int(checkpoint) if checkpoint.isdigit() else checkpoint,
@@ -111,8 +111,8 @@ def evaluate_weights(
   return metrics
 
 
-def _file(report: str | os.PathLike, name: str) -> pathlib.Path:
-  path = pathlib.Path(report)
+def _file(report: str | os.PathLike, name: str) -> paths.Path:
+  path = paths.to_path(report)
   if path.suffix == '.json':
     return path
   return path / (re.sub(r'[^\w.-]+', '-', name).strip('-') + '.json')
@@ -122,7 +122,9 @@ def set_name(config) -> str:
   """The name of the evaluated data, such as 'imagenet_v2 test'."""
   data_config = config.data
   folder = data_config.source == 'folder'
-  name = os.path.basename(os.path.abspath(data_config.data_dir)) if folder else data_config.name
+  name = data_config.name
+  if folder:
+    name = paths.absolute(paths.to_path(data_config.data_dir)).name
   return f'{name} {data_config.eval_split}'
 
 
@@ -146,8 +148,8 @@ def choose_split(config, given: Collection[str]) -> tuple[int, ...]:
     )
   if found and 'data.eval_split' not in given:
     config.data.eval_split = found.split
-  training = os.path.join(os.path.expanduser(config.data.data_dir), config.data.train_split)
-  if config.data.source != 'folder' or not os.path.isdir(training):
+  folder = config.data.source == 'folder'
+  if not folder or not (paths.to_path(config.data.data_dir) / config.data.train_split).is_dir():
     config.data.train_split = config.data.eval_split
   if found and found.classes:
     log.info('%s: the logits of %d classes are compared', config.data.name, len(found.classes))

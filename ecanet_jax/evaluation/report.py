@@ -2,17 +2,17 @@
 
 import json
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from ecanet_jax.evaluation.calibration import draw_reliability
 from ecanet_jax.evaluation.confusion import draw_confusion
+from ecanet_jax.runtime import paths
 
 
 def write_report(
   path: str | os.PathLike, metrics: dict[str, Any], names: Sequence[str] | None, title: str
-) -> list[pathlib.Path]:
+) -> list[paths.Path]:
   """Writes the JSON file and, beside it, NAME.reliability.png and NAME.confusion.png.
 
   Args:
@@ -24,12 +24,12 @@ def write_report(
   Returns:
     The written files. A multi-label set has no confusion.
   """
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
+  path = paths.to_path(path)
+  paths.make_directory(path.parent)
   if names and 'classes' in metrics:
     named = [{**entry, 'name': names[entry['class']]} for entry in metrics['classes']]
     metrics = {**metrics, 'classes': named}
-  path.write_text(_readable(metrics))
+  paths.write_whole(path, _readable(metrics))
   written = [path, path.with_suffix('.reliability.png')]
   draw_reliability(metrics, written[1], title)
   if 'confused' in metrics:

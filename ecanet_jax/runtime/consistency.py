@@ -2,14 +2,13 @@
 
 import json
 import os
-import pathlib
 import platform
 import time
 from collections.abc import Callable, Mapping
 
 import jax
 
-from ecanet_jax.runtime import distributed
+from ecanet_jax.runtime import distributed, paths
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.version import __version__, installed
 
@@ -59,7 +58,7 @@ def versions_and_devices() -> dict[str, str]:
   }
 
 
-def check_shared_directory(workdir: pathlib.Path) -> None:
+def check_shared_directory(workdir: paths.Path) -> None:
   """Checks that all processes see the same directory; returns at once in a single process.
 
   Raises:
@@ -70,7 +69,7 @@ def check_shared_directory(workdir: pathlib.Path) -> None:
   first, key = jax.process_index() == 0, 'ecanet_jax/mark'
   if first:
     mark = workdir / f'.mark-{os.getpid()}-{time.time_ns()}'
-    mark.touch()
+    paths.write_whole(mark, b'')
     distributed.publish(key, mark.name)
   seen = _appears(workdir / distributed.await_published(key, 600))
   try:
@@ -80,11 +79,12 @@ def check_shared_directory(workdir: pathlib.Path) -> None:
       mark.unlink()
 
 
-def _appears(path: pathlib.Path) -> bool:
+def _appears(path: paths.Path) -> bool:
   end = time.monotonic() + MARK_SECONDS
   while not path.exists():
     if time.monotonic() > end:
       return False
     time.sleep(0.1)
-    os.listdir(path.parent)  # makes NFS ask the server
+    if not paths.is_remote(path):
+      os.listdir(path.parent)  # makes NFS ask the server
   return True

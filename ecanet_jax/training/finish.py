@@ -1,12 +1,12 @@
 """The files at the end of a training: curves, and weights for PyTorch."""
 
-import pathlib
 from typing import Any
 
 import jax
 
 from ecanet_jax.config.trees import plain
 from ecanet_jax.evaluation.summary import origin
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.log import log
 from ecanet_jax.tasks.task import Task
 from ecanet_jax.training.logging.writers import read_metrics
@@ -14,7 +14,7 @@ from ecanet_jax.training.state import TrainState
 
 
 def finish(
-  workdir: pathlib.Path, config, task: Task, state: TrainState, metrics: dict[str, Any]
+  workdir: paths.Path, config, task: Task, state: TrainState, metrics: dict[str, Any]
 ) -> None:
   """Writes curves.png, and with `config.export` the folder export, in the first process.
 

@@ -1,6 +1,5 @@
 """Pretrained weights from which a training starts: a checkpoint, a folder or a file."""
 
-import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -8,6 +7,7 @@ from flax.traverse_util import flatten_dict
 
 from ecanet_jax.models.convnet import ConvNet
 from ecanet_jax.nn.parameter_shapes import parameter_shapes
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.runtime.key_difference import check_keys
 from ecanet_jax.runtime.log import log
@@ -69,7 +69,9 @@ def _read(config) -> LoadedWeights:
   path, section = config.init.weights, config.init
   step = int(section.checkpoint) if section.checkpoint.isdigit() else section.checkpoint
   options = {'dialect': section.dialect, 'kind': section.kind, 'step': step}
-  if not os.path.isdir(path) and not is_hub_name(path):
+  with paths.answers(path):
+    is_file = not is_hub_name(path) and not paths.to_path(path).is_dir()
+  if is_file:
     network = config.model.to_dict()
     del network['num_classes']  # the file's own
     return read_weights(path, model=network, **options)

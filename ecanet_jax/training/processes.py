@@ -4,6 +4,7 @@ import os
 
 from ecanet_jax.config.trees import flat, plain
 from ecanet_jax.data import DatasetInfo
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.consistency import check_same, versions_and_devices
 
 # Keys that may differ between machines: the place of the data, and how they are read.
@@ -20,7 +21,8 @@ def check_configuration(config, workdir: str | os.PathLike) -> None:
   def values() -> dict[str, str]:
     keys = flat(plain(config))
     named = {f'config.{key}': str(value) for key, value in keys.items() if key not in OWN}
-    return {**named, **versions_and_devices(), 'workdir': os.path.abspath(workdir)}
+    place = str(workdir) if paths.is_remote(workdir) else os.path.abspath(workdir)
+    return {**named, **versions_and_devices(), 'workdir': place}
 
   check_same('configuration', values)
 

@@ -3,7 +3,6 @@
 import functools
 import json
 import os
-import pathlib
 import time
 from typing import Any
 
@@ -19,7 +18,7 @@ from ecanet_jax.data.augmentation import settings
 from ecanet_jax.evaluation.evaluate import evaluate, evaluated, make_eval_step, place
 from ecanet_jax.evaluation.summary import result_line
 from ecanet_jax.models.from_config import make_model
-from ecanet_jax.runtime import sharding
+from ecanet_jax.runtime import paths, sharding
 from ecanet_jax.runtime.accelerators import log_devices
 from ecanet_jax.runtime.consistency import check_shared_directory
 from ecanet_jax.runtime.errors import Interrupted, UserError
@@ -54,12 +53,13 @@ class Trainer:
       UserError: a key that breaks its rule or does not fit another one, the data or the devices.
     """
     self._began = time.monotonic()
-    self.config, self.workdir = config, pathlib.Path(workdir)
     schema.check(config)
-    if not str(workdir) or '://' in str(workdir):
+    if not str(workdir):
       raise UserError(
-        f'workdir={workdir} must be a directory, the same one on all machines: mount it there.'
+        'workdir= must be a directory, the same one on all machines: --workdir=runs/NAME or '
+        '--workdir=gs://BUCKET/NAME.'
       )
+    self.config, self.workdir = config, paths.to_path(workdir)
     processes.check_configuration(config, workdir)
     self.mesh = sharding.make_mesh()
     sharding.check_batch('batch_size', config.batch_size, self.mesh)
@@ -107,7 +107,12 @@ class Trainer:
     if self.config.init.weights and not is_checkpoint(self.workdir):
       loaded = initial_weights(self.config, self.model)
     try:
-      self.workdir.mkdir(parents=True, exist_ok=True)
+      paths.check_writable(self.workdir)
+    except paths.StoreError as error:
+      raise UserError(
+        f'workdir={self.workdir} cannot be written to: {error.strerror}. '
+        f'{paths.advice(self.workdir)}'
+      ) from error
     except OSError as error:
       raise UserError(
         f'workdir={self.workdir} cannot be made a directory: {error.strerror}.'
@@ -185,6 +190,7 @@ class Trainer:
           # After a step that was not finite, the checkpoints of good steps must not be replaced.
           if (save_due and not self.nonfinite.row) or early or step == self.total_steps:
             preemption.enter('save')
+            train_log.publish()  # a checkpoint never has steps that the log lacks
             checkpoints.save(step, state.items(), self._meta(), score)
         if step >= self.total_steps or early:
           break
@@ -208,6 +214,7 @@ class Trainer:
           self._write(train_log, state)
     except Interrupted:
       self._write(train_log, state)
+      train_log.publish()
       raise self._leave(state, step, checkpoints, evaluation_due, score) from None
     finally:
       stream.close()
@@ -231,7 +238,8 @@ class Trainer:
         f'{part.size} px from step {part.first} on' for part in self.stretches
       ))
     if jax.process_index() == 0:
-      (self.workdir / 'config.json').write_text(json.dumps(plain(config), indent=2) + '\n')
+      text = json.dumps(plain(config), indent=2) + '\n'
+      paths.write_whole(self.workdir / 'config.json', text)
 
   def _write(self, train_log: TrainLog, state: TrainState) -> None:
     """Logs the finished steps; if they end the training, also dumps the last one."""

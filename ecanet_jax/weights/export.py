@@ -2,12 +2,12 @@
 
 import dataclasses
 import os
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ecanet_jax.models import network
 from ecanet_jax.models.registry import create_from_config
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights.convert import to_torch
 from ecanet_jax.weights.files import formats
@@ -67,7 +67,7 @@ def export(
     model, variables, state_dict, dialect, image_size=data['image_size'], tolerance=tolerance
   )
   if single:
-    pathlib.Path(directory).absolute().parent.mkdir(parents=True, exist_ok=True)
+    paths.make_directory(paths.absolute(paths.to_path(directory)).parent)
     formats.write_state_dict(str(directory), state_dict)
     return result
   hub_folder.write_folder(

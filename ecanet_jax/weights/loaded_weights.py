@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from ecanet_jax.data.preprocessing import KEYS, default_preprocessing, find_prep
 from ecanet_jax.models import create_model, network
 from ecanet_jax.models.registry import create_from_config
 from ecanet_jax.nn.parameter_shapes import IMAGE_SIZE, flat_shapes, parameter_shapes
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.runtime.key_difference import check_keys
 from ecanet_jax.runtime.log import log
@@ -92,28 +92,30 @@ def read_weights(
   from ecanet_jax.checkpoints.files import is_checkpoint  # Orbax takes a second to import
 
   request = _Request(model, dialect, kind, step, preprocessing, widen)
-  path = pathlib.Path(client.fetch_folder(str(path)) if client.is_hub_name(path) else path)
-  _check(path, request)
+  path = paths.to_path(client.fetch_folder(str(path)) if client.is_hub_name(path) else path)
+  with paths.answers(path):
+    is_folder = path.is_dir()
+    _check(path, is_folder, request)
   if is_checkpoint(path):
     return _read_checkpoint(path, request)
-  if path.is_dir():
+  if is_folder:
     return _read_folder(path, request)
   return _read_file(path, request)
 
 
-def _check(path: pathlib.Path, request: _Request) -> None:
+def _check(path: paths.Path, is_folder: bool, request: _Request) -> None:
   """Finds mistakes before anything is read."""
   if request.preprocessing:
     find_preprocessing(request.preprocessing)
   if not path.exists() and request.dialect not in READERS:  # a TF1 checkpoint is a prefix of files
     raise UserError(f'{path}: no such file or directory.')
-  if path.is_dir() and request.dialect != 'timm':
+  if is_folder and request.dialect != 'timm':
     raise UserError(
       f'--dialect={request.dialect} is only for files, and {path} is a directory; leave it out.'
     )
 
 
-def _read_checkpoint(path: pathlib.Path, request: _Request) -> LoadedWeights:
+def _read_checkpoint(path: paths.Path, request: _Request) -> LoadedWeights:
   from ecanet_jax.checkpoints.files import load_weights
 
   _check_no_preprocessing(path, request)
@@ -122,7 +124,7 @@ def _read_checkpoint(path: pathlib.Path, request: _Request) -> LoadedWeights:
   return LoadedWeights(config['model'], data, 'of the checkpoint', variables, {}, 'timm')
 
 
-def _read_folder(path: pathlib.Path, request: _Request) -> LoadedWeights:
+def _read_folder(path: paths.Path, request: _Request) -> LoadedWeights:
   if not (path / hub_folder.CONFIG).exists():
     raise UserError(
       f'{path} has neither checkpoints of a training nor the {hub_folder.CONFIG} of a timm folder; '
@@ -144,7 +146,7 @@ def _read_folder(path: pathlib.Path, request: _Request) -> LoadedWeights:
   return LoadedWeights(found.model, data, source, variables, state_dict, record.timm_dialect)
 
 
-def _read_file(path: pathlib.Path, request: _Request) -> LoadedWeights:
+def _read_file(path: paths.Path, request: _Request) -> LoadedWeights:
   if not request.model:
     raise UserError(f'{path} does not say which network it is of; give --model=NAME.')
   record, dialect = network(request.model['name']), request.dialect
@@ -178,7 +180,7 @@ def _named_preprocessing(request: _Request, record, dialect: str) -> tuple[dict[
   return find_preprocessing(name).data(record.image_size), source
 
 
-def _check_no_preprocessing(path: pathlib.Path, request: _Request) -> None:
+def _check_no_preprocessing(path: paths.Path, request: _Request) -> None:
   if request.preprocessing:
     raise UserError(
       f'--preprocessing={request.preprocessing}: {path} has its own preprocessing; leave '
@@ -208,8 +210,11 @@ def load_pretrained(
     UserError: there is nothing to read, a file is damaged, or the network is unknown or not the one
       that was asked for.
   """
-  if not os.path.isdir(directory) and not client.is_hub_name(directory):
-    raise UserError(f'{directory} is not a directory; ecanet_jax.weights.read_weights reads files.')
+  with paths.answers(directory):
+    if not client.is_hub_name(directory) and not paths.to_path(directory).is_dir():
+      raise UserError(
+        f'{directory} is not a directory; ecanet_jax.weights.read_weights reads files.'
+      )
   loaded = read_weights(directory, kind=kind, model={'name': name} if name else None)
   section, variables = loaded.model, loaded.variables
   if name and section['name'] != name:

@@ -48,7 +48,7 @@ LINES = (
   '--config=configs/smoke.py:x:y --workdir=W', '--config=configs/transfer.py:carz --workdir=W',
   '--config=configs/smoke.py --workdir=W --config.optimizer.nesterov=2',
   '--config=configs/smoke.py --workdir=W --config.size=big', '--config --workdir',
-  '--config=configs/smoke.py --workdir=gs://bucket/x',
+  '--config=configs/smoke.py --workdir=s3://bucket/x',
   '--config=configs/smoke.py --workdir=README.md', '--config=configs/smoke.py --workdir=/proc/x',
 )
 

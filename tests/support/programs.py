@@ -55,9 +55,12 @@ def finish(process: subprocess.Popen, seconds: int = TIMEOUT) -> subprocess.Comp
   return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def run(*arguments: str, devices: int = 1, code: int | None = 0) -> subprocess.CompletedProcess:
+def run(
+  *arguments: str, devices: int = 1, code: int | None = 0,
+  variables: Mapping[str, str] = NO_VARIABLES,
+) -> subprocess.CompletedProcess:
   """Runs `python ARGUMENTS` to its end and checks its exit status (None: any)."""
-  done = finish(start(*arguments, devices=devices))
+  done = finish(start(*arguments, devices=devices, variables=variables))
   ended = f'{done.args}: {done.returncode}\n{done.stdout}\n{done.stderr}'
   assert code in (None, done.returncode), ended
   return done

@@ -148,8 +148,8 @@ def test_other_files_are_never_replaced(tmp_path):
   assert listing(tmp_path) == ['thesis.tex']
   with pytest.raises(UserError, match=r'thesis\.tex is a file'):
     write(tmp_path / 'thesis.tex')
-  with pytest.raises(UserError, match='gs://bucket/x must be a local directory'):
-    write('gs://bucket/x')
+  with pytest.raises(UserError, match="s3://bucket/x: unknown scheme 's3'"):
+    write('s3://bucket/x')
 
 
 @pytest.mark.parametrize('failing', [1, 2])

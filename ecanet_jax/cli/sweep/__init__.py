@@ -9,12 +9,12 @@ table.md, results.json, top1_by_images.png and top1_by_time.png.
 """
 
 import argparse
-import pathlib
 import shlex
 import sys
 from collections.abc import Sequence
 
 from ecanet_jax.cli.program import parse_overrides
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
   if not args.smooth % 2:
     raise UserError(f'--smooth={args.smooth} must be odd.')
   sweep = define(args.config, args.vary, args.seeds, args.overrides)
-  workdir = pathlib.Path(args.workdir)
+  workdir = paths.to_path(args.workdir)
   start_log()
   with enter(sweep, workdir) as lock:
     try:

@@ -3,11 +3,12 @@
 import contextlib
 import dataclasses
 import fcntl
+import hashlib
 import itertools
 import json
-import os
 import pathlib
 import re
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
@@ -18,6 +19,7 @@ from ecanet_jax.cli.program import load_config
 from ecanet_jax.config.trees import differences, plain
 from ecanet_jax.models import create_from_config
 from ecanet_jax.models.count import count
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 
 RECORD = 'sweep.json'
@@ -171,8 +173,10 @@ def _parameters(config) -> int:
 
 
 @contextlib.contextmanager
-def enter(sweep: Sweep, workdir: pathlib.Path) -> Iterator[IO[str]]:
+def enter(sweep: Sweep, workdir: paths.Path) -> Iterator[IO[str]]:
   """Claims the directory for this sweep and locks it against other sweeps.
+
+  A bucket has no locks: there, only the sweeps of this machine are kept out.
 
   Yields:
     The open lock file. The runs' processes hold it open, too.
@@ -180,11 +184,12 @@ def enter(sweep: Sweep, workdir: pathlib.Path) -> Iterator[IO[str]]:
   Raises:
     UserError: the directory has another sweep or a training, or a sweep is running in it.
   """
-  if (workdir / 'checkpoints').exists() or (workdir / 'metrics.jsonl').exists():
-    raise UserError(f'{workdir} has a training, not a sweep; give another --workdir.')
   try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    lock = (workdir / 'lock').open('w')
+    paths.check_writable(workdir)
+    with paths.answers(workdir):
+      if (workdir / 'checkpoints').exists() or (workdir / 'metrics.jsonl').exists():
+        raise UserError(f'{workdir} has a training, not a sweep; give another --workdir.')
+    lock = _lock_file(workdir).open('w')
   except OSError as error:
     raise UserError(f'--workdir={workdir}: {error.strerror}.') from error
   with lock:
@@ -193,7 +198,14 @@ def enter(sweep: Sweep, workdir: pathlib.Path) -> Iterator[IO[str]]:
     yield lock
 
 
-def _hold(lock: IO[str], workdir: pathlib.Path) -> None:
+def _lock_file(workdir: paths.Path) -> pathlib.Path:
+  if not paths.is_remote(workdir):
+    return workdir / 'lock'
+  name = hashlib.sha256(str(workdir).encode()).hexdigest()[:16]
+  return pathlib.Path(tempfile.gettempdir()) / f'ecanet_jax-sweep-{name}.lock'
+
+
+def _hold(lock: IO[str], workdir: paths.Path) -> None:
   deadline = time.monotonic() + _LOCK_SECONDS
   while True:
     try:
@@ -205,10 +217,10 @@ def _hold(lock: IO[str], workdir: pathlib.Path) -> None:
       time.sleep(0.1)
 
 
-def _check_record(record: dict[str, Any], workdir: pathlib.Path) -> None:
+def _check_record(record: dict[str, Any], workdir: paths.Path) -> None:
   path = workdir / RECORD
   if not path.exists():
-    write_whole(path, json.dumps(record, indent=2) + '\n')
+    paths.write_whole(path, json.dumps(record, indent=2) + '\n')
     return
   try:
     there = json.loads(path.read_text())
@@ -228,10 +240,3 @@ def _said(value) -> str:
   if isinstance(value, list):
     return ','.join(map(str, value)) or '()'
   return 'given' if isinstance(value, dict) else 'not given' if value is None else repr(value)
-
-
-def write_whole(path: pathlib.Path, text: str) -> None:
-  """Writes a file atomically."""
-  temporary = path.with_name(path.name + '.tmp')
-  temporary.write_text(text)
-  os.replace(temporary, path)

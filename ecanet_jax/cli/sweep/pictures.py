@@ -1,7 +1,6 @@
 """The headline metric of several trainings, over images seen or over time."""
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from ecanet_jax.runtime import paths
 from ecanet_jax.tasks.task import Metric
 
 _UNITS = ((3600, 'hours'), (60, 'minutes'), (1, 'seconds'))
@@ -44,7 +44,7 @@ def smoothed(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def draw_curves(
-  curves: Mapping[str, Sequence[Curve]], axis: str, path: str | os.PathLike, smooth: int,
+  curves: Mapping[str, Sequence[Curve]], axis: str, path: paths.Path, smooth: int,
   metric: Metric,
 ) -> None:
   """Draws a PNG of the whole training, with its end enlarged.
@@ -93,7 +93,7 @@ def draw_curves(
   )
   points = f'; each point the mean of up to {smooth} evaluations' if smooth > 1 else ''
   figure.suptitle(f'Mean over the seeds ± standard deviation{points}', fontsize=11)
-  figure.savefig(path, dpi=100)
+  paths.write_figure(path, figure, dpi=100)
 
 
 def _mean_and_deviation(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

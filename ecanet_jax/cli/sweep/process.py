@@ -6,6 +6,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from typing import IO
@@ -14,6 +15,7 @@ import tqdm
 
 from ecanet_jax.cli.sweep.definition import Run
 from ecanet_jax.cli.sweep.worker import DONE
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.log import log
 from ecanet_jax.tasks.classification import Classification
 from ecanet_jax.training.logging.writers import read_metrics
@@ -22,10 +24,11 @@ LOG = 'log.txt'
 HEADLINE = Classification.headline
 EVALUATED = f'eval/{HEADLINE.name}'  # key in the lines of metrics.jsonl
 _POLL_SECONDS = 0.5
+_BUCKET_SECONDS = 15.0  # between two looks at the metrics in a bucket
 
 
 def train(
-  runs: Sequence[Run], workdir: pathlib.Path, jobs: int, lock: IO[str]
+  runs: Sequence[Run], workdir: paths.Path, jobs: int, lock: IO[str]
 ) -> dict[Run, str]:
   """Trains the unfinished runs, `jobs` at a time, and continues if one fails.
 
@@ -38,6 +41,15 @@ def train(
   Returns:
     The failed runs, with one line each.
   """
+  with tempfile.TemporaryDirectory(prefix='ecanet_jax-') as folder, paths.answers(workdir):
+    # Nothing can be appended in a bucket: the logs grow here, and are copied at the end of a run.
+    logs = pathlib.Path(folder) if paths.is_remote(workdir) else workdir
+    return _train(runs, workdir, logs, jobs, lock)
+
+
+def _train(
+  runs: Sequence[Run], workdir: paths.Path, logs: pathlib.Path, jobs: int, lock: IO[str]
+) -> dict[Run, str]:
   finished = [run for run in runs if (workdir / run.folder / DONE).exists()]
   waiting = [run for run in runs if run not in finished]
   failed: dict[Run, str] = {}
@@ -47,12 +59,12 @@ def train(
   try:
     while waiting or active:
       while waiting and len(active) < jobs:
-        active.append(_Process(waiting.pop(0), workdir, lock))
+        active.append(_Process(waiting.pop(0), workdir, logs, lock))
         board.say(active[-1].beginning())
       time.sleep(_POLL_SECONDS)
       for process in list(active):
         ended = process.poll()
-        for line in process.news():
+        for line in process.news(ended is not None):
           board.say(line)
         if ended is None:
           continue
@@ -76,12 +88,15 @@ class _Process:
     fraction: of the training that is done.
   """
 
-  def __init__(self, run: Run, workdir: pathlib.Path, lock: IO[str]):
+  def __init__(self, run: Run, workdir: paths.Path, logs: pathlib.Path, lock: IO[str]):
     self.run, self.folder, self.fraction = run, workdir / run.folder, 0.0
-    self._read, self._told = 0, self._evaluated()
+    self._read, self._told, self._look = 0, self._evaluated(), 0.0
     package = str(pathlib.Path(__file__).parents[3])
-    self.folder.mkdir(parents=True, exist_ok=True)
-    with (self.folder / LOG).open('a') as output:
+    self._log = logs / run.folder / LOG
+    self._log.parent.mkdir(parents=True, exist_ok=True)
+    if paths.is_remote(workdir) and (self.folder / LOG).exists():
+      self._log.write_bytes((self.folder / LOG).read_bytes())
+    with self._log.open('a') as output:
       self._process = subprocess.Popen(
         [sys.executable, '-m', 'ecanet_jax.cli.sweep.worker', *run.arguments,
          f'--workdir={self.folder}'],
@@ -93,16 +108,20 @@ class _Process:
   def beginning(self) -> str:
     """The line to print at its start."""
     begins = f'goes on after step {self._told}' if self._told else 'begins'
-    return f'{self.run.name} {begins}, process {self._process.pid}: {self.folder / LOG}'
+    return f'{self.run.name} {begins}, process {self._process.pid}: {self._log}'
 
   def _evaluated(self) -> int:
     steps = [line['step'] for line in read_metrics(self.folder) if EVALUATED in line]
     return max(steps, default=0)
 
-  def news(self) -> list[str]:
-    """A line for each evaluation since the last call."""
+  def news(self, ended: bool) -> list[str]:
+    """A line for each evaluation since the last call; `ended` = this is the last call."""
+    if time.monotonic() < self._look and not ended:
+      return []
     path = self.folder / 'metrics.jsonl'
-    size = path.stat().st_size if path.exists() else 0
+    if paths.is_remote(path):
+      self._look = time.monotonic() + _BUCKET_SECONDS
+    size = paths.size(path) if path.exists() else 0
     if size == self._read:
       return []
     unit, length = self.run.length
@@ -128,7 +147,7 @@ class _Process:
       return ''
     if status < 0:
       return f'killed by {signal.Signals(-status).name}'
-    lines = (self.folder / LOG).read_text(errors='replace').strip().splitlines()
+    lines = self._log.read_text(errors='replace').strip().splitlines()
     return f'status {status}: {lines[-1].removeprefix("error: ") if lines else ""}'
 
   def end(self) -> None:
@@ -141,6 +160,11 @@ class _Process:
   def _close(self) -> None:
     with contextlib.suppress(OSError):
       self._process.stdin.close()
+    if paths.is_remote(self.folder):
+      try:
+        paths.write_whole(self.folder / LOG, self._log.read_bytes())
+      except OSError as error:
+        log.warning('%s is not in %s: %s', self._log, self.folder, error.strerror)
 
 
 class _Board:

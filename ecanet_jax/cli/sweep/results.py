@@ -3,15 +3,14 @@
 import collections
 import importlib.metadata
 import json
-import pathlib
 import statistics
 import textwrap
 from typing import Any
 
-from ecanet_jax.cli.sweep.definition import Run, Sweep, write_whole
+from ecanet_jax.cli.sweep.definition import Run, Sweep
 from ecanet_jax.cli.sweep.pictures import Curve, draw_curves
 from ecanet_jax.cli.sweep.worker import DONE
-from ecanet_jax.runtime import machine
+from ecanet_jax.runtime import machine, paths
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.tasks.classification import Classification
 from ecanet_jax.training.logging.writers import read_metrics
@@ -24,7 +23,7 @@ COLUMNS = 100  # of the text below a table
 
 
 def write(
-  sweep: Sweep, workdir: pathlib.Path, failed: dict[Run, str], command: str, smooth: int
+  sweep: Sweep, workdir: paths.Path, failed: dict[Run, str], command: str, smooth: int
 ) -> str:
   """Writes the results of the finished runs and returns the table.
 
@@ -58,8 +57,8 @@ def write(
                  **{name: importlib.metadata.version(name) for name in PACKAGES}},
   }
   table = _table(report)
-  write_whole(workdir / 'results.json', json.dumps(report, indent=2) + '\n')
-  write_whole(workdir / 'table.md', table)
+  paths.write_whole(workdir / 'results.json', json.dumps(report, indent=2) + '\n')
+  paths.write_whole(workdir / 'table.md', table)
   curves = {
     variant: [_curve(run['curve']) for run in group] for variant, group in by_variant.items()
   }
@@ -73,7 +72,7 @@ def _curve(curve: dict[str, list]) -> Curve:
   return Curve(curve['images'], curve['seconds'], curve[HEADLINE.name])
 
 
-def _figures(run: Run, folder: pathlib.Path) -> dict[str, Any]:
+def _figures(run: Run, folder: paths.Path) -> dict[str, Any]:
   """A run's last evaluation and its curve.
 
   The time is that of training steps only: without start, compilation, evaluation, saving, and steps

@@ -6,7 +6,6 @@ standard input closes, so that no run outlives the sweep, even if the sweep is k
 
 import json
 import os
-import pathlib
 import sys
 import threading
 
@@ -24,15 +23,16 @@ def main() -> None:
   keep_freed_memory()
   import jax
 
-  from ecanet_jax.cli.sweep.definition import write_whole
+  from ecanet_jax.runtime import paths
   from ecanet_jax.runtime.compile_cache import keep_compiled_programs
   from ecanet_jax.training.trainer import train_and_evaluate
 
   keep_compiled_programs()
-  workdir = pathlib.Path(flags.FLAGS.workdir)
+  workdir = paths.to_path(flags.FLAGS.workdir)
   evaluation = train_and_evaluate(flags.FLAGS.config, workdir)
   device = f'{jax.device_count()} x {jax.devices()[0].device_kind}'
-  write_whole(workdir / DONE, json.dumps({**evaluation, 'device': device}, indent=2) + '\n')
+  done = json.dumps({**evaluation, 'device': device}, indent=2) + '\n'
+  paths.write_whole(workdir / DONE, done)
 
 
 def _end_with_sweep() -> None:

@@ -3,13 +3,14 @@
 Every file in a class folder, at any depth, is an image. A file of another kind is an error, not
 something to skip. Hidden files (.name, Thumbs.db, desktop.ini) are ignored.
 
-The folders are listed once, when the data set is opened. Before training every file of a split of
+The folders are listed once, when the data set is opened. In a bucket (gs://) TensorFlow reads the
+images. Before training every file of a split of
 up to 20,000 is decoded; more unreadable files than data.max_bad allows are an error.
 """
 
 import concurrent.futures
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,29 +20,33 @@ from ecanet_jax.data.tfdata import decode, pipeline
 from ecanet_jax.data.tfdata.corrupt_images import allowed_count, error_text
 from ecanet_jax.data.tfdata.tf_import import tensorflow
 from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Source, Split
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, closest
 
 tf = tensorflow()
 
 EXTENSIONS = ('.jpg', '.jpeg', '.jpe', '.png', '.gif', '.bmp', '.webp')
 CHECKED = 20_000  # files; a larger split is checked only while it is read
+LISTERS = 32  # classes that are listed at the same time: a bucket takes a while to answer
 _IGNORED = ('thumbs.db', 'desktop.ini')
 
 
 class FolderSplit:
   """The files of one split; see `pipeline.IndexedSplit`."""
 
-  def __init__(self, directory: str):
+  def __init__(self, directory: paths.Path):
     self.directory = directory
-    self.class_names = _class_names(directory)
-    paths, labels = [], []
-    for label, name in enumerate(self.class_names):
-      found = list(_images(os.path.join(directory, name)))
+    with concurrent.futures.ThreadPoolExecutor(LISTERS) as pool, paths.answers(directory):
+      self.class_names = _class_names(directory, pool.map)
+      folders = [str(directory / name) for name in self.class_names]
+      by_class = list(pool.map(lambda folder: list(_images(folder)), folders))
+    files, labels = [], []
+    for label, (folder, found) in enumerate(zip(folders, by_class, strict=True)):
       if not found:
-        raise UserError(f'{os.path.join(directory, name)}: a class folder without any image')
-      paths += found
+        raise UserError(f'{folder}: a class folder without any image')
+      files += found
       labels += [label] * len(found)
-    self.paths = np.array([os.fsencode(path) for path in paths], object)
+    self.paths = np.array([os.fsencode(path) for path in files], object)
     self.labels = np.array(labels, np.int32)
 
   def __len__(self) -> int:
@@ -91,9 +96,9 @@ class ImageFolderSource(Source):
   def __init__(self, config):
     data = self._data = config.data
     self._config = config
-    root = os.path.expanduser(data.data_dir)
-    if not root:
+    if not data.data_dir:
       raise UserError("data.source='folder' needs data.data_dir, the folder that holds the splits")
+    root = paths.to_path(data.data_dir)
     self._train = FolderSplit(_split_directory(root, data.train_split, 'data.train_split'))
     if data.eval_split == data.train_split:
       self._eval = self._train
@@ -149,48 +154,62 @@ class ImageFolderSource(Source):
     )
 
 
-def _split_directory(root: str, split: str, key: str) -> str:
-  directory = os.path.join(root, split)
-  if os.path.isdir(directory):
-    return directory
-  if not os.path.isdir(root):
-    raise UserError(f'data.data_dir={root!r} is not a folder')
-  known = sorted(name for name in os.listdir(root) if os.path.isdir(os.path.join(root, name)))
+def _split_directory(root: paths.Path, split: str, key: str) -> paths.Path:
+  with paths.answers(root):
+    if (root / split).is_dir():
+      return root / split
+    if not root.is_dir():
+      raise UserError(f'data.data_dir={str(root)!r} is not a folder')
+    known = sorted(path.name for path in root.iterdir() if path.is_dir())
   raise UserError(
     f'{root} has no folder {split!r} for {key}.{closest(split, known)} '
     f'Folders: {", ".join(known[:20]) or "none"}{" ..." if len(known) > 20 else ""}.'
   )
 
 
-def _class_names(directory: str) -> tuple[str, ...]:
+def _class_names(directory: paths.Path, each: Callable) -> tuple[str, ...]:
   names = []
-  with os.scandir(directory) as found:
-    entries = list(found)
-  for entry in entries:
-    if entry.is_dir():
-      if not entry.name.startswith('.'):
-        names.append(entry.name)
-    elif entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith('.'):
-      raise UserError(f'{entry.path}: an image outside a class folder; expected SPLIT/CLASS/image')
+  for path, is_folder in _entries(str(directory), each):
+    if is_folder:
+      names.append(os.path.basename(path))
+    elif path.lower().endswith(EXTENSIONS):
+      raise UserError(f'{path}: an image outside a class folder; expected SPLIT/CLASS/image')
   if not names:
     raise UserError(f'{directory} has no class folders; expected SPLIT/CLASS/image')
   if len(names) == 1:
     raise UserError(f'{directory} has one class, {names[0]!r}; a classifier needs at least 2')
-  return tuple(sorted(names))
+  return tuple(names)
 
 
 def _images(directory: str) -> Iterator[str]:
-  for parent, folders, files in os.walk(directory, followlinks=True):
-    folders[:] = sorted(name for name in folders if not name.startswith('.'))
-    for name in sorted(files):
-      if name.startswith('.') or name.lower() in _IGNORED:
-        continue
-      if not name.lower().endswith(EXTENSIONS):
-        raise UserError(
-          f'{os.path.join(parent, name)}: not an image that can be read; '
-          f'known extensions: {", ".join(EXTENSIONS)}'
-        )
-      yield os.path.join(parent, name)
+  """The images of a folder at any depth: its own ones first, then those of its folders."""
+  entries = _entries(directory)
+  for path, is_folder in entries:
+    if is_folder or os.path.basename(path).lower() in _IGNORED:
+      continue
+    if not path.lower().endswith(EXTENSIONS):
+      raise UserError(
+        f'{path}: not an image that can be read; known extensions: {", ".join(EXTENSIONS)}'
+      )
+    yield path
+  for path, is_folder in entries:
+    if is_folder:
+      yield from _images(path)
+
+
+def _entries(directory: str, each: Callable = map) -> list[tuple[str, bool]]:
+  """What a folder holds, sorted, without hidden names: paths, and whether they are folders.
+
+  Args:
+    directory: a local folder, or one in a bucket.
+    each: `map`, or a thread pool's. A bucket is asked about every name that is not an image's.
+  """
+  if not paths.is_remote(directory):
+    with os.scandir(directory) as found:
+      return sorted((entry.path, entry.is_dir()) for entry in found if entry.name[0] != '.')
+  found = sorted(str(path) for path in paths.to_path(directory).iterdir() if path.name[0] != '.')
+  is_folder = lambda path: not path.lower().endswith(EXTENSIONS) and paths.to_path(path).is_dir()
+  return list(zip(found, each(is_folder, found), strict=True))
 
 
 def _raise_different(train: FolderSplit, evaluation: FolderSplit):

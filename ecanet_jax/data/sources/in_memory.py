@@ -21,7 +21,6 @@ is not used.
 import functools
 import gzip
 import itertools
-import os
 import re
 from collections.abc import Iterator
 
@@ -31,6 +30,7 @@ from ecanet_jax.data import shuffling
 from ecanet_jax.data.augmentation.resampled_crop import Sampler, Taps, require_crop, resample
 from ecanet_jax.data.labels import count_labels
 from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Source, Split
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup
 
 DIGITS_TRAIN = 1437
@@ -88,20 +88,20 @@ def fashion_mnist(directory: str = '') -> Parts:
   Raises:
     UserError: a file is missing or is not what its name says.
   """
-  directory = os.path.expanduser(directory) or FASHION_MNIST
+  folder = paths.to_path(directory or FASHION_MNIST)
   parts = []
   for prefix, count in (('train', 60_000), ('t10k', 10_000)):
-    image = _read_idx(os.path.join(directory, f'{prefix}-images-idx3-ubyte.gz'), (count, 28, 28))
-    label = _read_idx(os.path.join(directory, f'{prefix}-labels-idx1-ubyte.gz'), (count,))
+    image = _read_idx(folder / f'{prefix}-images-idx3-ubyte.gz', (count, 28, 28))
+    label = _read_idx(folder / f'{prefix}-labels-idx1-ubyte.gz', (count,))
     parts.append({'image': image[..., None], 'label': label.astype(np.int32)})
   return tuple(parts)
 
 
-def _read_idx(path: str, shape: tuple[int, ...]) -> np.ndarray:
+def _read_idx(path: paths.Path, shape: tuple[int, ...]) -> np.ndarray:
   """Reads uint8 values of this shape from a file in MNIST's format, gzipped."""
   try:
-    with gzip.open(path) as file:
-      content = file.read()
+    with paths.answers(path):
+      content = gzip.decompress(path.read_bytes())
   except FileNotFoundError:
     raise UserError(
       f'no file {path}: install the Debian package dataset-fashion-mnist, or put the four idx.gz '

@@ -9,7 +9,6 @@ so up to num_hosts - 1 images are left out. So are the images that do not fill a
 batch; every epoch leaves out others.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +21,7 @@ from ecanet_jax.data.tfdata import decode, pipeline
 from ecanet_jax.data.tfdata.corrupt_images import CorruptImages
 from ecanet_jax.data.tfdata.tf_import import tensorflow, tensorflow_datasets
 from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Source, Split
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, closest, lookup, one_line
 
 tf = tensorflow()
@@ -33,7 +33,7 @@ MANUAL_FILES = {'imagenet2012': ('ILSVRC2012_img_train.tar', 'ILSVRC2012_img_val
 
 def data_directory(data_dir: str) -> str:
   """Returns the directory of prepared data sets; '' gives TFDS's default."""
-  return os.path.expanduser(data_dir) or tfds.core.constants.DATA_DIR
+  return str(paths.to_path(data_dir)) if data_dir else tfds.core.constants.DATA_DIR
 
 
 def require_known(name: str) -> str:
@@ -56,10 +56,12 @@ def open_builder(name: str, data_dir: str):
     UserError: the name is unknown, or the data set is not prepared; the text has the command.
   """
   directory = data_directory(data_dir)
-  try:
-    return tfds.core.read_only_builder.builder_from_files(name, data_dir=directory)
-  except (tfds.core.DatasetNotFoundError, ValueError) as error:
-    if not isinstance(error, tfds.core.DatasetNotFoundError):
+  with paths.answers(directory):
+    try:
+      return tfds.core.read_only_builder.builder_from_files(name, data_dir=directory)
+    except tfds.core.DatasetNotFoundError:
+      pass
+    except ValueError as error:
       raise UserError(f'data set {name!r} in {directory}: {one_line(error, 400)}') from None
   base = require_known(name)
   command = f'python -m ecanet_jax prepare --dataset={name} --data_dir={directory}'

@@ -1,7 +1,7 @@
 """A dump of the step that ended a training because it was not finite."""
 
+import io
 import json
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,13 +10,14 @@ import numpy as np
 
 from ecanet_jax.config.trees import plain
 from ecanet_jax.data import Dataset, shuffling
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.training.faults.nonfinite import NonFiniteError
 from ecanet_jax.version import __version__
 
 
 def with_dump(
-  error: NonFiniteError, workdir: pathlib.Path, dataset: Dataset, image_size: int, variables
+  error: NonFiniteError, workdir: paths.Path, dataset: Dataset, image_size: int, variables
 ) -> NonFiniteError:
   """Dumps the last step in the first process; returns the error with the dump's place and advice.
 
@@ -37,9 +38,9 @@ def with_dump(
 
 
 def write_dump(
-  workdir: pathlib.Path, dataset: Dataset, image_size: int, step: int,
+  workdir: paths.Path, dataset: Dataset, image_size: int, step: int,
   values: Mapping[int, dict[str, float]], variables,
-) -> pathlib.Path:
+) -> paths.Path:
   """Writes the batch and the state of the step that ended a training.
 
   Args:
@@ -55,7 +56,7 @@ def write_dump(
     label and range of each image of the batch. batch.npz has the images and labels.
   """
   folder = workdir / f'dump_{step}'
-  folder.mkdir(parents=True, exist_ok=True)
+  paths.make_directory(folder)
   report = {
     'step': step, 'metrics': {str(number): value for number, value in values.items()},
     'versions': {'ecanet_jax': __version__, 'jax': jax.__version__},
@@ -67,12 +68,14 @@ def write_dump(
   }
   try:
     batch = next(dataset.train(step - 1, 1, image_size=image_size))
-    np.savez_compressed(folder / 'batch.npz', **batch)
+    arrays = io.BytesIO()
+    np.savez_compressed(arrays, **batch)
+    paths.write_whole(folder / 'batch.npz', arrays.getvalue())
     report['batch'] = _describe(batch, dataset, step)
   except (UserError, OSError, StopIteration) as error:
     report['batch'] = f'cannot be read again: {error}'
   text = json.dumps(_for_json(report), indent=1, allow_nan=False)
-  (folder / 'report.json').write_text(text + '\n')
+  paths.write_whole(folder / 'report.json', text + '\n')
   return folder
 
 

@@ -1,17 +1,17 @@
 """The curves of a training: loss, the task's metrics, learning rate, speed."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ecanet_jax.runtime import paths
 from ecanet_jax.tasks.task import Metric
 
 
 def draw_curves(
-  lines: list[dict[str, Any]], path: str | os.PathLike, title: str, metrics: Sequence[Metric]
+  lines: list[dict[str, Any]], path: paths.Path, title: str, metrics: Sequence[Metric]
 ) -> None:
   """Draws a PNG from the lines of metrics.jsonl.
 
@@ -41,4 +41,4 @@ def draw_curves(
     axes.set_xlabel('step')
     axes.set_ylabel(label)
     axes.grid(alpha=0.3)
-  figure.savefig(path, dpi=100)
+  paths.write_figure(path, figure, dpi=100)

@@ -1,14 +1,13 @@
 """A profile of some steps, for xprof and TensorBoard's profile page."""
 
 import contextlib
-import os
 import pathlib
 import tempfile
 from collections.abc import Iterator
 
 import jax
-from etils import epath
 
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.runtime.log import log
 
@@ -20,10 +19,10 @@ class Profile:
   the local disk first, since the profiler does not write to every kind of path.
   """
 
-  def __init__(self, config, workdir: str | os.PathLike):
+  def __init__(self, config, workdir: paths.Path):
     """Traces nothing if `last` is 0."""
     self._first, self._last = config.profile.first, config.profile.last
-    self._target = epath.Path(workdir) / 'tensorboard'
+    self._target = workdir / 'tensorboard'
     self._folder: tempfile.TemporaryDirectory | None = None  # while a trace is running
 
   @contextlib.contextmanager
@@ -55,8 +54,8 @@ class Profile:
         for file in sorted(pathlib.Path(name).rglob('*')):
           if file.is_file():
             target = self._target / file.relative_to(name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(file.read_bytes())
+            paths.make_directory(target.parent)
+            paths.write_whole(target, file.read_bytes())
         log.info('profile of the steps up to %d: tensorboard --logdir=%s', self._last, self._target)
       except OSError as error:
         log.warning('the profile cannot be written to %s: %s', self._target, error)

@@ -33,6 +33,9 @@ class Events:
       self._flushed = time.monotonic()
       self._file.flush()
 
+  def flush(self) -> None:
+    self._file.flush()
+
   def close(self) -> None:
     self._file.close()
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import jax
-from etils import epath
 
 from ecanet_jax.config.trees import flat, plain
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup, one_line
 from ecanet_jax.runtime.log import log
 
@@ -36,16 +36,16 @@ class Tracker(Protocol):
 class WandB:
   """Weights & Biases. WANDB_PROJECT, WANDB_ENTITY and WANDB_MODE are its own variables."""
 
-  def __init__(self, config, workdir: epath.Path):
+  def __init__(self, config, workdir: paths.Path):
     import wandb
 
     remembered = workdir / 'wandb_run'
     self._run = wandb.init(
       project=os.environ.get('WANDB_PROJECT', PROJECT), config=plain(config),
-      dir=None if '://' in os.fspath(workdir) else os.fspath(workdir),
+      dir=None if paths.is_remote(workdir) else os.fspath(workdir),
       id=remembered.read_text() if remembered.exists() else None, resume='allow',
     )
-    remembered.write_text(self._run.id)
+    paths.write_whole(remembered, self._run.id)
 
   def write(self, step: int, figures: Mapping[str, float]) -> None:
     self._run.log(dict(figures), step=step)
@@ -57,7 +57,7 @@ class WandB:
 class MLflow:
   """MLflow. MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME are its own variables."""
 
-  def __init__(self, config, workdir: epath.Path):
+  def __init__(self, config, workdir: paths.Path):
     import mlflow
 
     self._mlflow, remembered = mlflow, workdir / 'mlflow_run'
@@ -69,7 +69,7 @@ class MLflow:
     values = list(flat(plain(config)).items())
     for first in range(0, len(values), PARAMETERS):
       mlflow.log_params(dict(values[first : first + PARAMETERS]))
-    remembered.write_text(run.info.run_id)
+    paths.write_whole(remembered, run.info.run_id)
 
   def write(self, step: int, figures: Mapping[str, float]) -> None:
     self._mlflow.log_metrics(dict(figures), step=step)
@@ -97,7 +97,7 @@ def check_trackers(config) -> None:
 class Trackers:
   """The trackers of a training; only the first process has any. A failure is a warning."""
 
-  def __init__(self, config, workdir: str | os.PathLike):
+  def __init__(self, config, workdir: paths.Path):
     """Starts them.
 
     Raises:
@@ -106,7 +106,7 @@ class Trackers:
     self._trackers: dict[str, Tracker] = {}
     for name in config.trackers if jax.process_index() == 0 else ():
       try:
-        self._trackers[name] = TRACKERS[name](config, epath.Path(workdir))
+        self._trackers[name] = TRACKERS[name](config, workdir)
       except Exception as error:  # of the service, of any type
         raise UserError(f'tracker {name!r} cannot start: {one_line(error)}.') from error
 

@@ -1,12 +1,12 @@
 """The log of a training: lines, metrics.jsonl, TensorBoard events, trackers and a profile."""
 
 import contextlib
-import os
 from typing import Any
 
 import jax
 import numpy as np
 
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.progress import Progress
 from ecanet_jax.training.faults.nonfinite import NonFiniteCounter
 from ecanet_jax.training.logging.profile import Profile, check_profile
@@ -25,7 +25,7 @@ class TrainLog:
   """
 
   def __init__(
-    self, config, workdir: str | os.PathLike, step: int, total_steps: int, steps_per_epoch: float,
+    self, config, workdir: paths.Path, step: int, total_steps: int, steps_per_epoch: float,
     nonfinite: NonFiniteCounter, utilization: Utilization,
   ):
     """Begins after `step`; removes what a killed process logged of later steps."""
@@ -74,7 +74,12 @@ class TrainLog:
   def evaluation(self, step: int, metrics: dict[str, Any], line: str) -> None:
     """Writes the metrics of an evaluation, and its line."""
     self._write(step, 'eval', metrics)
+    self._writer.publish()
     self.progress.say(f'step {step}: {line}')
+
+  def publish(self) -> None:
+    """Makes sure that what was written is in the workdir, also if that is in a bucket."""
+    self._writer.publish()
 
   def close(self) -> None:
     self.progress.close()

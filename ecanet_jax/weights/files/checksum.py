@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ecanet_jax.checkpoints.integrity import bytes_sha256
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.runtime.log import log
 
@@ -44,14 +45,17 @@ def read_record(path: str | os.PathLike) -> Record | None:
   Raises:
     UserError: the record cannot be read.
   """
-  name = record_path(path)
-  if not os.path.exists(name):
-    return None
+  name = paths.to_path(record_path(path))
+  with paths.answers(name):
+    if not name.exists():
+      return None
   try:
     wanted = read_json(name)
+  except paths.StoreError:
+    raise
   except (OSError, ValueError) as error:
     raise UserError(f'{name} is not a record of checksums; remove it, or copy it again.') from error
-  return _checked(wanted, name)
+  return _checked(wanted, str(name))
 
 
 def read_json(path: str | os.PathLike) -> Any:
@@ -61,13 +65,15 @@ def read_json(path: str | os.PathLike) -> Any:
     OSError: it cannot be read.
     ValueError: it is not JSON, is nested too deep, or has more than MAX_JSON bytes.
   """
-  if (size := os.path.getsize(path)) > MAX_JSON:
-    raise ValueError(f'{size:,} bytes are more than {MAX_JSON:,}')
-  with open(path, encoding='utf-8') as file:
-    try:
-      return json.load(file)
-    except RecursionError as error:
-      raise ValueError('it is nested too deep') from error
+  file = paths.to_path(path)
+  with paths.answers(file):
+    if (size := paths.size(file)) > MAX_JSON:
+      raise ValueError(f'{size:,} bytes are more than {MAX_JSON:,}')
+    content = file.read_bytes()
+  try:
+    return json.loads(content)
+  except RecursionError as error:
+    raise ValueError('it is nested too deep') from error
 
 
 def check(

@@ -19,6 +19,7 @@ import safetensors
 import safetensors.numpy
 
 from ecanet_jax.checkpoints.zip_limits import check_archive
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup, one_line
 from ecanet_jax.runtime.log import log
 from ecanet_jax.weights.files import checksum
@@ -85,7 +86,7 @@ def is_file_name(path: str | os.PathLike) -> bool:
   return str(path).endswith(tuple(FORMATS))
 
 
-def write_bytes(path: str, data: bytes, record: bytes | None = None) -> None:
+def write_bytes(path: str | os.PathLike, data: bytes, record: bytes | None = None) -> None:
   """Writes a file, and optionally its record of checksums, atomically.
 
   An old record is removed before the file is replaced: a file without a record can be read, a file
@@ -99,7 +100,11 @@ def write_bytes(path: str, data: bytes, record: bytes | None = None) -> None:
   Raises:
     UserError: the directory is not there, or the file cannot be written.
   """
+  path = os.fspath(path)
   contents = {path: data} | ({} if record is None else {checksum.record_path(path): record})
+  if paths.is_remote(path):
+    _write_objects(contents)
+    return
   temporary = {name: f'{name}.{os.getpid()}.partial' for name in contents}
   try:
     for name, content in contents.items():
@@ -117,6 +122,19 @@ def write_bytes(path: str, data: bytes, record: bytes | None = None) -> None:
       with contextlib.suppress(FileNotFoundError):
         os.unlink(name)
     raise UserError(f'cannot write {path}: {error.strerror or error}.') from error
+
+
+def _write_objects(contents: Mapping[str, bytes]) -> None:
+  """Writes a file and its record to a bucket; an old record is removed first."""
+  first, *others = map(paths.to_path, contents)
+  try:
+    for record in others:
+      with paths.answers(record):
+        record.unlink(missing_ok=True)
+    for target in (first, *others):
+      paths.write_whole(target, contents[str(target)])
+  except OSError as error:
+    raise UserError(f'cannot write {first}: {error.strerror}. {paths.advice(first)}') from error
 
 
 def write_state_dict(path: str, state_dict: Mapping[str, np.ndarray]) -> None:
@@ -151,8 +169,9 @@ def read_state_dict(
     UserError: there is no such file; its format is unknown; it is damaged, differs from its
       checksums, or holds objects other than tensors; PyTorch is needed and is missing or too old.
   """
-  if not os.path.isfile(path):
-    raise UserError(f'{path}: no such file.')
+  with paths.answers(path):
+    if not paths.to_path(path).is_file():
+      raise UserError(f'{path}: no such file.')
   suffix = os.path.splitext(path)[1]
   if suffix in FORMATS:
     return _read(path, suffix, record or checksum.read_record(path))
@@ -165,8 +184,8 @@ def read_state_dict(
 def _read(path: str, suffix: str, record: checksum.Record | None) -> dict[str, np.ndarray]:
   parse = FORMATS[suffix][1]
   try:
-    with open(path, 'rb') as file:
-      content = file.read()
+    with paths.answers(path):
+      content = paths.to_path(path).read_bytes()
   except OSError as error:
     raise UserError(f'{path} cannot be read: {error.strerror or error}.') from error
   checksum.check(path, content, lambda: parse(content), record)
@@ -180,11 +199,13 @@ def _read(path: str, suffix: str, record: checksum.Record | None) -> dict[str, n
 
 
 def _read_torch(path: str, wrappers: tuple[str, ...]) -> dict[str, np.ndarray]:
-  torch = _torch(path)
+  torch, file = _torch(path), paths.to_read(path)
   try:
-    if zipfile.is_zipfile(path):
-      check_archive(path)
-    content = torch.load(path, map_location='cpu', weights_only=True)
+    if zipfile.is_zipfile(file):
+      check_archive(file)
+    if isinstance(file, io.BytesIO):
+      file.seek(0)
+    content = torch.load(file, map_location='cpu', weights_only=True)
   except Exception as error:  # pickle's, zip's and torch's own errors have no common base
     raise UserError(
       f'{path} is not a complete PyTorch file with only tensors ({one_line(error)}); copy it '

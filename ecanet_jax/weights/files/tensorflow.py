@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ecanet_jax.checkpoints.zip_limits import check_archive
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup, one_line
 from ecanet_jax.runtime.log import log
 
@@ -57,7 +58,7 @@ def read_tf1(prefix: str, kind: str = 'ema') -> dict[str, np.ndarray]:
   """
   average = lookup({'ema': True, 'raw': False}, kind, 'kind')
   prefix = prefix.removesuffix('.index')
-  if not os.path.isfile(f'{prefix}.index'):
+  if not _is_file(f'{prefix}.index'):
     raise UserError(
       f'{prefix}: no TF1 checkpoint; give the prefix of its files, such as DIR/model.ckpt for '
       'DIR/model.ckpt.index.'
@@ -173,24 +174,29 @@ READERS: dict[str, Callable[[str, str], dict[str, np.ndarray]]] = {
 }
 
 
+def _is_file(path: str) -> bool:
+  with paths.answers(path):
+    return paths.to_path(path).is_file()
+
+
 def _read_file(path: str) -> dict[str, np.ndarray]:
   if not path.endswith(KERAS_SUFFIXES):
     raise UserError(f'{path} must end in one of {", ".join(KERAS_SUFFIXES)}.')
-  if not os.path.isfile(path):
+  if not _is_file(path):
     raise UserError(f'{path}: no such file.')
   try:
     import h5py
   except ImportError as error:
     raise UserError(f'{path} needs h5py to be read: pip install h5py.') from error
   try:
-    file = path
+    file = paths.to_read(path)
     if path.endswith('.keras'):
-      check_archive(path)
-      with zipfile.ZipFile(path) as archive:
+      check_archive(file)
+      with zipfile.ZipFile(file) as archive:
         file = io.BytesIO(archive.read('model.weights.h5'))
     with h5py.File(file, 'r') as content:
       return dict(_arrays(path, content))
-  except UserError:
+  except (UserError, paths.StoreError):
     raise
   except (OSError, KeyError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile) as error:
     raise UserError(

@@ -9,7 +9,6 @@ import dataclasses
 import json
 import math
 import os
-import pathlib
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 from ecanet_jax.models import create_model, list_models, network
 from ecanet_jax.models.record import Network
 from ecanet_jax.nn.parameter_shapes import parameter_shapes
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, known
 from ecanet_jax.version import __version__
 from ecanet_jax.weights.convert import count_classes, entries
@@ -66,7 +66,10 @@ def write_folder(
   data_name: str = '',
   evaluation: str = '',
 ) -> None:
-  """Writes a folder atomically. It replaces an earlier export in the same directory.
+  """Writes a folder. It replaces an earlier export in the same directory.
+
+  On a local disk it appears whole. In a bucket config.json goes first and comes last, and without
+  it the other files are no export.
 
   Args:
     directory: the folder to write; it and its parents are created.
@@ -80,8 +83,8 @@ def write_folder(
     evaluation: the accuracy of these weights, for README.md; '' = not measured.
 
   Raises:
-    UserError: the directory holds files that are not of an export, is a remote path, or cannot be
-      written; the numbers of label names and classes differ.
+    UserError: the directory holds files that are not of an export, or cannot be written; the
+      numbers of label names and classes differ.
   """
   config = _config(record, model, data, label_names, model_config)
   content = formats.to_bytes(state_dict)
@@ -90,14 +93,19 @@ def write_folder(
     config, _count_parameters(model), in_timm=bool(record.timm), data_name=data_name,
     evaluation=evaluation,
   )
-  target = check_target(directory)
+  target, config_text = check_target(directory), json.dumps(config, indent=2, ensure_ascii=False)
+  contents = {WEIGHTS: content, CARD: text.encode(), CONFIG: f'{config_text}\n'.encode()}
+  if paths.is_remote(target):
+    with paths.answers(target):
+      (target / CONFIG).unlink(missing_ok=True)
+    for name, data_bytes in contents.items():
+      formats.write_bytes(target / name, data_bytes)
+    return
   fresh = target.with_name(f'.{target.name}.{uuid.uuid4().hex[:8]}.partial')
   try:
     fresh.mkdir(parents=True)
-    formats.write_bytes(str(fresh / WEIGHTS), content)
-    config_text = json.dumps(config, indent=2, ensure_ascii=False) + '\n'
-    formats.write_bytes(str(fresh / CONFIG), config_text.encode())
-    formats.write_bytes(str(fresh / CARD), text.encode())
+    for name, data_bytes in contents.items():
+      formats.write_bytes(fresh / name, data_bytes)
     _swap(fresh, target)
   except OSError as error:
     raise UserError(f'cannot write {target}: {error.strerror or error}.') from error
@@ -143,18 +151,19 @@ def _config(
   return config
 
 
-def check_target(directory: str | os.PathLike) -> pathlib.Path:
+def check_target(directory: str | os.PathLike) -> paths.Path:
   """Returns the absolute path of a directory that an export may be written to.
 
   Raises:
-    UserError: a remote path, a file, or a directory that holds files that are not of an export.
+    UserError: a file, or a directory that holds files that are not of an export.
+    StoreError: the bucket does not answer.
   """
-  if '://' in str(directory):
-    raise UserError(f'{directory} must be a local directory; export to one, and copy it there.')
-  target = pathlib.Path(directory).absolute()
-  if target.exists() and not target.is_dir():
-    raise UserError(f'{target} is a file; give an empty or a new directory.')
-  others = sorted({path.name for path in target.glob('*')} - FILES) if target.exists() else []
+  target = paths.absolute(paths.to_path(directory))
+  with paths.answers(target):
+    is_folder = target.is_dir()
+    if not is_folder and target.exists():
+      raise UserError(f'{target} is a file; give an empty or a new directory.')
+    others = sorted({path.name for path in target.iterdir()} - FILES) if is_folder else []
   if others:
     raise UserError(
       f'{target} holds {others[0]!r}, which is not of an export; give an empty or a new directory.'
@@ -173,7 +182,7 @@ def read_folder(directory: str | os.PathLike, name: str = '') -> Folder:
     UserError: a file is missing, damaged or differs from its checksums, or we do not have the
       network.
   """
-  path = pathlib.Path(directory)
+  path = paths.to_path(directory)
   try:
     config = checksum.read_json(path / CONFIG)
     architecture, given = config['architecture'], config.get('pretrained_cfg', config)
@@ -201,7 +210,7 @@ def read_folder(directory: str | os.PathLike, name: str = '') -> Folder:
   return Folder(model, data, state_dict, labels)
 
 
-def _check_preset(name: str, theirs: str, path: pathlib.Path) -> None:
+def _check_preset(name: str, theirs: str, path: paths.Path) -> None:
   """Checks that padding and BatchNorm's constants are the weights'; the arrays cannot tell."""
   presets = [create_model(of).preset for of in (name, theirs or name) if of in list_models()]
   if len(set(presets)) > 1:
@@ -221,7 +230,7 @@ def _known(architecture: str, arguments: Mapping[str, Any]) -> str:
   return ''
 
 
-def _our_name(architecture: str, arguments: Mapping[str, Any], path: pathlib.Path) -> str:
+def _our_name(architecture: str, arguments: Mapping[str, Any], path: paths.Path) -> str:
   if name := _known(architecture, arguments):
     return name
   timm = {network(name).timm for name in list_models()} - {''}
@@ -261,7 +270,7 @@ def _plain(value):
   return list(value) if isinstance(value, (tuple, list)) else value
 
 
-def _swap(fresh: pathlib.Path, target: pathlib.Path) -> None:
+def _swap(fresh: paths.Path, target: paths.Path) -> None:
   """Replaces the directory `target` by `fresh`; restores `target` if that fails."""
   if not target.exists():
     os.rename(fresh, target)

@@ -137,3 +137,24 @@ def test_a_training_lists_each_folder_once(images, tmp_path, listed):
 
 def evaluations(workdir):
   return sum('eval/loss' in line for line in read_metrics(workdir))
+
+
+def test_folders_in_a_bucket_are_listed_like_local_ones(images, here):
+  root, config = images
+  (root / 'train' / 'cat' / 'more').mkdir()
+  shutil.copy(root / 'train' / 'dog' / '5.jpg', root / 'train' / 'cat' / 'more' / 'x.JPG')
+  for path in root.rglob('*'):
+    if path.is_file():
+      here.write(f'images/{path.relative_to(root)}', path.read_bytes())
+  local = data.open(config)
+  config.data.data_dir = f'{here.root}/images'
+  there = data.open(config)
+  assert there.info == local.info
+  names = [
+    [path.decode().removeprefix(str(place)) for path in opened._source._train.paths]
+    for opened, place in ((local, root), (there, f'{here.root}/images'))
+  ]
+  assert names[0] == names[1] and '/train/cat/more/x.JPG' in names[0]
+  config.data.train_split = 'trian'
+  with pytest.raises(UserError, match=r"no folder 'trian' .* Did you mean 'train'\?"):
+    data.open(config)
