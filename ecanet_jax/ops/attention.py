@@ -29,9 +29,9 @@ def pixel_mean(x: jax.Array) -> jax.Array:
   return x.mean((-3, -2), keepdims=True)
 
 
-def squeeze(x: jax.Array, mean: Mean = pixel_mean) -> jax.Array:
+def squeeze(x: jax.Array) -> jax.Array:
   """Mean over the pixels in float32: `[B, H, W, C]` -> `[B, 1, 1, C]`."""
-  return mean(x.astype(jnp.promote_types(x.dtype, jnp.float32)))
+  return pixel_mean(x.astype(jnp.promote_types(x.dtype, jnp.float32)))
 
 
 def reweight(x: jax.Array, weights: jax.Array) -> jax.Array:
@@ -39,9 +39,9 @@ def reweight(x: jax.Array, weights: jax.Array) -> jax.Array:
   return x * weights.astype(x.dtype)
 
 
-def attend(x: jax.Array, weights_of: Weights, mean: Mean = pixel_mean) -> jax.Array:
-  """Reweights `[B, H, W, C]` by `weights_of(squeeze(x, mean))`."""
-  return reweight(x, weights_of(squeeze(x, mean)))
+def attend(x: jax.Array, weights_of: Weights) -> jax.Array:
+  """Reweights `[B, H, W, C]` by `weights_of(squeeze(x))`."""
+  return reweight(x, weights_of(squeeze(x)))
 
 
 def batch_norm_attend(
@@ -50,7 +50,8 @@ def batch_norm_attend(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """`attend` applied to the result of `batch_norm`, with fewer passes over x.
 
-  Arguments and results are those of `batch_norm` and `attend`.
+  Arguments and results are those of `batch_norm` and `attend`. `mean_of` computes the means of the
+  result if there is an activation.
   """
   if not activation:
     factor, shift, squeezed, mean, var = map_per_image(x, scale, bias, origin, eps, groups)
