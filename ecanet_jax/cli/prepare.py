@@ -44,6 +44,11 @@ def run(args: argparse.Namespace) -> int:
   Raises:
     UserError: an unknown name, missing or bad files, or data that fail the check.
   """
+  if args.file_format == 'array_record' and paths.is_remote(args.data_dir):
+    raise UserError(
+      '--file_format=array_record writes to local disks only, and '
+      f'--data_dir={args.data_dir} is in a bucket; give --file_format=tfrecord.'
+    )
   from ecanet_jax.data import tfds_builders
   from ecanet_jax.data.sources import tfds as prepared
 

@@ -193,3 +193,12 @@ def test_image_that_cannot_be_decoded(imagenet, tmp_path):
   with pytest.raises(UserError, match=r'imagenet2012-train\.tfrecord.*cannot be decoded') as error:
     prepare_imagenet(manual, tmp_path)
   assert '\n' not in str(error.value)
+
+
+def test_array_record_is_not_for_buckets():
+  with pytest.raises(UserError) as error:
+    run_prepare('--dataset=digits', '--data_dir=gs://bucket/x', '--file_format=array_record')
+  assert str(error.value) == (
+    '--file_format=array_record writes to local disks only, and --data_dir=gs://bucket/x is in a '
+    'bucket; give --file_format=tfrecord.'
+  )
