@@ -3,23 +3,14 @@
 import dataclasses
 import importlib.metadata
 import importlib.util
-import os
 import pathlib
 from typing import Any
 
 import jax
 from jax.experimental import topologies
 
-from ecanet_jax.runtime.accelerators import PEAK_FLOPS
+from ecanet_jax.runtime.accelerators import PEAK_FLOPS, say_that_there_is_no_tpu
 from ecanet_jax.runtime.errors import UserError, lookup
-
-# libtpu looks for a TPU host when it is loaded. These say that there is none, and let several
-# processes of one machine compile at the same time.
-_ENVIRONMENT = {
-  'TPU_SKIP_MDS_QUERY': '1', 'TPU_ACCELERATOR_TYPE': 'v5litepod-4',
-  'TPU_WORKER_HOSTNAMES': 'localhost', 'ALLOW_MULTIPLE_LIBTPU_LOAD': '1',
-  'TPU_MIN_LOG_LEVEL': '3', 'TPU_STDERR_LOG_LEVEL': '3',
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,8 +135,7 @@ def _compiler(topology: str) -> str:
 
 
 def _describe_tpu(topology: str, chip: Chip) -> topologies.TopologyDescription:
-  for name, value in _ENVIRONMENT.items():
-    os.environ.setdefault(name, value)
+  say_that_there_is_no_tpu()
   options = dict(chip.options)
   if topology.endswith(':1x1'):
     options['chips_per_host_bounds'] = (1, 1, 1)

@@ -1,6 +1,7 @@
 """The accelerators of this machine, whether JAX uses them, and what they can do at most."""
 
 import collections
+import os
 import pathlib
 
 import jax
@@ -15,6 +16,13 @@ DEVICE_FILES = {'tpu': ('accel*', 'vfio/[0-9]*'), 'cuda': ('nvidia[0-9]*',), 'ro
 PLUGINS = {
   'cuda': {'cuda12': 'jax-cuda12-plugin', 'cuda13': 'jax-cuda13-plugin'},
   'tpu': {'tpu': 'libtpu'},
+}
+# libtpu looks for a TPU host when it is loaded, and complains. These say that there is none, and
+# let several processes of one machine load it at the same time.
+_NO_TPU = {
+  'TPU_SKIP_MDS_QUERY': '1', 'TPU_ACCELERATOR_TYPE': 'v5litepod-4',
+  'TPU_WORKER_HOSTNAMES': 'localhost', 'ALLOW_MULTIPLE_LIBTPU_LOAD': '1',
+  'TPU_MIN_LOG_LEVEL': '3', 'TPU_STDERR_LOG_LEVEL': '3',
 }
 # Dense bfloat16 FLOP/s of one device by `jax.Device.device_kind`.
 # TPU: https://cloud.google.com/tpu/docs/v2 to /v6e; a device of v2 and v3 is half a chip. GPU:
@@ -41,12 +49,22 @@ def install_command(platform: str) -> str:
   return f'pip install -U "jax[{next(iter(PLUGINS[platform]))}]=={installed("jax")}"'
 
 
+def say_that_there_is_no_tpu() -> None:
+  """Sets those environment variables of libtpu that are not set; call it before JAX loads it."""
+  for name, value in _NO_TPU.items():
+    os.environ.setdefault(name, value)
+
+
 def check_devices() -> None:
   """Checks that JAX has the devices that JAX_PLATFORMS asks for; call it before any is used.
+
+  A libtpu that is installed for `python -m ecanet_jax compile`, without a TPU, stays silent.
 
   Raises:
     UserError: it asks for a GPU or TPU, and JAX has no plugin for it or finds none.
   """
+  if installed('libtpu') and not device_files('tpu'):
+    say_that_there_is_no_tpu()
   asked = [{'gpu': 'cuda'}.get(name, name) for name in _asked()]
   wanted = next((platform for platform in PLUGINS if platform in asked), '')
   reason = ''

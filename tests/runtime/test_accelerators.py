@@ -98,3 +98,15 @@ def test_a_program_without_the_plugin_that_is_asked_for(program, tmp_path):
   (line,) = done.stderr.splitlines()
   assert line.startswith('error: JAX_PLATFORMS=cuda and JAX cannot use cuda')
   assert f'pip install -U "jax[cuda12]=={installed("jax")}"' in line
+
+
+def test_a_libtpu_without_a_tpu_is_silent():
+  if not installed('libtpu') or accelerators.device_files('tpu'):
+    pytest.skip('needs libtpu and no TPU')
+  text = (
+    'import os; [os.environ.pop(name) for name in list(os.environ) if name.startswith("TPU_")]; '
+    'import jax; from ecanet_jax.runtime.accelerators import check_devices; check_devices(); '
+    'print(jax.devices()[0].platform)'
+  )
+  done = programs.finish(programs.start('-c', text, variables={'JAX_PLATFORMS': ''}))
+  assert (done.stdout.strip(), done.stderr) == ('cpu', '')
