@@ -24,6 +24,7 @@ NETWORKS = {
   'se_b0': ('EfficientNet-B0 with SE', 'efficientnet_b0', ()),
   'eca_b0': ('EfficientNet-B0 with ECA', 'eca_b0', ()),
   'mobilenetv2': ('MobileNetV2', 'eca_mobilenetv2', ('--config.model.name=mobilenetv2_100',)),
+  'eca_mobilenetv2': ('MobileNetV2 with ECA', 'eca_mobilenetv2', ()),
   'resnet50': ('ResNet-50', 'eca_resnet', ('--config.model.name=resnet50',)),
   'se_resnet50': ('SE-ResNet-50', 'eca_resnet', ('--config.model.name=se_resnet50',)),
   'eca_resnet50': ('ECA-ResNet-50 (k 3, 5, 5, 7)', 'eca_resnet', ()),
