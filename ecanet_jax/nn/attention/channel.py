@@ -200,9 +200,7 @@ class Neighbours(ChannelAttention):
     """Sum of y's channels shifted k ways, each times a row of `kernel`, `[k, 1]` or `[k, C]`."""
     k, channels = kernel.shape[0], y.shape[-1]
     padded = jnp.pad(y, ((0, 0), (0, 0), (0, 0), (k // 2, k // 2)), mode=edge)
-    # Stacked, so that the kernel's gradient is one sum and not k of them.
-    shifted = jnp.stack([padded[..., i : i + channels] for i in range(k)], -2)
-    return (shifted * kernel[None, None, None]).sum(-2)
+    return sum(padded[..., i : i + channels] * kernel[i][None, None, None] for i in range(k))
 
   @classmethod
   def describe(cls, spec, slot):
