@@ -1,11 +1,13 @@
 """Reads weights from a checkpoint and writes them as one.
 
 A step has four items: `variables` and `ema` (parameters and BatchNorm statistics), `optimizer` (its
-state, the step and the random key) and `meta` (JSON: the config with its hash, the evaluations, the
-number of steps that were not finite). The manifest lies beside them.
+state, the step and the random key) and `meta` (JSON: the config with its hash, the classes and
+sizes of the data, the evaluations, the number of steps that were not finite). The manifest lies
+beside them.
 """
 
 import contextlib
+import dataclasses
 import math
 import os
 import sys
@@ -40,6 +42,24 @@ ITEMS = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Saved:
+  """The weights of a step, and what its meta says of them.
+
+  Attributes:
+    config: as nested dicts.
+    variables: {'params', 'batch_stats'} as numpy arrays.
+    metrics: of these weights, with their `step`. {} if they were not evaluated when they were
+      saved, None if they are not from a training.
+    data: the data of the training, JSON of `data.summary.DataSummary`; None if it is not known.
+  """
+
+  config: dict[str, Any]
+  variables: Tree
+  metrics: dict[str, Any] | None
+  data: Any
+
+
 def is_checkpoint(directory: str | os.PathLike) -> bool:
   """Whether the directory of a training or of weights has a step."""
   return bool(steps_in(directory))
@@ -62,18 +82,14 @@ def load_weights(
     UserError: there is no checkpoint or no such step, or it is damaged. With 'last' a damaged step
       is a warning, and the newest sound one is read.
   """
-  config, variables, _ = load_evaluated(directory, ema=ema, step=step)
-  return config, variables
+  saved = load_saved(directory, ema=ema, step=step)
+  return saved.config, saved.variables
 
 
-def load_evaluated(
+def load_saved(
   directory: str | os.PathLike, *, ema: bool = True, step: int | str = 'last'
-) -> tuple[dict[str, Any], Tree, dict[str, Any] | None]:
-  """`load_weights`, and the metrics of these weights with their `step`.
-
-  The metrics are {} if these weights were not evaluated when they were saved, and None if they are
-  not from a training.
-  """
+) -> Saved:
+  """`load_weights`, with the metrics of these weights and the data of their training."""
   with _reader(directory, step) as (manager, step, where), readable(where):
     saved = manager.item_metadata(step)
     item = 'ema' if ema and saved.get('ema') else 'variables'
@@ -90,11 +106,12 @@ def load_evaluated(
       raise UserError(f'{where}: the config in it is not one.')
     if last and (last['step'] != step or (not ema and config['ema']['decay'])):
       last = {}  # of another step, or of the averaged weights
-  return config, jax.tree.map(np.asarray, restored[item]), last
+  return Saved(config, jax.tree.map(np.asarray, restored[item]), last, meta.get('data'))
 
 
 def save_weights(
-  directory: str | os.PathLike, config: dict[str, Any], variables: Tree
+  directory: str | os.PathLike, config: dict[str, Any], variables: Tree,
+  data: dict[str, Any] | None = None,
 ) -> None:
   """Writes weights as step 0 of a checkpoint that `load_weights` reads.
 
@@ -105,23 +122,25 @@ def save_weights(
     directory: the target; it must have no checkpoints.
     config: as nested dicts.
     variables: {'params', 'batch_stats'}.
+    data: JSON of `data.summary.DataSummary`; None if the classes are not known.
 
   Raises:
     StoreError: the bucket cannot be written to.
   """
   target = paths.absolute(paths.to_path(directory))
+  meta = {'config': config} | ({'data': data} if data else {})
   if paths.is_remote(target):
     with paths.answers(target):
-      _save_step(target / FOLDER, config, variables)
+      _save_step(target / FOLDER, meta, variables)
     return
   target.parent.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(prefix=f'.{target.name}-', dir=target.parent) as aside:
-    _save_step(paths.to_path(aside) / FOLDER, config, variables)
+    _save_step(paths.to_path(aside) / FOLDER, meta, variables)
     target.mkdir(exist_ok=True)
     os.rename(paths.to_path(aside) / FOLDER, target / FOLDER)
 
 
-def _save_step(root: paths.Path, config: dict[str, Any], variables: Tree) -> None:
+def _save_step(root: paths.Path, meta: dict[str, Any], variables: Tree) -> None:
   """Saves weights as step 0, with its manifest."""
   options = ocp.CheckpointManagerOptions(async_options=ocp.AsyncOptions(
     post_finalization_callback=lambda: integrity.write(unfinished(root, 0))
@@ -130,7 +149,7 @@ def _save_step(root: paths.Path, config: dict[str, Any], variables: Tree) -> Non
     manager.save(
       0, args=ocp.args.Composite(
         variables=ocp.args.StandardSave(jax.tree.map(np.asarray, variables)),
-        meta=ocp.args.JsonSave({'config': config}),
+        meta=ocp.args.JsonSave(meta),
       )
     )
     manager.wait_until_finished()

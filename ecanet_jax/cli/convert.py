@@ -95,21 +95,24 @@ def run(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace):
   """Writes a checkpoint as a timm folder or a file."""
-  from ecanet_jax.checkpoints.files import load_evaluated
+  from ecanet_jax.checkpoints.files import load_saved
+  from ecanet_jax.data.summary import DataSummary
   from ecanet_jax.evaluation.summary import origin
   from ecanet_jax.weights.export import export
 
   for flag in ('model', 'preprocessing', 'widen'):
     if given := getattr(args, flag):
       raise UserError(f'--{flag}={given}: the checkpoint has its own; leave --{flag} out.')
-  config, variables, metrics = load_evaluated(args.source, ema=args.kind == 'ema')
-  data_name, evaluation = origin(config, metrics)
+  saved = load_saved(args.source, ema=args.kind == 'ema')
+  config, variables, summary = saved.config, saved.variables, DataSummary.from_json(saved.data)
+  names = summary and summary.label_names
+  data_name, evaluation = origin(config, saved.metrics)
   if args.num_classes:
     config, variables = _replace_classifier(config, variables, args.num_classes)
-    evaluation = ''
+    evaluation, names = '', None
   return export(
     config, variables, args.target, dialect=args.dialect, tolerance=args.tolerance,
-    data_name=data_name, evaluation=evaluation,
+    label_names=names, data_name=data_name, evaluation=evaluation,
   )
 
 
@@ -117,6 +120,7 @@ def _import(args: argparse.Namespace):
   """Writes a file or a folder as a checkpoint of step 0."""
   from ecanet_jax.checkpoints.files import save_weights
   from ecanet_jax.data.preprocessing import describe
+  from ecanet_jax.data.summary import DataSummary
   from ecanet_jax.weights.loaded_weights import read_weights
   from ecanet_jax.weights.verify import verify
 
@@ -130,9 +134,11 @@ def _import(args: argparse.Namespace):
     image_size=loaded.data['image_size'], tolerance=args.tolerance,
   )
   config, variables = _recipe(loaded.model, loaded.data), loaded.variables
+  summary = DataSummary(loaded.create().num_classes, loaded.label_names)
   if args.num_classes:
     config, variables = _replace_classifier(config, variables, args.num_classes)
-  save_weights(args.target, config, variables)
+    summary = DataSummary(args.num_classes)
+  save_weights(args.target, config, variables, summary.to_json())
   print(f'{args.source}: preprocessing {loaded.data_source}: {describe(loaded.data)}')
   return result
 

@@ -42,7 +42,7 @@ def origin(config: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> tupl
 
   Args:
     config: of the training.
-    metrics: from `load_evaluated`.
+    metrics: from `load_saved`.
 
   Returns:
     Two texts; '' for what is unknown.

@@ -15,6 +15,7 @@ from ecanet_jax.checkpoints.manager import Checkpoints
 from ecanet_jax.config import difference, schema
 from ecanet_jax.config.trees import config_hash, plain
 from ecanet_jax.data.augmentation import settings
+from ecanet_jax.data.summary import DataSummary
 from ecanet_jax.evaluation.evaluate import evaluate, evaluated, make_eval_step, place
 from ecanet_jax.evaluation.summary import result_line
 from ecanet_jax.models.from_config import make_model
@@ -295,8 +296,11 @@ class Trainer:
   def _meta(self) -> dict[str, Any]:
     """The JSON part of a checkpoint."""
     config = plain(self.config)
-    hashed = {'config': config, 'config_hash': config_hash(config)}
-    return {**hashed, **self.history.meta(), **self.nonfinite.meta()}
+    described = {
+      'config': config, 'config_hash': config_hash(config),
+      'data': DataSummary.of(self.info).to_json(),
+    }
+    return {**described, **self.history.meta(), **self.nonfinite.meta()}
 
   def _reason_to_stop(self, step: int) -> str:
     """Why the training ends before its last step; '' if it does not."""

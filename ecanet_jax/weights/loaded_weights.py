@@ -9,6 +9,7 @@ import flax.linen as nn
 import numpy as np
 
 from ecanet_jax.data.preprocessing import KEYS, default_preprocessing, find_preprocessing
+from ecanet_jax.data.summary import DataSummary
 from ecanet_jax.models import create_model, network
 from ecanet_jax.models.registry import create_from_config
 from ecanet_jax.nn.parameter_shapes import IMAGE_SIZE, flat_shapes, parameter_shapes
@@ -35,6 +36,7 @@ class LoadedWeights:
     variables: {'params', 'batch_stats'}.
     state_dict: the arrays under the file's own names; {} for a checkpoint.
     dialect: of the state dict.
+    label_names: one name for each class, in the order of the outputs; None = not known.
   """
 
   model: dict[str, Any]
@@ -43,6 +45,7 @@ class LoadedWeights:
   variables: dict[str, Any]
   state_dict: dict[str, np.ndarray]
   dialect: str
+  label_names: tuple[str, ...] | None = None
 
   def create(self) -> nn.Module:
     """Makes the network."""
@@ -116,12 +119,16 @@ def _check(path: paths.Path, is_folder: bool, request: _Request) -> None:
 
 
 def _read_checkpoint(path: paths.Path, request: _Request) -> LoadedWeights:
-  from ecanet_jax.checkpoints.files import load_weights
+  from ecanet_jax.checkpoints.files import load_saved
 
   _check_no_preprocessing(path, request)
-  config, variables = load_weights(path, ema=request.kind == 'ema', step=request.step)
-  data = {key: config['data'][key] for key in KEYS if key in config['data']}
-  return LoadedWeights(config['model'], data, 'of the checkpoint', variables, {}, 'timm')
+  saved = load_saved(path, ema=request.kind == 'ema', step=request.step)
+  data = {key: saved.config['data'][key] for key in KEYS if key in saved.config['data']}
+  summary = DataSummary.from_json(saved.data)
+  return LoadedWeights(
+    saved.config['model'], data, 'of the checkpoint', saved.variables, {}, 'timm',
+    summary and summary.label_names,
+  )
 
 
 def _read_folder(path: paths.Path, request: _Request) -> LoadedWeights:
@@ -143,7 +150,10 @@ def _read_folder(path: paths.Path, request: _Request) -> LoadedWeights:
   state_dict, variables = _import(
     found.model, found.state_dict, record.timm_dialect, request.widen
   )
-  return LoadedWeights(found.model, data, source, variables, state_dict, record.timm_dialect)
+  return LoadedWeights(
+    found.model, data, source, variables, state_dict, record.timm_dialect,
+    found.label_names or None,
+  )
 
 
 def _read_file(path: paths.Path, request: _Request) -> LoadedWeights:

@@ -4,7 +4,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from ecanet_jax.checkpoints.files import load_evaluated, load_weights, rank
+from ecanet_jax.checkpoints.files import load_saved, load_weights, rank
 from ecanet_jax.checkpoints.manager import Checkpoints
 from ecanet_jax.runtime.errors import UserError
 from tests.support import saved
@@ -68,9 +68,9 @@ def test_metrics_of_the_loaded_weights(tmp_path, state):
     checkpoints.save(step, saved.at(state, step).items(), meta, None)
   checkpoints.wait()
   checkpoints.close()
-  assert load_evaluated(tmp_path, step=1)[2] == {'step': 1, 'top1': 0.5}
-  assert load_evaluated(tmp_path, step=2)[2] == {}  # not evaluated
-  assert load_evaluated(tmp_path, step=1, ema=False)[2] == {}  # the average was
+  assert load_saved(tmp_path, step=1).metrics == {'step': 1, 'top1': 0.5}
+  assert load_saved(tmp_path, step=2).metrics == {}  # not evaluated
+  assert load_saved(tmp_path, step=1, ema=False).metrics == {}  # the average was
 
 
 def test_average_and_config_must_agree(tmp_path, state):

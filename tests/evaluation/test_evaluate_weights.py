@@ -6,7 +6,7 @@ import pytest
 
 from configs import smoke
 from ecanet_jax import create_model
-from ecanet_jax.checkpoints.files import load_evaluated, save_weights
+from ecanet_jax.checkpoints.files import load_saved, save_weights
 from ecanet_jax.config.trees import plain
 from ecanet_jax.evaluation.evaluate_weights import evaluate_weights
 from ecanet_jax.evaluation.summary import origin
@@ -77,8 +77,8 @@ def test_views_and_files(evaluated, tmp_path):
 
 
 def test_weights_that_were_not_trained_here_have_no_evaluation(forms):
-  config, _, metrics = load_evaluated(forms / 'ours')
-  assert metrics is None and origin(config, metrics) == ('', '')
+  saved = load_saved(forms / 'ours')
+  assert saved.metrics is None and origin(saved.config, saved.metrics) == ('', '')
 
 
 def test_mistakes(evaluated):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs import smoke
-from ecanet_jax.checkpoints.files import load_evaluated, load_weights
+from ecanet_jax.checkpoints.files import load_saved, load_weights
 from ecanet_jax.evaluation.summary import origin
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.training.trainer import Trainer
@@ -126,12 +126,16 @@ def test_weights_of_a_checkpoint(uninterrupted):
   config, variables = load_weights(uninterrupted[0])
   assert config['model']['name'] == 'tiny_efficientnet'
   assert variables['params']['classifier']['kernel'].shape == (32, 10)
-  config, _, metrics = load_evaluated(uninterrupted[0])
-  name, text = origin(config, metrics)
+  saved = load_saved(uninterrupted[0])
+  assert saved.data == {
+    'num_classes': 10, 'label_names': None, 'train_images': 512, 'eval_images': 200,
+    'multi_label': False,
+  }
+  name, text = origin(config, saved.metrics)
   assert name == 'synthetic' and text.startswith('top-1 ')
   assert text.endswith(' on all 200 images of test of synthetic, step 32')
-  config, _, metrics = load_evaluated(uninterrupted[0], ema=False)
-  assert origin(config, metrics) == ('synthetic', '')
+  saved = load_saved(uninterrupted[0], ema=False)
+  assert origin(config, saved.metrics) == ('synthetic', '')
 
 
 def test_checkpoint_of_another_network(uninterrupted):

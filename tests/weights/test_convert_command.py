@@ -9,19 +9,28 @@ from ecanet_jax import cli, create_model, load_pretrained
 from ecanet_jax.checkpoints.files import is_checkpoint, load_weights, save_weights
 from ecanet_jax.config.schema import get_config
 from ecanet_jax.data.preprocessing import find_preprocessing
-from ecanet_jax.weights import read_folder, read_state_dict, to_torch, write_state_dict
+from ecanet_jax.data.summary import DataSummary
+from ecanet_jax.weights import (
+  read_folder,
+  read_state_dict,
+  read_weights,
+  to_torch,
+  write_state_dict,
+)
 from tests.support.random_variables import random_variables
+
+NAMES = tuple('abcdefghij')
 
 
 @pytest.fixture(scope='module')
 def workdir(tmp_path_factory):
-  """A checkpoint of tiny_efficientnet, 10 classes, at 32 pixels, and its variables."""
+  """A checkpoint of tiny_efficientnet, 10 named classes, at 32 pixels, and its variables."""
   path = tmp_path_factory.mktemp('training') / 'workdir'
   config = get_config().to_dict()
   config['model'] |= {'name': 'tiny_efficientnet', 'num_classes': 10}
   config['data'] |= {'image_size': 32, 'mean': [0.5, 0.5, 0.5], 'interpolation': 'bilinear'}
   variables = random_variables(create_model('tiny_efficientnet', num_classes=10))
-  save_weights(path, config, variables)
+  save_weights(path, config, variables, DataSummary(10, NAMES).to_json())
   return path, variables
 
 
@@ -47,6 +56,8 @@ def test_folder_and_back(workdir, tmp_path, capsys):
   assert config['model']['name'] == 'tiny_efficientnet' and config['model']['num_classes'] == 10
   assert config['data']['image_size'] == 32 and config['data']['mean'] == [0.5, 0.5, 0.5]
   assert config['data']['interpolation'] == 'bilinear'
+  for form in (source, tmp_path / 'folder', tmp_path / 'back'):
+    assert read_weights(form).label_names == NAMES
 
 
 @pytest.mark.parametrize('name', ['w.safetensors', 'w.npz'])
@@ -98,6 +109,7 @@ def test_new_classifier(workdir, tmp_path, capsys, through):
   assert changed_arrays(variables, found) == classifier
   kernel = found['params']['classifier']['kernel']
   assert kernel.shape == (32, 7) and kernel.std() > 0
+  assert read_weights(tmp_path / 'new').label_names is None
 
 
 def test_without_pytorch(workdir, tmp_path, run):

@@ -21,7 +21,11 @@ def write_folder_of_timm(path, **pretrained):
   """A folder without our section: it stores only the given preprocessing."""
   state = to_torch(MODEL, random_variables(MODEL))
   formats.write_bytes(str(path / 'model.safetensors'), formats.to_bytes(state))
-  config = {'architecture': 'some_network', 'num_classes': 10, 'pretrained_cfg': pretrained}
+  write_config_of_timm(path, pretrained_cfg=pretrained)
+
+
+def write_config_of_timm(path, **fields):
+  config = {'architecture': 'some_network', 'num_classes': 10, 'pretrained_cfg': {}, **fields}
   (path / 'config.json').write_text(json.dumps(config))
 
 
@@ -58,6 +62,28 @@ def test_folder_keeps_its_preprocessing(tmp_path):
   assert source.data['image_size'] == 64 and source.data_source == 'of config.json'
   with pytest.raises(UserError, match=r'has its own preprocessing; leave --preprocessing out'):
     read_weights(tmp_path, model=SECTION, preprocessing='tf')
+
+
+@pytest.mark.parametrize(('names', 'found'), [
+  (list('abcdefghij'), tuple('abcdefghij')),
+  ({str(number): name for number, name in reversed(list(enumerate('abcdefghij')))},
+   tuple('abcdefghij')),
+  (None, None), ([], None), ({}, None), (3, None), ('abcdefghij', None), ([1] * 10, None),
+  (dict.fromkeys('abcdefghij', 'x'), None),
+])
+def test_label_names_of_a_folder(tmp_path, names, found):
+  write_folder_of_timm(tmp_path)
+  write_config_of_timm(tmp_path, label_names=names)
+  assert read_weights(tmp_path, model=SECTION).label_names == found
+  write_config_of_timm(tmp_path, pretrained_cfg={'label_names': names})
+  assert read_weights(tmp_path, model=SECTION).label_names == found
+
+
+def test_too_few_label_names_are_not_used(tmp_path, caplog):
+  write_folder_of_timm(tmp_path)
+  write_config_of_timm(tmp_path, label_names=['a', 'b'])
+  assert read_weights(tmp_path, model=SECTION).label_names is None
+  assert 'label_names has 2 names for 10 classes; they are not used' in caplog.text
 
 
 @pytest.mark.parametrize('config', ['[]', '{"architecture": "a", "pretrained_cfg": 3}', 'null'])

@@ -22,6 +22,7 @@ from ecanet_jax.models.record import Network
 from ecanet_jax.nn.parameter_shapes import parameter_shapes
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, known
+from ecanet_jax.runtime.log import log
 from ecanet_jax.version import __version__
 from ecanet_jax.weights.convert import count_classes, entries
 from ecanet_jax.weights.files import checksum, formats
@@ -189,8 +190,8 @@ def read_folder(directory: str | os.PathLike, name: str = '') -> Folder:
     ours = config.get('ecanet_jax') or {}
     data, model, sums = _data(given), ours.get('model'), ours.get('checksums')
     arguments = dict(config.get('model_args') or {})
-    labels = tuple(config.get('label_names') or ())
     classes = config.get('num_classes', given.get('num_classes', 1000))
+    labels = _labels(config.get('label_names') or given.get('label_names'))
   except OSError as error:
     raise UserError(
       f'{path / CONFIG}: {error.strerror or error}; give the directory of a timm folder.'
@@ -207,7 +208,26 @@ def read_folder(directory: str | os.PathLike, name: str = '') -> Folder:
   if name:
     found = count_classes(create_model(name), state_dict, network(name).timm_dialect)
     model = {'name': name, 'num_classes': found or classes}
+  classes = model.get('num_classes', classes)
+  if labels and len(labels) != classes:
+    log.warning(
+      '%s: label_names has %d names for %s classes; they are not used.',
+      path / CONFIG, len(labels), classes,
+    )
+    labels = ()
   return Folder(model, data, state_dict, labels)
+
+
+def _labels(names: Any) -> tuple[str, ...]:
+  """The label_names of a config.json: a list, or a dict from the class's number to its name.
+
+  timm allows numbers without a name. Such a dict gives (), as anything else that is no text does.
+  """
+  if isinstance(names, Mapping):
+    numbered = {str(number): name for number, name in names.items()}
+    names = [numbered.get(str(number)) for number in range(len(numbered))]
+  texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
+  return tuple(names) if texts else ()
 
 
 def _check_preset(name: str, theirs: str, path: paths.Path) -> None:
