@@ -8,9 +8,13 @@ from matplotlib.figure import Figure
 
 from ecanet_jax.runtime import paths
 
+FEW = 20  # images below which the accuracy of a bin says little
+
 
 def draw_reliability(metrics: dict[str, Any], path: paths.Path, title: str) -> None:
   """Draws a PNG with accuracy and mean confidence of each bin, and the bin's share of the images.
+
+  The bar of a bin with fewer than FEW images is hollow.
 
   Args:
     metrics: of `ClassificationMetrics`, with `bins` and `ece`.
@@ -27,7 +31,15 @@ def draw_reliability(metrics: dict[str, Any], path: paths.Path, title: str) -> N
   FigureCanvasAgg(figure)
   figure.suptitle(title, fontsize=10)
   upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-  upper.bar(middle[some], accuracy, 1 / size, edgecolor='white', label='accuracy of the bin')
+  many = bins['count'][some] >= FEW
+  upper.bar(
+    middle[some][many], accuracy[many], 1 / size, edgecolor='white', label='accuracy of the bin'
+  )
+  if not many.all():
+    upper.bar(
+      middle[some][~many], accuracy[~many], 1 / size, facecolor='none', edgecolor='tab:blue',
+      linestyle=':', label=f'fewer than {FEW} images',
+    )
   upper.plot([0, 1], [0, 1], color='grey', linestyle='--', label='calibrated')
   upper.plot(confidence, accuracy, 'o', color='black', markersize=3, label='its mean confidence')
   upper.set_ylabel('accuracy')

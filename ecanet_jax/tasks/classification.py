@@ -56,6 +56,17 @@ class Classification:
     # One factor per class, in training only; () = 1.
     self.weights = jnp.asarray(class_weights, jnp.float32) if class_weights else None
 
+  @property
+  def training_loss(self) -> str:
+    """How the loss in training differs from the cross-entropy of an evaluation; '' = not."""
+    differs = {
+      'binary cross-entropy': self.criterion is LOSSES['bce'],
+      f'label smoothing {self.smoothing:g}': self.smoothing,
+      'mixed images': self.mixing.mixup_alpha or self.mixing.cutmix_alpha,
+      'class weights': self.weights is not None,
+    }
+    return ', '.join(text for text, applies in differs.items() if applies)
+
   def example(self) -> jax.Array:
     return jnp.zeros((1, self.size, self.size, 3), jnp.float32)
 

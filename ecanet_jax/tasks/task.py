@@ -48,10 +48,12 @@ class Task(Protocol):
   Attributes:
     headline: the metric that decides on the best checkpoint and on early stopping.
     shown: the metrics in a result line and in the curves; the headline is the first.
+    training_loss: how the loss in training differs from an evaluation's, in words; '' = not.
   """
 
   headline: Metric
   shown: tuple[Metric, ...]
+  training_loss: str
 
   def example(self) -> jax.Array:
     """An input of the network with batch size 1, for its initialisation."""

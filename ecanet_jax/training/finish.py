@@ -1,11 +1,12 @@
 """The files at the end of a training: curves, and weights for PyTorch."""
 
+import datetime
 from typing import Any
 
 import jax
 
 from ecanet_jax.config.trees import plain
-from ecanet_jax.evaluation.summary import origin
+from ecanet_jax.evaluation.summary import data_name, origin
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.log import log
 from ecanet_jax.tasks.task import Task
@@ -29,12 +30,14 @@ def finish(
     return
   from ecanet_jax.training.logging.curves import draw_curves
 
-  draw_curves(read_metrics(workdir), workdir / 'curves.png', config.model.name, task.shown)
+  title = f'{config.model.name} on {data_name(config)}, {datetime.date.today()}'
+  lines = read_metrics(workdir)
+  draw_curves(lines, workdir / 'curves.png', title, task.shown, task.training_loss)
   if config.export:
     from ecanet_jax.weights.export import export
 
     config, variables = plain(config), jax.device_get(state.for_evaluation())
-    data_name, evaluation = origin(config, metrics)
+    data, evaluation = origin(config, metrics)
     log.info('%s', export(
-      config, variables, workdir / 'export', data_name=data_name, evaluation=evaluation
+      config, variables, workdir / 'export', data_name=data, evaluation=evaluation
     ))

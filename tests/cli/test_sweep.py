@@ -142,7 +142,11 @@ def test_results(tmp_path):
   failed = {runs[-1]: 'killed by SIGKILL'}
   for run in runs[:-1]:
     write_run(tmp_path / run.folder, (0.1, top1[run]), (2.0, 1.0 + run.seed))
-  sweep = Sweep(runs, {'kind=se': 1234, 'kind=eca': 999}, {})
+  config = {'model': {'name': 'resnet18'}, 'data': {'source': 'tfds', 'name': 'digits'}}
+  record = {'config': {'a.py': config}, 'vary': {'model.attention.kind': ['se', 'eca']}}
+  assert results.title(record) == 'resnet18 on digits'
+  assert results.title({**record, 'vary': {'model.name': ['a', 'b']}}) == 'a, b on digits'
+  sweep = Sweep(runs, {'kind=se': 1234, 'kind=eca': 999}, record)
   table = results.write(sweep, tmp_path, failed, 'the command', 3)
   se, eca = (line for line in table.splitlines() if line.startswith('| kind='))
   assert se == (

@@ -57,8 +57,13 @@ def test_what_is_drawn(tmp_path, monkeypatch):
   np.testing.assert_allclose(matrix, [[0, 1, 0], [2 / 3, 1 / 3, 0], [0, 0, 1]])
   calibration.draw_reliability(metrics, tmp_path / 'x.png', 't')
   bars = drawn[-1].axes[0].patches
-  share = np.array(metrics['bins']['correct']) / metrics['bins']['count']
-  np.testing.assert_allclose([bar.get_height() for bar in bars], share)
+  count = np.array(metrics['bins']['count'])
+  share, few = metrics['bins']['correct'] / count, count < calibration.FEW
+  assert few.any() and not few.all()
+  filled = [bar.get_facecolor()[3] > 0 for bar in bars]
+  assert filled == [True] * int((~few).sum()) + [False] * int(few.sum())
+  heights = [bar.get_height() for bar in bars]
+  np.testing.assert_allclose(heights, [*share[~few], *share[few]])
   metrics['bins']['count'][4] = metrics['bins']['correct'][4] = 0
   calibration.draw_reliability(metrics, tmp_path / 'x.png', 't')
   assert len(drawn[-1].axes[0].patches) == 14  # an empty bin has no accuracy

@@ -45,7 +45,7 @@ def smoothed(values: np.ndarray, window: int) -> np.ndarray:
 
 def draw_curves(
   curves: Mapping[str, Sequence[Curve]], axis: str, path: paths.Path, smooth: int,
-  metric: Metric,
+  metric: Metric, title: str,
 ) -> None:
   """Draws a PNG of the whole training, with its end enlarged.
 
@@ -57,6 +57,7 @@ def draw_curves(
     path: of the PNG.
     smooth: number of evaluations averaged in a point, odd.
     metric: the headline metric.
+    title: what was trained on which data.
   """
   figure = Figure(figsize=(11, 5.5), layout='constrained')
   FigureCanvasAgg(figure)
@@ -92,7 +93,7 @@ def draw_curves(
     handles=lines, loc='outside lower center', ncols=min(len(lines), 3), title='last evaluation'
   )
   points = f'; each point the mean of up to {smooth} evaluations' if smooth > 1 else ''
-  figure.suptitle(f'Mean over the seeds ± standard deviation{points}', fontsize=11)
+  figure.suptitle(f'{title}\nmean over the seeds ± standard deviation{points}', fontsize=11)
   paths.write_figure(path, figure, dpi=100)
 
 

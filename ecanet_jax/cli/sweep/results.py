@@ -5,11 +5,13 @@ import importlib.metadata
 import json
 import statistics
 import textwrap
+from collections.abc import Callable
 from typing import Any
 
 from ecanet_jax.cli.sweep.definition import Run, Sweep
 from ecanet_jax.cli.sweep.pictures import Curve, draw_curves
 from ecanet_jax.cli.sweep.worker import DONE
+from ecanet_jax.evaluation.summary import data_name
 from ecanet_jax.runtime import machine, paths
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.tasks.classification import Classification
@@ -64,8 +66,19 @@ def write(
   }
   for axis, name in (('images', 'images'), ('seconds', 'time')):
     path = workdir / f'{HEADLINE.name}_by_{name}.png'
-    draw_curves(curves, axis, path, smooth, HEADLINE)
+    draw_curves(curves, axis, path, smooth, HEADLINE, title(sweep.record))
   return table
+
+
+def title(record: dict[str, Any]) -> str:
+  """What a sweep trains on which data, with the values that all runs share."""
+  configs, varied = record['config'].values(), record['vary']
+
+  def values(key: str, of: Callable[[dict], str]) -> str:
+    return ', '.join(varied.get(key) or dict.fromkeys(of(config) for config in configs))
+
+  network = values('model.name', lambda config: config['model']['name'])
+  return f'{network} on {values("data.name", data_name)}'
 
 
 def _curve(curve: dict[str, list]) -> Curve:

@@ -1,5 +1,6 @@
 """The curves of a training: loss, the task's metrics, learning rate, speed."""
 
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,36 +10,64 @@ from matplotlib.figure import Figure
 from ecanet_jax.runtime import paths
 from ecanet_jax.tasks.task import Metric
 
+FEW = 60  # points that are marked
+
 
 def draw_curves(
-  lines: list[dict[str, Any]], path: paths.Path, title: str, metrics: Sequence[Metric]
+  lines: list[dict[str, Any]], path: paths.Path, title: str, metrics: Sequence[Metric],
+  training_loss: str = '',
 ) -> None:
-  """Draws a PNG from the lines of metrics.jsonl.
+  """Draws a PNG from the lines of metrics.jsonl, over the epochs.
 
   Args:
     lines: from `read_metrics`.
     path: of the PNG.
     title: of the figure.
     metrics: of the task, drawn in one panel that is named after the first.
+    training_loss: how the training loss differs from the loss of an evaluation; '' = it does not.
   """
-  series = tuple((f'eval/{metric.name}', metric.title) for metric in metrics)
-  panels = (
-    ('loss (cross-entropy)', (('train/loss', 'training'), ('eval/loss', 'evaluation')), 1.0),
-    (metrics[0].heading, series, metrics[0].scale),
-    ('learning rate', (('train/lr', 'learning rate'),), 1.0),
-    ('training images/s', (('train/images_per_second', 'images/s'),), 1.0),
-  )
   figure = Figure(figsize=(10, 7), layout='constrained')
   FigureCanvasAgg(figure)
-  figure.suptitle(title)
-  for axes, (label, series, factor) in zip(figure.subplots(2, 2).flat, panels, strict=True):
-    for key, name in series:
-      points = [(line['step'], factor * line[key]) for line in lines if key in line]
-      if points:
-        axes.plot(*zip(*points, strict=True), label=name, marker='.' if len(points) < 60 else None)
-    if len(series) > 1 and axes.lines:
-      axes.legend()
-    axes.set_xlabel('step')
-    axes.set_ylabel(label)
+  figure.suptitle(title, fontsize=11)
+  (loss, accuracy), (rate, speed) = figure.subplots(2, 2)
+  epochs = _epochs(lines)
+
+  def draw(axes, key: str, name: str, scale: float = 1.0) -> list[float]:
+    """Draws one figure of the lines, and returns its values."""
+    points = [(epochs * line['step'], scale * line[key]) for line in lines if key in line]
+    if points:
+      marker = '.' if len(points) < FEW else None
+      axes.plot(*zip(*points, strict=True), label=name, marker=marker)
+    return [value for _, value in points]
+
+  draw(loss, 'train/loss', f'training ({training_loss})' if training_loss else 'training')
+  draw(loss, 'eval/loss', 'evaluation')
+  loss.set_ylabel('loss')
+  for metric in metrics:
+    draw(accuracy, f'eval/{metric.name}', metric.title, metric.scale)
+  if len({metric.unit for metric in metrics}) == 1:
+    titles = ', '.join(metric.title for metric in metrics)
+    accuracy.set_ylabel(f'{titles}, {metrics[0].unit}'.rstrip(', '))
+  else:
+    accuracy.set_ylabel(', '.join(metric.heading for metric in metrics))
+  draw(rate, 'train/lr', 'learning rate')
+  rate.set_ylabel('learning rate')
+  images = draw(speed, 'train/images_per_second', 'images/s')
+  speed.set_ylabel('training images/s, without evaluation and saving')
+  if images:
+    middle = statistics.median(images)
+    speed.axhline(middle, color='grey', linestyle='--', label=f'median {middle:,.0f}')
+  speed.set_ylim(bottom=0)
+  for axes in (loss, accuracy, rate, speed):
+    if len(axes.lines) > 1:
+      axes.legend(fontsize=9)
+    axes.set_xlim(left=0)
+    axes.set_xlabel('epoch')
     axes.grid(alpha=0.3)
   paths.write_figure(path, figure, dpi=100)
+
+
+def _epochs(lines: list[dict[str, Any]]) -> float:
+  """The epochs of a step."""
+  last = next((line for line in reversed(lines) if 'train/epoch' in line), None)
+  return last['train/epoch'] / last['step'] if last else 1.0
