@@ -1,5 +1,6 @@
 """The files at the end of a training: curves, and weights for PyTorch."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,7 +15,8 @@ from ecanet_jax.training.state import TrainState
 
 
 def finish(
-  workdir: paths.Path, config, task: Task, state: TrainState, metrics: dict[str, Any]
+  workdir: paths.Path, config, task: Task, state: TrainState, metrics: dict[str, Any],
+  label_names: Sequence[str] | None,
 ) -> None:
   """Writes curves.png, and with `config.export` the folder export, in the first process.
 
@@ -24,6 +26,7 @@ def finish(
     task: its metrics are drawn.
     state: the final state.
     metrics: of the last evaluation.
+    label_names: one name for each class; None = the data set has none.
   """
   if jax.process_index() > 0:
     return
@@ -36,5 +39,6 @@ def finish(
     config, variables = plain(config), jax.device_get(state.for_evaluation())
     data_name, evaluation = origin(config, metrics)
     log.info('%s', export(
-      config, variables, workdir / 'export', data_name=data_name, evaluation=evaluation
+      config, variables, workdir / 'export', label_names=label_names, data_name=data_name,
+      evaluation=evaluation,
     ))
