@@ -69,7 +69,7 @@ def test_what_is_in_it(wheel):
   assert {name.split('/')[0].partition('-')[0] for name in names} == {'ecanet_jax'}
   missing = {
     str(path.relative_to(programs.ROOT)) for path in (programs.ROOT / 'ecanet_jax').rglob('*')
-    if path.suffix in ('.py', '.cc', '.h', '.txtpb') or path.name == 'py.typed'
+    if path.suffix in ('.py', '.cc', '.h', '.txtpb', '.txt', '.gz') or path.name == 'py.typed'
   } - set(names)
   assert not missing
   recipes = {path.name for path in (programs.ROOT / 'configs').glob('*.py')}

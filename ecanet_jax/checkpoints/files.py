@@ -8,6 +8,7 @@ beside them.
 
 import contextlib
 import dataclasses
+import json
 import math
 import os
 import sys
@@ -107,6 +108,21 @@ def load_saved(
     if last and (last['step'] != step or (not ema and config['ema']['decay'])):
       last = {}  # of another step, or of the averaged weights
   return Saved(config, jax.tree.map(np.asarray, restored[item]), last, meta.get('data'))
+
+
+def newest_data(directory: str | os.PathLike) -> Any:
+  """The section `data` of the newest step's meta, read without verifying the step.
+
+  None if there is no step, its meta cannot be read, or it has no such section.
+  """
+  if not (steps := steps_in(directory)):
+    return None
+  path = root_of(directory) / str(steps[-1]) / 'meta' / 'metadata'
+  try:
+    with paths.answers(path):
+      return json.loads(path.read_text()).get('data')
+  except (OSError, ValueError, AttributeError):
+    return None
 
 
 def save_weights(

@@ -127,6 +127,8 @@ KEYS = (
   Key('data.max_bad', 1e-4,
       'training: fraction of images that may be corrupt; each is logged and replaced',
       at_least(0).at_most(1)),
+  Key('data.accept_changes', False,
+      'other class names than those of the checkpoint or weights are a warning, not an error'),
   Key('data.decode_threads', 0, 'parallel decodes per host; 0 = tf.data chooses', at_least(0)),
 
   # Random changes of a training image after crop and flip. Images that are not decoded in every

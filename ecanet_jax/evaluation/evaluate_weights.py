@@ -9,8 +9,11 @@ from typing import Any
 import jax
 
 from ecanet_jax import data
+from ecanet_jax.data.class_comparison import check_classes
 from ecanet_jax.data.imagenet_sets import IMAGENET_CLASSES, imagenet_set
+from ecanet_jax.data.label_names import is_imagenet
 from ecanet_jax.data.preprocessing import KEYS, PREPROCESSING, describe, find_preprocessing
+from ecanet_jax.data.types import DatasetInfo
 from ecanet_jax.evaluation.classification_metrics import ClassificationMetrics
 from ecanet_jax.evaluation.evaluate import evaluate, evaluated, make_eval_step, place
 from ecanet_jax.evaluation.summary import result_line
@@ -78,6 +81,7 @@ def evaluate_weights(
   info = dataset.info
   log_devices()
   log.info('%s: preprocessing %s: %s', path, said, describe(config.data))
+  compare_classes(str(path), source, info, accept=config.data.accept_changes)
   model = make_model(config, info.num_classes, mesh)
   batches, steps = dataset.eval(
     host=jax.process_index(), num_hosts=jax.process_count(), crops=seen.crops
@@ -154,6 +158,27 @@ def choose_split(config, given: Collection[str]) -> tuple[int, ...]:
   if found and found.classes:
     log.info('%s: the logits of %d classes are compared', config.data.name, len(found.classes))
   return found.classes if found else ()
+
+
+def compare_classes(path: str, source: LoadedWeights, info: DatasetInfo, *, accept: bool) -> None:
+  """Compares the classes of weights and of the evaluated data, where both have names.
+
+  Args:
+    path: of the weights, for messages.
+    source: the weights.
+    info: of the data set.
+    accept: other names are a warning, if the number of classes is the same.
+
+  Raises:
+    UserError: other classes, or the same ones in another order.
+  """
+  names = info.label_names
+  if source.label_names is None and names and not is_imagenet(names):
+    log.warning("%s has no class names; they are not compared with the data's", path)
+  check_classes(
+    path, source.label_names, names, accept=accept,
+    otherwise='These weights can only be evaluated on data with their classes.',
+  )
 
 
 def apply_preprocessing(

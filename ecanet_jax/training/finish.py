@@ -1,6 +1,7 @@
 """The files at the end of a training: curves, and weights for PyTorch."""
 
 import datetime
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,7 +16,8 @@ from ecanet_jax.training.state import TrainState
 
 
 def finish(
-  workdir: paths.Path, config, task: Task, state: TrainState, metrics: dict[str, Any]
+  workdir: paths.Path, config, task: Task, state: TrainState, metrics: dict[str, Any],
+  label_names: Sequence[str] | None,
 ) -> None:
   """Writes curves.png, and with `config.export` the folder export, in the first process.
 
@@ -25,6 +27,7 @@ def finish(
     task: its metrics are drawn.
     state: the final state.
     metrics: of the last evaluation.
+    label_names: one name for each class; None = the data set has none.
   """
   if jax.process_index() > 0:
     return
@@ -39,5 +42,6 @@ def finish(
     config, variables = plain(config), jax.device_get(state.for_evaluation())
     data, evaluation = origin(config, metrics)
     log.info('%s', export(
-      config, variables, workdir / 'export', data_name=data, evaluation=evaluation
+      config, variables, workdir / 'export', label_names=label_names, data_name=data,
+      evaluation=evaluation,
     ))

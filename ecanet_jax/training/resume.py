@@ -1,13 +1,19 @@
-"""Checks that a checkpoint has the network and optimizer of the training that resumes from it."""
+"""Checks that a checkpoint has the network, optimizer and classes of the training that resumes."""
 
 import dataclasses
 from typing import Any
 
+from ecanet_jax.checkpoints.files import newest_data
 from ecanet_jax.config.difference import as_text
 from ecanet_jax.config.trees import differences
+from ecanet_jax.data.class_comparison import check_classes
+from ecanet_jax.data.summary import DataSummary
 from ecanet_jax.models import create_from_config
 from ecanet_jax.models.convnet import ConvNet
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.runtime.log import log
+from ecanet_jax.training.schedule import training_steps
 from ecanet_jax.weights.timm_reference import FREE_FIELDS
 
 # Fields of a network that do not change what given weights compute in evaluation.
@@ -41,6 +47,87 @@ def check(where, old: dict[str, Any], new: dict[str, Any], model: ConvNet) -> No
       "checkpoint's config, or give another --workdir and start from its weights with "
       '--config.init.weights.'
     )
+
+
+def check_data(workdir: paths.Path, section: Any, now: DataSummary, config) -> None:
+  """Refuses data with other classes than the checkpoint's; other numbers of images are a line.
+
+  Args:
+    workdir: of the training.
+    section: `data` of the checkpoint's meta; None for a checkpoint without it.
+    now: of the data set of this training.
+    config: the whole config.
+
+  Raises:
+    UserError: with the first difference, unless data.accept_changes is set; or one of the two has
+      any number of labels for an image.
+  """
+  was = DataSummary.from_json(section)
+  if was is None:
+    log.warning(
+      "%s: the checkpoint has no class names; they are not compared with the data's", workdir
+    )
+    return
+  _check_names(workdir, was, now, config)
+  if was.multi_label != now.multi_label:
+    many, one = 'any number of labels', 'one label'
+    has, wants = (many, one) if was.multi_label else (one, many)
+    raise UserError(
+      f'{workdir} was trained with {has} for an image and the data have {wants}. '
+      f'{_new_training(workdir, now, config)}'
+    )
+  _log_images(was, now, config)
+
+
+def check_class_count(workdir: paths.Path, now: DataSummary, config) -> None:
+  """Names the classes that are gone and new, if a training cannot resume for their number.
+
+  Args:
+    workdir: of the training; the newest step is read without verifying it.
+    now: of the data set of this training.
+    config: the whole config.
+
+  Raises:
+    UserError: model.num_classes is not the data's, and the checkpoint has other class names.
+  """
+  if config.model.num_classes != now.num_classes and (section := newest_data(workdir)):
+    _check_names(workdir, DataSummary.from_json(section), now, config)
+
+
+def _check_names(workdir: paths.Path, was: DataSummary, now: DataSummary, config) -> None:
+  check_classes(
+    str(workdir), was.label_names, now.label_names, accept=config.data.accept_changes,
+    otherwise=_new_training(workdir, now, config),
+  )
+
+
+def _new_training(workdir: paths.Path, now: DataSummary, config) -> str:
+  classes = '' if config.model.num_classes == now.num_classes else (
+    f' --config.model.num_classes={now.num_classes}'
+  )
+  return (
+    'For a new training that starts from its weights: another --workdir and '
+    f'--config.init.weights={workdir}{classes}.'
+  )
+
+
+def _log_images(was: DataSummary, now: DataSummary, config) -> None:
+  """Logs in a line how many images the splits had and have, if that has changed."""
+  splits = {
+    'train': (was.train_images, now.train_images), 'eval': (was.eval_images, now.eval_images)
+  }
+  changed = [
+    f'{split}: {before:,} -> {after:,} images' for split, (before, after) in splits.items()
+    if before is not None and before != after
+  ]
+  if not changed:
+    return
+  if was.train_images and was.train_images != now.train_images:
+    epochs = [images / config.batch_size for images in (was.train_images, now.train_images)]
+    steps = [training_steps(config, epoch) for epoch in epochs]
+    changed.append('steps of an epoch: {:.4g} -> {:.4g}'.format(*epochs))
+    changed.append('steps of the training: {} -> {}'.format(*steps))
+  log.warning('the data have changed since the checkpoint: %s', '; '.join(changed))
 
 
 def other_fields(theirs: ConvNet, ours: ConvNet) -> dict[str, tuple]:

@@ -70,6 +70,7 @@ class Trainer:
     self.dataset = data.open(config)
     self.info = self.dataset.info
     processes.check_data(self.info)
+    resume.check_class_count(self.workdir, DataSummary.of(self.info), config)
     self.model = make_model(config, self.info.num_classes, self.mesh)
     self.task = Classification(config, class_weights(config, self.dataset))
     self.steps_per_epoch = self.info.train.num_examples / config.batch_size
@@ -153,6 +154,7 @@ class Trainer:
       return init_state(*parts, self.mesh, loaded), False
     meta, now = checkpoints.meta(step), plain(self.config)
     difference.compare(meta['config'], now)
+    resume.check_data(self.workdir, meta.get('data'), DataSummary.of(self.info), self.config)
     shapes = state_shapes(*parts).items()
     items = checkpoints.restore(step, shapes, sharding.replicated(self.mesh))
     resume.check(checkpoints.directory / str(step), meta['config'], now, self.model)
@@ -222,7 +224,7 @@ class Trainer:
       train_log.close()
     preemption.enter('end')
     checkpoints.wait()
-    finish(self.workdir, config, self.task, state, self.history.last)
+    finish(self.workdir, config, self.task, state, self.history.last, self.info.label_names)
     ending = f', step {step}' + (f'; {early}' if early else '')
     self._announce(f'result: {self._result()}{ending}')
 

@@ -1,7 +1,7 @@
 """Small image folders with generated images."""
 
 import pathlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -39,3 +39,23 @@ def write_jpeg_folder(root: pathlib.Path, images: int, corrupt: Collection[int] 
       if split == 'train' and number in corrupt:
         content = (b'', content[:100], b'GARBAGE' * 9)[corrupt.index(number) % 3]
       path.write_bytes(content)
+
+
+def write_classes(
+  root: pathlib.Path, classes: Mapping[str, int], evaluation: int = 2
+) -> None:
+  """Writes JPEG files of 20 x 24 pixels; files that exist stay as they are.
+
+  Args:
+    root: its folders train and val are made.
+    classes: number of training images by class.
+    evaluation: number of evaluation images of each class.
+  """
+  random = np.random.RandomState(0)
+  for name, count in classes.items():
+    for split, number in (('train', count), ('val', evaluation)):
+      for index in range(number):
+        path = root / split / name / f'{index:04}.jpg'
+        if not path.exists():
+          path.parent.mkdir(parents=True, exist_ok=True)
+          path.write_bytes(encode(smooth_image(random, 20, 24)))

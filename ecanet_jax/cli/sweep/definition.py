@@ -114,6 +114,8 @@ def define(
         (f'--config={path}', *arguments, f'--config.seed={seed}'), _length(config),
         config.batch_size,
       ))
+  for base in bases.values():
+    del base['data']['accept_changes']  # an answer of the user, not a part of the sweep
   record = {'config': bases, 'vary': {k: list(v) for k, v in axes.items()}, 'seeds': numbers}
   return Sweep(tuple(runs), parameters, json.loads(json.dumps(record)))
 

@@ -28,6 +28,7 @@ import numpy as np
 
 from ecanet_jax.data import shuffling
 from ecanet_jax.data.augmentation.resampled_crop import Sampler, Taps, require_crop, resample
+from ecanet_jax.data.label_names import published
 from ecanet_jax.data.labels import count_labels
 from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Source, Split
 from ecanet_jax.runtime import paths
@@ -35,10 +36,6 @@ from ecanet_jax.runtime.errors import UserError, lookup
 
 DIGITS_TRAIN = 1437
 FASHION_MNIST = '/usr/share/datasets/fashion-mnist'  # of Debian's package
-FASHION_NAMES = (
-  'T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag',
-  'Ankle boot',
-)
 MAX_BYTES = 2**32  # of a split's images
 
 Parts = tuple[Batch, Batch]
@@ -117,7 +114,9 @@ def _read_idx(path: paths.Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 SETS = {'digits': digits, 'synthetic': synthetic, 'fashion_mnist': fashion_mnist}
-NAMES = {'digits': tuple(str(digit) for digit in range(10)), 'fashion_mnist': FASHION_NAMES}
+NAMES = {
+  'digits': tuple(str(digit) for digit in range(10)), 'fashion_mnist': published('fashion_mnist'),
+}
 
 
 @functools.lru_cache(maxsize=2)
