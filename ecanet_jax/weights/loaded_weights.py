@@ -38,6 +38,7 @@ class LoadedWeights:
     state_dict: the arrays under the file's own names; {} for a checkpoint.
     dialect: of the state dict.
     label_names: one name for each class, in the order of the outputs; None = not known.
+    multi_label: an image has any number of labels: the network gives each class a score of its own.
   """
 
   model: dict[str, Any]
@@ -47,6 +48,7 @@ class LoadedWeights:
   state_dict: dict[str, np.ndarray]
   dialect: str
   label_names: tuple[str, ...] | None = None
+  multi_label: bool = False
 
   def create(self) -> nn.Module:
     """Makes the network."""
@@ -128,7 +130,7 @@ def _read_checkpoint(path: paths.Path, request: _Request) -> LoadedWeights:
   summary = DataSummary.from_json(saved.data)
   return LoadedWeights(
     saved.config['model'], data, 'of the checkpoint', saved.variables, {}, 'timm',
-    summary and summary.label_names,
+    summary and summary.label_names, bool(summary and summary.multi_label),
   )
 
 
