@@ -19,7 +19,7 @@ from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup, one_line
 
 # A path, the bytes of a file, an image of Pillow, or an array `[H, W]` or `[H, W, 1, 3 or 4]`.
-Picture: TypeAlias = 'str | os.PathLike | bytes | Image.Image | np.ndarray'
+Picture: TypeAlias = str | os.PathLike | bytes | Image.Image | np.ndarray
 
 RESAMPLING = {'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC}
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB with alpha

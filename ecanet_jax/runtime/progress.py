@@ -26,7 +26,8 @@ def bar(items: Iterable, text: str, unit: str, total: int | None = None) -> tqdm
     total: how many there are, for items without a length.
   """
   return tqdm.tqdm(
-    items, desc=text, total=total, unit=unit, leave=False, disable=not on_terminal(), dynamic_ncols=True
+    items, desc=text, total=total, unit=unit, leave=False, disable=not on_terminal(),
+    dynamic_ncols=True,
   )
 
 
