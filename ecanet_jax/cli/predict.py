@@ -76,11 +76,13 @@ def run(args: argparse.Namespace) -> int:
   images = find_images(args.images)  # a mistyped name is answered before JAX starts
   from ecanet_jax.data.preprocessing import describe
   from ecanet_jax.inference.classifier import load
+  from ecanet_jax.runtime.accelerators import check_devices
   from ecanet_jax.runtime.compile_cache import keep_compiled_programs
   from ecanet_jax.runtime.log import log, start_log
 
   start_log()
   keep_compiled_programs()
+  check_devices()
   classifier = load(
     args.weights, model=args.model, dialect=args.dialect, kind=args.kind,
     checkpoint=args.checkpoint, preprocessing=args.preprocessing, resize_first=args.resize_first,

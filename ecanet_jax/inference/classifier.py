@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ecanet_jax.data.label_names import published_for, wnids_as_names
 from ecanet_jax.data.preprocessing import default_preprocessing, find_preprocessing
 from ecanet_jax.inference import images as pictures
 from ecanet_jax.inference.images import Picture
@@ -225,12 +226,10 @@ def load(
   )
 
 
-def _names(weights: str | os.PathLike, loaded: LoadedWeights, num_classes: int):
+def _names(
+  weights: str | os.PathLike, loaded: LoadedWeights, num_classes: int
+) -> tuple[str, ...] | None:
   """Returns the names of the classes, in words where the weights have WordNet ids; or None."""
-  try:
-    from ecanet_jax.data.label_names import published_for, wnids_as_names
-  except ImportError:
-    return loaded.label_names
   if loaded.label_names:
     return wnids_as_names(loaded.label_names)
   if num_classes != IMAGENET_CLASSES or loaded.multi_label:

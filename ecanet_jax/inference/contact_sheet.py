@@ -13,7 +13,7 @@ COLUMNS = 5
 WIDTH, HEIGHT = 400, 300  # pixels of a thumbnail
 MARGIN, GAP, LINE = 32, 28, 30
 PAPER, INK, GREY, FRAME = '#ffffff', '#1f2933', '#6b7785', '#eef1f4'
-BARS = ('#8fb8de', '#d8e5f2')  # of the best class, and of the others
+BARS = ('#8fb8de', '#c3d9ee')  # of the best class, and of the others
 
 
 @dataclasses.dataclass(frozen=True)

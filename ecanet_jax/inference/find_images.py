@@ -1,7 +1,6 @@
 """Finds the pictures that a command line names: files, folders and patterns."""
 
 import glob
-import os
 from collections.abc import Iterable
 
 from ecanet_jax.data.image_files import EXTENSIONS
@@ -55,6 +54,5 @@ def _match(pattern: paths.Path) -> list[str]:
 
 def _is_picture(file: paths.Path, folder: paths.Path) -> bool:
   """Whether a file below a folder is a picture by its ending, and not hidden."""
-  below = os.fspath(file)[len(os.fspath(folder)):].strip('/')
-  hidden = any(part.startswith('.') for part in below.split('/'))
+  hidden = any(part.startswith('.') for part in file.parts[len(folder.parts):])
   return file.suffix.lower() in EXTENSIONS and not hidden
