@@ -2,7 +2,8 @@
 
 The colours are those of data/tfdata/decode.py: grey and CMYK become RGB, an alpha channel is
 dropped, of an animation the first frame is taken, the EXIF orientation is ignored. The pixels
-differ from it by the rounding of Pillow, which rounds between its two passes.
+differ by at most 1 of 255, because Pillow rounds between its two passes; a few differ by more at
+the edge of a JPEG's crop, which the evaluation decodes alone, and where Pillow clips in between.
 """
 
 import io

@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -55,7 +56,7 @@ def test_predictions_logits_and_features_belong_together(classifier, photos):
   direct = classifier.model.apply(classifier.variables, images, train=False)
   np.testing.assert_allclose(logits, direct, rtol=1e-4, atol=1e-5)
   features = classifier.features(files)
-  dense = classifier.variables['params']['classifier']
+  dense = jax.device_get(classifier.variables['params']['classifier'])
   np.testing.assert_allclose(features @ dense['kernel'] + dense['bias'], logits, rtol=1e-4,
                              atol=1e-4)
   predictions = classifier.predict(files, top=3)
@@ -118,8 +119,9 @@ def test_command(folder, photos, tmp_path, capsys):
   assert set(found[0]['predictions'][0]) == {'label', 'name', 'probability'}
   rows = (tmp_path / 'csv').read_text().splitlines()
   assert rows[0] == 'path,rank,label,name,probability' and len(rows) == 11
-  sheet = Image.open(tmp_path / 'png')
-  assert sheet.size == (2 * 32 + 3 * 400 + 2 * 28, 2 * 32 + 2 * 400 + 28)
+  with Image.open(tmp_path / 'png') as sheet:
+    size = sheet.size
+  assert size == (2 * 32 + 3 * 400 + 2 * 28, 2 * 32 + 2 * 400 + 28)
   good = str(photos / '0.png')
   assert cli.main(['predict', str(folder), good, '--json=-']) == 0
   assert json.loads(capsys.readouterr().out)[0]['path'] == good

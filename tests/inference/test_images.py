@@ -11,7 +11,8 @@ from tests.support.imagenet_tars import encode, smooth_image
 
 PICTURE = smooth_image(np.random.RandomState(1), 61, 90)
 FILES = {
-  'jpeg': encode(PICTURE, quality=90), 'png': encode(PICTURE, 'PNG'),
+  'jpeg': encode(PICTURE, quality=90, subsampling=0),
+  'halved colours': encode(PICTURE, quality=90), 'png': encode(PICTURE, 'PNG'),
   'grey': encode(PICTURE.convert('L'), quality=90), 'alpha': encode(PICTURE.convert('RGBA'), 'PNG'),
   'palette': encode(PICTURE.convert('P'), 'PNG', transparency=0),
   '16 bits': encode(Image.fromarray(np.asarray(PICTURE.convert('L'), np.uint16) * 257), 'PNG'),
@@ -35,8 +36,11 @@ def test_the_crop_is_the_evaluations(interpolation, size, fraction):
   for name, content in FILES.items():
     expected = evaluation(tf.constant(content)).numpy().astype(int)
     ours = images.crop_first(images.read_image(content), data(size, fraction, interpolation))
-    assert np.abs(np.asarray(ours) - expected)[1:-1, 1:-1].max() <= 1, name
-    assert np.abs(np.asarray(ours) - expected).max() <= (1 if 'p' in name else 3), name  # its DCT
+    difference = np.abs(np.asarray(ours) - expected)
+    # The evaluation decodes only the crop of a JPEG: its edge lacks the colours beside it. Pillow
+    # clips between its two passes, which a dithered picture shows.
+    assert difference.max() <= (8 if name in ('halved colours', 'palette') else 1), name
+    assert (difference > 1).mean() < 0.02, name
 
 
 @pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic'])
