@@ -204,7 +204,7 @@ def load(
     preprocessing: a name of `data.preprocessing.PREPROCESSING`, for a file, which stores none; '' =
       the default of the network.
     resize_first: resize the whole picture and then crop it, as timm and torchvision do; else it is
-      cropped first, as in our evaluation. The logits differ a little.
+      cropped first, as in our evaluation. Probabilities differ by some per cent.
 
   Raises:
     UserError: there is nothing to read, a file is damaged, or it is of another network.
