@@ -17,8 +17,9 @@ from ecanet_jax.inference import images as pictures
 from ecanet_jax.inference.images import Picture
 from ecanet_jax.models import network
 from ecanet_jax.models.convnet import ConvNet
-from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.runtime.log import log
+from ecanet_jax.weights.files.formats import WRAPPERS
 from ecanet_jax.weights.loaded_weights import LoadedWeights, read_weights
 
 BATCH_SIZE = 32
@@ -209,6 +210,7 @@ def load(
   Raises:
     UserError: there is nothing to read, a file is damaged, or it is of another network.
   """
+  lookup(WRAPPERS, kind, 'kind')
   step = int(checkpoint) if str(checkpoint).isdigit() else checkpoint
   loaded = read_weights(
     weights, model={'name': model} if model else None, dialect=dialect, kind=kind, step=step,
