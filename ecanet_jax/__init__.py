@@ -6,7 +6,7 @@ from typing import Any
 
 from ecanet_jax.version import __version__
 
-__all__ = ['__version__', 'create_model', 'list_models', 'load_pretrained']
+__all__ = ['__version__', 'create_model', 'list_models', 'load', 'load_pretrained']
 
 
 def create_model(name: str, *, pretrained: str | os.PathLike | None = None, **overrides: Any):
@@ -15,9 +15,11 @@ def create_model(name: str, *, pretrained: str | os.PathLike | None = None, **ov
   Args:
     name: one of `list_models()`.
     pretrained: a timm folder, whoever wrote it, also as 'hf-hub:OWNER/NAME'; the workdir of a
-      training; or converted weights.
-    **overrides: fields of the network, as in `models.create_model`. With another `num_classes` than
-      the weights have, the classifier is initialised afresh.
+      training; converted weights; or a file, with `dialect` if its names are not timm's.
+    **overrides: fields of the network, as in `models.create_model`. `num_classes=0` gives the
+      pooled features instead of logits. With another `num_classes` than the weights have, the
+      classifier is initialised afresh. With `in_chans` = 1 (grey) or more than 3 channels the
+      weights of the stem are adapted as timm does.
 
   Returns:
     A flax module; with `pretrained` the module and {'params', 'batch_stats'}.
@@ -34,7 +36,8 @@ def create_model(name: str, *, pretrained: str | os.PathLike | None = None, **ov
 
 # Imported on demand: a mistake on the command line is answered before JAX is imported.
 _MODULE = {
-  'list_models': 'ecanet_jax.models', 'load_pretrained': 'ecanet_jax.weights.loaded_weights',
+  'list_models': 'ecanet_jax.models', 'load': 'ecanet_jax.inference.classifier',
+  'load_pretrained': 'ecanet_jax.weights.loaded_weights',
 }
 
 

@@ -17,6 +17,7 @@ COMMANDS = {
   'summary': "print a network's blocks and parameters",
   'prepare': 'prepare and verify a data set; the only command that uses the network',
   'convert': 'weights to PyTorch (timm) and back',
+  'predict': 'name what is on pictures; a table, JSON, CSV or a contact sheet',
   'compile': 'compile a step for a TPU or GPU that is not here; memory, cycles, traffic',
   'sweep': 'train configs x variants x seeds; a table and pictures',
   'doctor': 'check versions, devices, disk and data, and say what to do',

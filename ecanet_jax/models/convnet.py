@@ -88,7 +88,8 @@ class ConvNet(nn.Module):
     attention: kind, where, position and k of the attention slot.
     preset: 'torch' (symmetric padding, eps 1e-5) or 'tf' (SAME, eps 1e-3).
     activation: a name of `ops.activation.ACTIVATIONS`.
-    num_classes: outputs of the classifier.
+    num_classes: outputs of the classifier; 0 = no classifier: the output is the pooled features.
+    in_chans: channels of the images; 3 = RGB.
     dropout: rate before the classifier.
     drop_path: stochastic depth; block i of n drops with rate drop_path * i / n (TF EfficientNet).
     bn_groups: BatchNorm's statistics: 1 = of the global batch, N = of each N-th of it.
@@ -106,6 +107,7 @@ class ConvNet(nn.Module):
   preset: str = 'torch'
   activation: str = 'relu'
   num_classes: int = 1000
+  in_chans: int = 3
   dropout: float = 0.0
   drop_path: float = 0.0
   bn_groups: int = 1
@@ -138,9 +140,9 @@ class ConvNet(nn.Module):
     for field in ('dropout', 'drop_path'):
       if not 0 <= getattr(self, field) < 1:
         raise UserError(f'{field}={getattr(self, field)} must be at least 0 and below 1.')
-    for field in ('num_classes', 'bn_groups'):
-      if getattr(self, field) < 1:
-        raise UserError(f'{field}={getattr(self, field)} must be at least 1.')
+    for field, least in (('num_classes', 0), ('in_chans', 1), ('bn_groups', 1)):
+      if getattr(self, field) < least:
+        raise UserError(f'{field}={getattr(self, field)} must be at least {least}.')
     stages = self.stages_count()
     if not 0 <= self.frozen_stages <= stages:
       raise UserError(f'frozen_stages={self.frozen_stages} must be from 0 to {stages}.')
@@ -195,12 +197,14 @@ class ConvNet(nn.Module):
 
   @nn.compact
   def __call__(self, images, train: bool):
-    """Maps images `[B, H, W, 3]`, normalised, to float32 logits `[B, num_classes]`.
+    """Maps images `[B, H, W, in_chans]`, normalised, to float32 logits `[B, num_classes]`.
+
+    With `num_classes` = 0 the result is the classifier's input `[B, C]`.
 
     Raises:
       UserError: images of another shape or type, or too small for the family.
     """
-    layer, x = self.make_layers(), check_images(images)
+    layer, x = self.make_layers(), check_images(images, self.in_chans)
     if self.frozen_stages:
       x = jax.lax.stop_gradient(self.stem_layers(layer, x, False))
     else:
@@ -231,29 +235,32 @@ class ConvNet(nn.Module):
     return x
 
   def classify(self, x, train: bool):
-    """Global mean, dropout, classifier: `[B, H, W, C]` -> float32 logits `[B, num_classes]`."""
+    """Global mean, dropout, classifier if any: `[B, H, W, C]` -> float32 `[B, num_classes]`."""
     x = GlobalPool()(x)
     x = nn.Dropout(self.dropout, deterministic=not train)(x)
+    if not self.num_classes:
+      return x
     return nn.Dense(
       self.num_classes, kernel_init=self.classifier_init,
       bias_init=self.classifier_bias_init(x.shape[-1]), name='classifier',
     )(x)
 
 
-def check_images(images) -> jax.Array:
+def check_images(images, channels: int = 3) -> jax.Array:
   """The images as an array.
 
   Raises:
-    UserError: they are not floating point `[B, H, W, 3]` with at least one pixel.
+    UserError: they are not floating point `[B, H, W, channels]` with at least one pixel.
   """
   images = jnp.asarray(images)
   shape = images.shape
-  if len(shape) != 4 or shape[-1] != 3 or 0 in shape[1:3]:
-    one_image = len(shape) == 3 and shape[-1] == 3
+  if len(shape) != 4 or shape[-1] != channels or 0 in shape[1:3]:
+    one_image = len(shape) == 3 and shape[-1] == channels
+    colours = 'RGB' if channels == 3 else f'{channels} channel{"s" if channels > 1 else ""}'
     advice = 'images[None] adds the batch axis' if one_image else (
-      'the batch, height and width in pixels, and RGB'
+      f'the batch, height and width in pixels, and {colours}'
     )
-    raise UserError(f'images of shape {shape} are not [B, H, W, 3]: {advice}.')
+    raise UserError(f'images of shape {shape} are not [B, H, W, {channels}]: {advice}.')
   if not jnp.issubdtype(images.dtype, jnp.floating):
     raise UserError(
       f'images of type {images.dtype.name} must be floating point and normalised: '

@@ -56,7 +56,9 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
 
   Returns:
     A flax module; `model.init(key, images, train=False)` gives {'params', 'batch_stats'}, and
-    `model.apply(variables, images, train=False)` maps `[B, H, W, 3]` to logits `[B, classes]`.
+    `model.apply(variables, images, train=False)` maps `[B, H, W, 3]` to logits `[B, classes]`. With
+    `num_classes=0` it gives the pooled features `[B, C]`; `in_chans` = 1 or 4 is for other images
+    than RGB.
 
   Raises:
     UserError: an unknown name or field, or fields that the family cannot have.

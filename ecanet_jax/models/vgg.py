@@ -114,7 +114,7 @@ class VGG(ConvNet):
       raise UserError(f'mlp={self.mlp} must be at least 0 (no hidden layers), such as 4096.')
 
   def blocks(self) -> Iterator[VGGBlock]:
-    channels, layer = 3, 0
+    channels, layer = self.in_chans, 0
     for s, (out, convs) in enumerate(self.stages):
       yield VGGBlock(
         name=f'block_{s + 1}', kind=f'conv x {convs}', stage=s + 1, index=0, last=True,

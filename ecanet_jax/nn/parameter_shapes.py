@@ -28,7 +28,7 @@ def trace_variables(model: nn.Module, image_size: int = IMAGE_SIZE) -> dict[str,
   """
 
   def init():
-    images = jnp.zeros((1, image_size, image_size, 3))
+    images = jnp.zeros((1, image_size, image_size, getattr(model, 'in_chans', 3)))
     return model.init(jax.random.key(0), images, train=False)
 
   try:

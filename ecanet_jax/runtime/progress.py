@@ -16,10 +16,18 @@ def on_terminal() -> bool:
   return jax.process_index() == 0 and sys.stderr.isatty()
 
 
-def bar(items: Iterable, text: str, unit: str) -> tqdm.tqdm:
-  """Iterates with a progress bar; without the bar if standard error is no terminal."""
+def bar(items: Iterable, text: str, unit: str, total: int | None = None) -> tqdm.tqdm:
+  """Iterates with a progress bar; without the bar if standard error is no terminal.
+
+  Args:
+    items: to iterate over.
+    text: in front of the bar.
+    unit: of the items.
+    total: how many there are, for items without a length.
+  """
   return tqdm.tqdm(
-    items, desc=text, unit=unit, leave=False, disable=not on_terminal(), dynamic_ncols=True
+    items, desc=text, total=total, unit=unit, leave=False, disable=not on_terminal(),
+    dynamic_ncols=True,
   )
 
 

@@ -1,4 +1,4 @@
-"""Replaces the classifier of trained weights, for another number of classes."""
+"""Replaces the classifier of trained weights, for another number of classes, or drops it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,8 +34,19 @@ def replace_classifier(
   model = create_from_config(section)
 
   def fresh():  # under jit, XLA drops the initialisation of the other arrays
-    images = jnp.zeros((1, 64, 64, 3))
+    images = jnp.zeros((1, 64, 64, model.in_chans))
     return model.init(jax.random.key(seed), images, train=False)['params']['classifier']
 
   params = {**variables['params'], 'classifier': jax.tree.map(np.asarray, jax.jit(fresh)())}
   return section, {**variables, 'params': params}
+
+
+def drop_classifier(
+  section: Mapping[str, Any], variables: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Returns the `model` section with `num_classes` = 0, and the variables without the classifier.
+
+  The output of that network is the pooled features.
+  """
+  params = {name: arrays for name, arrays in variables['params'].items() if name != 'classifier'}
+  return {**section, 'num_classes': 0}, {**variables, 'params': params}

@@ -17,12 +17,13 @@ from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.runtime.key_difference import check_keys
 from ecanet_jax.runtime.log import log
-from ecanet_jax.weights.classifier import replace_classifier
+from ecanet_jax.weights.classifier import drop_classifier, replace_classifier
 from ecanet_jax.weights.convert import count_classes, from_torch, strip_prefixes
 from ecanet_jax.weights.eca_kernel_size import widen_kernels
 from ecanet_jax.weights.files import formats
 from ecanet_jax.weights.files.tensorflow import READERS
 from ecanet_jax.weights.hub import client, hub_folder
+from ecanet_jax.weights.stem import adapt_stem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,7 @@ class LoadedWeights:
     state_dict: the arrays under the file's own names; {} for a checkpoint.
     dialect: of the state dict.
     label_names: one name for each class, in the order of the outputs; None = not known.
+    multi_label: an image has any number of labels: the network gives each class a score of its own.
   """
 
   model: dict[str, Any]
@@ -46,6 +48,7 @@ class LoadedWeights:
   state_dict: dict[str, np.ndarray]
   dialect: str
   label_names: tuple[str, ...] | None = None
+  multi_label: bool = False
 
   def create(self) -> nn.Module:
     """Makes the network."""
@@ -127,7 +130,7 @@ def _read_checkpoint(path: paths.Path, request: _Request) -> LoadedWeights:
   summary = DataSummary.from_json(saved.data)
   return LoadedWeights(
     saved.config['model'], data, 'of the checkpoint', saved.variables, {}, 'timm',
-    summary and summary.label_names,
+    summary and summary.label_names, bool(summary and summary.multi_label),
   )
 
 
@@ -199,45 +202,55 @@ def _check_no_preprocessing(path: paths.Path, request: _Request) -> None:
 
 
 def load_pretrained(
-  directory: str | os.PathLike, *, kind: str = 'ema', name: str = '', **overrides: Any
+  directory: str | os.PathLike, *, kind: str = 'ema', name: str = '', dialect: str = 'timm',
+  **overrides: Any,
 ) -> tuple[nn.Module, dict[str, Any]]:
   """Loads a network with its weights.
 
   Args:
     directory: a timm folder, ours or timm's own, or 'hf-hub:OWNER/NAME'; the workdir of a training;
-      or a directory of converted weights.
+      or a directory of converted weights; with `name`, a file, too.
     kind: of a training: 'ema' = the averaged weights, where there are any; 'raw' = as trained.
     name: the network that the directory must hold; '' = any.
+    dialect: the code whose names a file has.
     **overrides: fields of the network that do not change its arrays, such as drop_path. With
-      another `num_classes` the classifier is initialised afresh, and the log says so.
+      another `num_classes` the classifier is initialised afresh, and the log says so; 0 drops it,
+      and the output is the pooled features. With another `in_chans` the kernel that sees the images
+      is adapted (`weights.stem`).
 
   Returns:
     The flax module, and {'params', 'batch_stats'} as numpy arrays: `model.apply(variables, images,
-    train=False)` maps `[B, H, W, 3]` to logits. The folder's config.json says how to prepare the
-    images.
+    train=False)` maps `[B, H, W, in_chans]` to logits. The folder's config.json says how to prepare
+    the images; `ecanet_jax.load` does it.
 
   Raises:
     UserError: there is nothing to read, a file is damaged, or the network is unknown or not the one
       that was asked for.
   """
   with paths.answers(directory):
-    if not client.is_hub_name(directory) and not paths.to_path(directory).is_dir():
+    if not (name or client.is_hub_name(directory) or paths.to_path(directory).is_dir()):
       raise UserError(
-        f'{directory} is not a directory; ecanet_jax.weights.read_weights reads files.'
+        f'{directory} is not a directory; of a file say which network it is of: '
+        'ecanet_jax.create_model(NAME, pretrained=FILE).'
       )
-  loaded = read_weights(directory, kind=kind, model={'name': name} if name else None)
+  model = {'name': name} if name else None
+  loaded = read_weights(directory, kind=kind, model=model, dialect=dialect)
   section, variables = loaded.model, loaded.variables
   if name and section['name'] != name:
     raise UserError(
       f'{directory} holds {section["name"]}, not {name}; ask for {section["name"]}.'
     )
   found, wanted = loaded.create().num_classes, overrides.pop('num_classes', None)
-  if wanted and wanted != found:
+  if wanted == 0:
+    section, variables = drop_classifier(section, variables)
+  elif wanted and wanted != found:
     log.warning(
       '%s: its classifier of %d classes is replaced by a new one of %d, which has to be trained.',
       directory, found, wanted,
     )
     section, variables = replace_classifier(section, variables, wanted)
+  if channels := overrides.pop('in_chans', None):
+    section, variables = adapt_stem(section, variables, channels)
   model = create_from_config({**section, **overrides})
   expected = parameter_shapes(model, loaded.data.get('image_size', IMAGE_SIZE))
   check_keys(expected, flat_shapes(variables), 'the weights do not fit')

@@ -38,7 +38,7 @@ def find_record(model: nn.Module) -> Network | None:
 
 
 def _same(a: nn.Module, b: nn.Module) -> bool:
-  fields = {field.name for field in dataclasses.fields(type(a))} - FREE_FIELDS
+  fields = {field.name for field in dataclasses.fields(type(a))} - FREE_FIELDS - {'in_chans'}
   if a.attention.kind == b.attention.kind == 'none':  # the other options have no effect then
     fields -= {'attention'}
   return all(getattr(a, field) == getattr(b, field) for field in fields)
@@ -71,7 +71,8 @@ def timm_logits(
       f'PyTorch with timm cannot be imported: {one_line(error, 100)}'
     ) from error
   reference = timm.create_model(
-    record.timm, pretrained=False, num_classes=model.num_classes, **record.timm_arguments
+    record.timm, pretrained=False, num_classes=model.num_classes, in_chans=model.in_chans,
+    **record.timm_arguments,
   )
   reference.load_state_dict({
     key: torch.from_numpy(np.array(value)) for key, value in state_dict.items()

@@ -80,7 +80,7 @@ def verify(
       state dict.
   """
   image_size = min(max(image_size, SMALLEST), LARGEST)
-  shape = (IMAGES, image_size, image_size, 3)
+  shape = (IMAGES, image_size, image_size, model.in_chans)
   images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
   ours = our_logits(model, variables, images)
   theirs, reference, in_pytorch = _reference_logits(model, state_dict, dialect, images)

@@ -75,7 +75,7 @@ def test_lists_by_pattern():
   ({'name': 'efficientnet_b0', 'attention': {'knd': 'se'}}, "no field 'knd'. Did you mean 'kind'"),
   ({'name': 'efficientnet_b0', 'preset': 'pytorch'}, "'pytorch'. Did you mean 'torch'"),
   ({'name': 'efficientnet_b0', 'activation': 'swich'}, "Did you mean 'swish'"),
-  ({'name': 'efficientnet_b0', 'num_classes': 0}, 'num_classes=0 must be at least 1'),
+  ({'name': 'efficientnet_b0', 'num_classes': -1}, 'num_classes=-1 must be at least 0'),
   ({'name': 'efficientnet_b0', 'attention': {'where': 'stages'}}, 'name one or more of the stages'),
   ({'name': 'efficientnet_b0', 'attention': {'stages': (8,), 'where': 'stages'}}, 'stages 1 to 7'),
   ({'name': 'efficientnet_b0', 'attention': {'reduction': 0.0}}, 'reduction=0.0 must be above 0'),

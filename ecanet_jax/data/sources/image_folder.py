@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ecanet_jax.data.image_files import EXTENSIONS
 from ecanet_jax.data.labels import count_labels
 from ecanet_jax.data.tfdata import decode, pipeline
 from ecanet_jax.data.tfdata.corrupt_images import allowed_count, error_text
@@ -25,7 +26,6 @@ from ecanet_jax.runtime.errors import UserError, closest
 
 tf = tensorflow()
 
-EXTENSIONS = ('.jpg', '.jpeg', '.jpe', '.png', '.gif', '.bmp', '.webp')
 CHECKED = 20_000  # files; a larger split is checked only while it is read
 LISTERS = 32  # classes that are listed at the same time: a bucket takes a while to answer
 _IGNORED = ('thumbs.db', 'desktop.ini')

@@ -130,10 +130,10 @@ def _config(
     'num_classes': classes,
     'num_features': _features(model),
     'global_pool': 'avg',
-    'model_args': dict(record.timm_arguments),
+    'model_args': {**record.timm_arguments, **_channels(model)},
     'pretrained_cfg': {
       'custom_load': False,
-      'input_size': [3, size, size],
+      'input_size': [model.in_chans, size, size],
       'fixed_input_size': False,
       'crop_mode': 'center',
       **{theirs: _plain(data[ours]) for ours, theirs in TIMM_KEYS.items()},
@@ -144,7 +144,9 @@ def _config(
     'ecanet_jax': {
       'version': __version__,
       'source': record.source,
-      'model': _plain(model_config or {'name': record.name, 'num_classes': classes}),
+      'model': _plain(
+        model_config or {'name': record.name, 'num_classes': classes, **_channels(model)}
+      ),
     },
   }
   if label_names is not None:
@@ -204,6 +206,7 @@ def read_folder(directory: str | os.PathLike, name: str = '') -> Folder:
     _check_preset(name, (model or {}).get('name') or _known(architecture, arguments), path)
   elif not model:
     model = {'name': _our_name(architecture, arguments, path), 'num_classes': classes}
+    model |= {key: arguments[key] for key in ('in_chans',) if key in arguments}
   state_dict = formats.read_state_dict(str(path / WEIGHTS), record=sums)
   if name:
     found = count_classes(create_model(name), state_dict, network(name).timm_dialect)
@@ -242,7 +245,8 @@ def _check_preset(name: str, theirs: str, path: paths.Path) -> None:
 
 def _known(architecture: str, arguments: Mapping[str, Any]) -> str:
   """Returns our name of a network of timm, or '' if we do not have it."""
-  arguments = {key: value for key, value in arguments.items() if key != 'num_classes'}
+  free = ('num_classes', 'in_chans')
+  arguments = {key: value for key, value in arguments.items() if key not in free}
   for name in list_models():
     record = network(name)
     if (record.timm, dict(record.timm_arguments)) == (architecture, arguments):
@@ -269,7 +273,16 @@ def _data(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _features(model: nn.Module) -> int:
   """Returns the number of inputs of the classifier."""
-  return parameter_shapes(model)['params/classifier/kernel'][0]
+  return parameter_shapes(_with_classifier(model))['params/classifier/kernel'][0]
+
+
+def _with_classifier(model: nn.Module) -> nn.Module:
+  return model.clone(num_classes=model.num_classes or 1)
+
+
+def _channels(model: nn.Module) -> dict[str, int]:
+  """Returns timm's argument for images that are not RGB."""
+  return {} if model.in_chans == 3 else {'in_chans': model.in_chans}
 
 
 def _count_parameters(model: nn.Module) -> int:
@@ -279,7 +292,7 @@ def _count_parameters(model: nn.Module) -> int:
 
 def _ends(model: nn.Module, dialect: str) -> dict[str, str]:
   """Returns timm's names of the first convolution and of the classifier."""
-  keys = [entry.key.rpartition('.')[0] for entry in entries(model, dialect)[0]]
+  keys = [entry.key.rpartition('.')[0] for entry in entries(_with_classifier(model), dialect)[0]]
   return {'first_conv': keys[0], 'classifier': keys[-1]}
 
 

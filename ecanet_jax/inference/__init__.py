@@ -1,0 +1,1 @@
+"""A trained network on pictures: what they show, their features, a contact sheet of them."""
