@@ -24,7 +24,7 @@ Cars, B5 98.5 % on Flowers, B3 90.7 % on Aircraft, B4 94.8 % on Pets, B4 91.5 % 
 """
 
 import ecanet_jax.config
-from ecanet_jax.runtime.errors import lookup
+from ecanet_jax.config import lookup
 
 STEPS = 20_000
 

@@ -15,7 +15,7 @@ pytest.importorskip('setuptools', minversion='77')
 PROGRAM = '''
 import pathlib
 import ecanet_jax
-from ecanet_jax.cli.program import load_config
+from ecanet_jax.cli.config import load_config
 from ecanet_jax.configs import senet
 package = pathlib.Path(ecanet_jax.__file__).parent
 print(package, len(ecanet_jax.list_models()), senet.get_config().model.name)
