@@ -51,7 +51,6 @@ def run(args: argparse.Namespace) -> int:
   Raises:
     UserError: the sweep cannot be run, or the directory has another one.
   """
-  from ecanet_jax.cli.sweep import process, results
   from ecanet_jax.cli.sweep.definition import define, enter
   from ecanet_jax.runtime.log import start_log
 
@@ -62,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
     raise UserError(f'--smooth={args.smooth} must be odd.')
   sweep = define(args.config, args.vary, args.seeds, args.overrides)
   workdir = paths.to_path(args.workdir)
+  from ecanet_jax.cli.sweep import process, results  # need what `define` has checked for
+
   start_log()
   with enter(sweep, workdir) as lock:
     try:
