@@ -48,12 +48,11 @@ def _load(
   unset, others = _unset(overrides)
   arguments = ['', *filter(None, [argument]), *others]
   values = flags.FlagValues()
-  config = define('config', default, flag_values=values, lock_config=True, sys_argv=arguments)
   try:
+    config = define('config', default, flag_values=values, lock_config=True, sys_argv=arguments)
     values(arguments)
     loaded = config.value
-    if loaded is not None:
-      list(loaded)  # raises what went wrong while the file was loaded
+    hasattr(loaded, 'keys')  # raises what went wrong while the file was read
   except UserError:
     raise
   except Exception as error:
@@ -65,17 +64,20 @@ def _load(
 
 
 def _unset(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
-  """The keys that `--config.KEY=None` unsets, and the other overrides."""
-  last = dict(text.removeprefix('--config.').split('=', 1) for text in overrides)
+  """The keys that `--config.KEY=None` unsets, and the overrides that give a value."""
   defaults = {key.name: key.default for key in schema.KEYS}
-  unset = [key for key, value in last.items() if value == 'None' and key in defaults]
-  for key in unset:
-    if not isinstance(defaults[key], type):
+  others, last = [], {}
+  for text in overrides:
+    key, value = text.removeprefix('--config.').split('=', 1)
+    last[key] = value
+    if value != 'None' or key not in defaults:
+      others.append(text)
+    elif not isinstance(defaults[key], type):
       raise UserError(
         f'--config.{key}=None: {key} must have a value; its default is --config.{key}='
         f'{defaults[key]}'
       )
-  return unset, [text for text in overrides if text.split('=')[0].split('.', 1)[1] not in unset]
+  return [key for key, value in last.items() if value == 'None' and key in defaults], others
 
 
 def _explain(error: Exception, overrides: Sequence[str], where: str) -> str:

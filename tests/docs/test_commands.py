@@ -113,7 +113,7 @@ def test_set_up(command):
   if words[0] == 'make':
     assert re.search(rf'^{words[1]}:', (ROOT / 'Makefile').read_text(), re.MULTILINE)
   for extra in re.findall(r'\[([\w,]+)\]', command.text):
-    assert re.search(rf'^{extra} = \[', (ROOT / 'pyproject.toml').read_text(), re.MULTILINE)
+    assert re.search(rf"^    '{extra}': \[", (ROOT / 'setup.py').read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize('command', of('needs'))
