@@ -17,6 +17,7 @@ from ecanet_jax.version import __version__
 COMMANDS = {
   'train': 'train a network; the same command again resumes',
   'eval': 'evaluate a training, or weights of any form',
+  'finetune': 'train weights on your own images',
   'models': 'list the networks',
   'summary': "print a network's blocks and parameters",
   'prepare': 'fetch a data set, or read its files; write it in the form for training; verify it',
@@ -25,7 +26,7 @@ COMMANDS = {
   'sweep': 'train configs x variants x seeds; a table and pictures',
   'doctor': 'check versions, devices, disk and data, and say what to do',
 }
-RESUMES = ('train', 'eval')  # may be interrupted and given again
+RESUMES = ('train', 'eval', 'finetune')  # may be interrupted and given again
 NETWORK = """\
 These use the network: `prepare`, to download a data set; names of the hub (hf-hub:OWNER/NAME) and
 `convert --push`; paths in a bucket (gs://); config.trackers; the processes of one training, among

@@ -10,7 +10,7 @@ import argparse
 from typing import Any
 
 from ecanet_jax.cli import devices
-from ecanet_jax.cli.arguments import Parser, parse_overrides
+from ecanet_jax.cli.arguments import Parser, keys_of, parse_overrides
 from ecanet_jax.cli.config import load_config
 from ecanet_jax.cli.training_packages import check_packages
 from ecanet_jax.runtime.log import start_log
@@ -58,4 +58,4 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
   if args.deterministic:
     compute_deterministically()
   devices.start(args)
-  return train_and_evaluate(config, args.workdir)
+  return train_and_evaluate(config, args.workdir, keys_of(args.overrides))
