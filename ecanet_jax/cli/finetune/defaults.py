@@ -8,7 +8,7 @@ from typing import Any
 PRESETS: dict[str, dict[str, Any]] = {
   'full': {},
   'layer_decay': {'optimizer.layer_decay': 0.75},
-  'head': {'model.frozen_stages': -1, 'optimizer.weight_decay': 0.0, 'schedule.lr': 0.4},
+  'head': {'model.frozen_stages': -1, 'optimizer.weight_decay': 0.0, 'schedule.lr': 0.1},
 }
 EPOCHS, MOST_EPOCHS = 30, 200
 STEPS = 200  # least steps of a training, as far as MOST_EPOCHS allows
