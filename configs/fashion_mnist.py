@@ -13,7 +13,7 @@ with --config.data.data_dir.
 """
 
 import ecanet_jax.config
-from ecanet_jax.runtime.errors import UserError, lookup
+from ecanet_jax.config import UserError, lookup
 
 RATES = {'transfer': 0.08, 'scratch': 0.2}  # per 256 images
 

@@ -11,7 +11,7 @@ Published top-1 of ResNet-50: A1 80.4, A2 79.8, A3 78.1 %. Expected top-1 here: 
 """
 
 import ecanet_jax.config
-from ecanet_jax.runtime.errors import lookup
+from ecanet_jax.config import lookup
 
 # Epochs, learning rate at batch 2048, weight decay, label smoothing, drop-path, pixels in training,
 # mixup's alpha, RandAugment's magnitude.

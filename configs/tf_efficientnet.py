@@ -14,7 +14,7 @@ Expected top-1 here: not measured.
 """
 
 import ecanet_jax.config
-from ecanet_jax.runtime.errors import lookup
+from ecanet_jax.config import lookup
 
 PIXELS = {
   'b0': 224, 'b1': 240, 'b2': 260, 'b3': 300, 'b4': 380, 'b5': 456, 'b6': 528, 'b7': 600,

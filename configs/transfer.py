@@ -5,9 +5,9 @@
     --config.data.data_dir=DATA --config.init.weights=WEIGHTS
   python eval.py --config=configs/transfer.py:oxford_iiit_pet --workdir=runs/pets
 
-WEIGHTS: a training's workdir, a timm folder, or 'hf-hub:timm/tf_efficientnet_b0.in1k'. TFDS has
-neither birdsnap nor fgvc_aircraft: put the images into DATA/train/CLASS/ and DATA/test/CLASS/, of
-Aircraft the 100 variants, with trainval as train.
+WEIGHTS: a training's workdir, a timm folder, or 'hf-hub:timm/tf_efficientnet_b0.in1k'. They give
+the network and the preprocessing. TFDS has neither birdsnap nor fgvc_aircraft: put the images into
+DATA/train/CLASS/ and DATA/test/CLASS/, of Aircraft the 100 variants, with trainval as train.
 
 EfficientNet (1905.11946, section 5.2) fine-tunes as Kornblith et al. (1805.08974) do: SGD with
 Nesterov momentum 0.9, batch 256, 20,000 steps, cosine decay to 0 without warm-up, the decay of
@@ -24,7 +24,7 @@ Cars, B5 98.5 % on Flowers, B3 90.7 % on Aircraft, B4 94.8 % on Pets, B4 91.5 % 
 """
 
 import ecanet_jax.config
-from ecanet_jax.runtime.errors import lookup
+from ecanet_jax.config import lookup
 
 STEPS = 20_000
 
@@ -47,7 +47,6 @@ def get_config(name='cifar10'):
   config = ecanet_jax.config.get_config()
   config.batch_size = 256
   config.epochs = STEPS * config.batch_size / images
-  config.model.name = 'tf_efficientnet_b0'
   config.model.num_classes = classes
   config.model.bn_decay = max(1 - 10 * config.batch_size / images, 0.9)
   config.data.source = source

@@ -36,6 +36,8 @@ BROKEN = (
    'configs/smoke.py imports configs.digits'),
   ('recipes', 'configs/smoke.py', 'from ecanet_jax import models',
    'configs/smoke.py imports ecanet_jax.models'),
+  ('recipes', 'configs/smoke.py', 'from ecanet_jax.runtime.errors import lookup',
+   'configs/smoke.py imports ecanet_jax.runtime.errors.lookup'),
   ('tests', 'tests/support/programs.py', 'from tests.nn.test_slot import make',
    'tests/support/programs.py imports tests.nn.test_slot'),
   ('tests', 'tests/nn/test_slot.py', 'from tests.data.conftest import write_folder',

@@ -1,9 +1,9 @@
 """The wheel: what is in it, and that what is in it works without the checkout."""
 
 import os
+import re
 import subprocess
 import sys
-import tomllib
 import zipfile
 
 import pytest
@@ -15,7 +15,7 @@ pytest.importorskip('setuptools', minversion='77')
 PROGRAM = '''
 import pathlib
 import ecanet_jax
-from ecanet_jax.cli.program import load_config
+from ecanet_jax.cli.config import load_config
 from ecanet_jax.configs import senet
 package = pathlib.Path(ecanet_jax.__file__).parent
 print(package, len(ecanet_jax.list_models()), senet.get_config().model.name)
@@ -55,11 +55,12 @@ def wheel(tmp_path_factory):
 
 
 def test_the_compilers_of_the_extras_are_those_of_the_tests():
-  extras = tomllib.loads((programs.ROOT / 'pyproject.toml').read_text())
+  text = (programs.ROOT / 'setup.py').read_text()
   for extra, file in (('aot', 'requirements-dev.txt'), ('aot-gpu', 'requirements-aot-gpu.txt')):
     lines = (programs.ROOT / file).read_text().splitlines()
     pins = {line.partition(';')[0] for line in lines}
-    wanted = set(extras['project']['optional-dependencies'][extra]) - {'jax==0.10.2'}
+    listed = re.search(rf"'{extra}': \[(.*?)\]", text, re.DOTALL)[1]
+    wanted = set(re.findall(r"'([^']+)'", listed)) - {'jax==0.10.2'}
     assert wanted and wanted <= pins
 
 
@@ -94,7 +95,7 @@ def test_it_works_without_the_checkout(wheel, tmp_path):
   lines = done.stdout.splitlines()
   assert lines[0].startswith(str(installed)) and lines[0].endswith(' se_resnet50_v1')
   assert lines[1] == 'eca_mobilenetv2_k13'
-  assert f"Did you mean '{installed}/ecanet_jax/configs/smoke.py'?" in lines[2]
+  assert "Did you mean 'smoke'?" in lines[2]
   done = run('-m', 'ecanet_jax', 'models', 'eca_efficientnet*')
   assert done.returncode == 0 and done.stdout.startswith('eca_efficientnet_b0'), done.stderr
   assert run('-m', 'benchmarks').returncode == 1

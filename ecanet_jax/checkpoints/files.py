@@ -32,6 +32,7 @@ from ecanet_jax.checkpoints.recovery import (
 from ecanet_jax.checkpoints.zip_limits import RATIO
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, one_line
+from ecanet_jax.runtime.log import silence_orbax
 
 Tree = dict[str, Any]
 SMALL = 2**28  # bytes that an item may always have, however well it compresses
@@ -180,6 +181,7 @@ def _reader(directory: str | os.PathLike, asked: int | str):
   root = root_of(directory)
   step = newest_sound(directory) if asked == 'last' else asked
   ignore_closed_loops()
+  silence_orbax()
   options = ocp.CheckpointManagerOptions(read_only=True, best_fn=rank, best_mode='max')
   handlers = {name: handler() for name, handler in ITEMS.items()}
   with readable(root):

@@ -21,7 +21,8 @@ import sys
 import threading
 import time
 
-from ecanet_jax.cli.program import load_config, parse_overrides
+from ecanet_jax.cli.arguments import Parser, parse_overrides
+from ecanet_jax.cli.config import load_config
 from ecanet_jax.runtime.errors import UserError, lookup
 
 STEPS = ('train', 'eval')
@@ -29,7 +30,7 @@ SECONDS = 20  # between the lines that say that it still compiles
 LIMIT = 2 * 3600  # seconds for one program of the table
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
   """Adds the command's arguments to `parser`."""
   parser.epilog = 'Any --config.KEY=VALUE, as for train.py, may be given.'
   parser.add_argument('--config', default='', help='a recipe')

@@ -67,11 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
   """Converts and returns 0, or raises UserError before anything is written."""
   from ecanet_jax.checkpoints.files import is_checkpoint
+  from ecanet_jax.runtime.accelerators import silence_libtpu
   from ecanet_jax.runtime.compile_cache import keep_compiled_programs
   from ecanet_jax.runtime.log import log, start_log
   from ecanet_jax.weights.files.formats import WRAPPERS
 
   start_log()
+  silence_libtpu()
   log.setLevel(logging.WARNING)
   lookup(WRAPPERS, args.kind, '--kind')
   if not args.tolerance > 0:

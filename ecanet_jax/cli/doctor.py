@@ -28,6 +28,7 @@ OK, WARNING, BROKEN = 'ok', 'warning', 'broken'
 PYTHON = ((3, 11), (3, 13))
 SECONDS = 180  # time limit for the devices to answer
 LITTLE, TOO_LITTLE = 5.0, 0.5  # GB of free disk
+_LIST = pathlib.Path(__file__).parents[2] / 'requirements.txt'  # in a checkout
 
 TRY_DEVICES = """
 import json, jax, jax.numpy as jnp
@@ -68,20 +69,21 @@ def python() -> Iterator[Finding]:
 
 
 def packages() -> Iterator[Finding]:
-  """The packages of requirements.txt, and the extras."""
+  """The packages that a training needs, and those for the conversion of weights."""
   from packaging.requirements import Requirement
 
   found = []
   for text in requirements():
     wanted = Requirement(text)
-    if wanted.marker and not wanted.marker.evaluate({'extra': ''}):
+    if wanted.marker and not wanted.marker.evaluate({'extra': 'train'}):
       continue
     have = installed(wanted.name)
     if not have:
-      yield BROKEN, f'{wanted.name} is not installed', f"pip install '{wanted}'"
+      yield BROKEN, f'{wanted.name} is not installed', f"pip install '{_plain(wanted)}'"
     elif not wanted.specifier.contains(have, prereleases=True):
       yield (
-        BROKEN, f'{wanted.name} {have}; {wanted.specifier} is needed', f"pip install '{wanted}'"
+        BROKEN, f'{wanted.name} {have}; {wanted.specifier} is needed',
+        f"pip install '{_plain(wanted)}'",
       )
     else:
       found.append(f'{wanted.name} {have}')
@@ -93,11 +95,17 @@ def packages() -> Iterator[Finding]:
 
 def requirements() -> list[str]:
   """The requirements, from requirements.txt in a checkout or from the installed package."""
-  file = pathlib.Path(__file__).parents[2] / 'requirements.txt'
-  if file.exists():
-    lines = (line.partition('#')[0].strip() for line in file.read_text().splitlines())
+  if _LIST.exists():
+    lines = (line.partition('#')[0].strip() for line in _LIST.read_text().splitlines())
     return [line for line in lines if line]
   return importlib.metadata.requires('ecanet-jax') or []
+
+
+def install_all() -> str:
+  """The pip command for all packages that a training needs, in versions that fit."""
+  return 'pip install -U -r requirements.txt' if _LIST.exists() else (
+    "pip install -U 'ecanet_jax[train]'"
+  )
 
 
 def together() -> Iterator[Finding]:
@@ -117,20 +125,20 @@ def together() -> Iterator[Finding]:
   if len(kinds) > 1:
     yield (
       WARNING, f'{" and ".join(kinds)} overwrite one another\'s files',
-      f'pip uninstall {" ".join(kinds)}; then pip install -r requirements.txt',
+      f'pip uninstall {" ".join(kinds)}; then {install_all()}',
     )
   if installed('libtpu') and device_files('cuda'):
     yield (
       WARNING, 'libtpu beside an NVIDIA GPU keeps JAX from starting (jax issue 28893)',
       'pip uninstall libtpu',
     )
-  for name in ('flax.linen', 'orbax.checkpoint', 'importlib_resources'):
+  for name in ('flax.linen', 'orbax.checkpoint'):
     try:
       importlib.import_module(name)
     except Exception as error:  # an incompatible package can raise anything
       yield (
         BROKEN, f'{name} cannot be imported: {type(error).__name__}: {one_line(error)}',
-        'pip install -U -r requirements.txt',
+        install_all(),
       )
 
 
@@ -269,6 +277,11 @@ def data(data_dir: str) -> Iterator[Finding]:
         BROKEN if data_dir else OK, f'data: nothing in {root}',
         'python -m ecanet_jax prepare, or SPLIT/CLASS/image.jpg' if data_dir else '',
       )
+
+
+def _plain(wanted) -> str:
+  """A requirement without its marker, for pip."""
+  return f'{wanted.name}{wanted.specifier}'
 
 
 def _numbers(package: str) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
 """python -m ecanet_jax prepare: writes a TFDS data set to disk and verifies it.
 
 The check reads every record of every split, compares the counts, checks every label, and decodes
-every image of a small split or an even sample of a large one (`--verify=full`: every image). Of
-the commands, only this one and `convert` with names of the hub use the network.
+every image of a small split or an even sample of a large one (`--verify=full`: every image). It
+uses the network if the data set can be downloaded.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import tarfile
 
 import numpy as np
 
+from ecanet_jax.cli.training_packages import check_packages
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, one_line
 
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
       '--file_format=array_record writes to local disks only, and '
       f'--data_dir={args.data_dir} is in a bucket; give --file_format=tfrecord.'
     )
+  check_packages()
   from ecanet_jax.data import tfds_builders
   from ecanet_jax.data.sources import tfds as prepared
 

@@ -9,6 +9,7 @@ from ecanet_jax.data.labels import with_checked_labels
 from ecanet_jax.data.sources.in_memory import InMemorySource
 from ecanet_jax.data.sources.on_device import Resident
 from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Source
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup
 
 
@@ -35,6 +36,10 @@ class Dataset:
       UserError: files that cannot be read; the text counts and names them.
     """
     self._source.check()
+
+  def record(self, workdir: paths.Path) -> None:
+    """Writes what later starts need to read the same splits; see `Source.record`."""
+    self._source.record(workdir)
 
   def train(
     self, start: int, steps: int | None = None, *, host: int = 0, num_hosts: int = 1,
@@ -124,26 +129,31 @@ class Dataset:
     return self.config.data.image_size if image_size is None else image_size
 
 
-def _tfds(config) -> Source:
+def _tfds(config, workdir) -> Source:
   from ecanet_jax.data.sources.tfds import TfdsSource  # imports TensorFlow
 
   return TfdsSource(config)
 
 
-def _image_folder(config) -> Source:
+def _image_folder(config, workdir) -> Source:
   from ecanet_jax.data.sources.image_folder import ImageFolderSource  # imports TensorFlow
 
-  return ImageFolderSource(config)
+  return ImageFolderSource(config, workdir)
 
 
-SOURCES = {'tfds': _tfds, 'folder': _image_folder, 'memory': InMemorySource}
+def _in_memory(config, workdir) -> Source:
+  return InMemorySource(config)
 
 
-def open(config) -> Dataset:
+SOURCES = {'tfds': _tfds, 'folder': _image_folder, 'memory': _in_memory}
+
+
+def open(config, workdir: 'paths.Path | None' = None) -> Dataset:
   """Opens the data set of a configuration: lists its files or reads its metadata.
 
   Args:
     config: the whole configuration; seed, batch_size, accumulate, data and augment are used.
+    workdir: of a training, if there is one: it may say which images are held out.
 
   Raises:
     UserError: an unknown or unprepared data set, an unknown split, folders that do not agree.
@@ -151,7 +161,8 @@ def open(config) -> Dataset:
   size = config.data.image_size
   if size < 1:
     raise UserError(f'data.image_size={size} must be at least 1 pixel')
-  return Dataset(config, lookup(SOURCES, config.data.source, 'source (data.source)')(config))
+  make = lookup(SOURCES, config.data.source, 'source (data.source)')
+  return Dataset(config, make(config, workdir))
 
 
 def _padded(

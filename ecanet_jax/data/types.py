@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 
 Batch = dict[str, np.ndarray]
@@ -32,6 +33,7 @@ class DatasetInfo:
     index_addressable: images can be read in any order. A training batch then depends on the
       configuration and the step alone; otherwise it depends on the number of hosts as well.
     multi_label: an image has any number of labels. A label is bool [num_classes].
+    drawn: the evaluation images were chosen now (data.eval_share), not by an earlier training.
   """
 
   train: Split
@@ -40,6 +42,7 @@ class DatasetInfo:
   label_names: tuple[str, ...] | None
   index_addressable: bool
   multi_label: bool = False
+  drawn: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +115,9 @@ class Source(Protocol):
 
   def label_counts(self) -> np.ndarray:
     """Returns the number of training images of each class, int64 [classes]."""
+
+  def record(self, workdir: paths.Path) -> None:
+    """Writes what later starts need to read the same splits. Most sources need nothing."""
 
   def stored_size(self, image_size: int) -> int:
     """Returns the side, in pixels, at which `train_images` are kept to train at `image_size`."""

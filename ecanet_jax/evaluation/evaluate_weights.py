@@ -77,8 +77,13 @@ def evaluate_weights(
   with config.unlocked():
     config.model = source.model
   columns = choose_split(config, given)
-  dataset, task = data.open(config), ClassificationMetrics(config, columns)
-  info = dataset.info
+  dataset = data.open(config, paths.to_path(path) if not bare else None)
+  info, task = dataset.info, ClassificationMetrics(config, columns)
+  if info.drawn:
+    log.warning(
+      '%s has no split.csv: its training may have seen the images that data.eval_share holds out',
+      path,
+    )
   log_devices()
   log.info('%s: preprocessing %s: %s', path, said, describe(config.data))
   compare_classes(str(path), source, info, accept=config.data.accept_changes)

@@ -95,7 +95,8 @@ class ConvNet(nn.Module):
     bn_groups: BatchNorm's statistics: 1 = of the global batch, N = of each N-th of it.
     bn_decay: of the running statistics; None = the preset's.
     bn_eps: added to the variance; None = the preset's.
-    frozen_stages: number of stages that training leaves unchanged, with the stem; 0 = no freezing.
+    frozen_stages: number of stages that training leaves unchanged, with the stem; 0 = no freezing,
+      -1 = all but the classifier.
     frozen_bn: BatchNorm uses its running statistics in training and does not update them.
     backend: a name of `ops.BACKENDS`.
     dtype: type in which layers compute; parameters, statistics and logits are float32.
@@ -144,8 +145,11 @@ class ConvNet(nn.Module):
       if getattr(self, field) < least:
         raise UserError(f'{field}={getattr(self, field)} must be at least {least}.')
     stages = self.stages_count()
-    if not 0 <= self.frozen_stages <= stages:
-      raise UserError(f'frozen_stages={self.frozen_stages} must be from 0 to {stages}.')
+    if not -1 <= self.frozen_stages <= stages:
+      raise UserError(
+        f'frozen_stages={self.frozen_stages} must be from 0 to {stages}, or -1: all but the '
+        'classifier.'
+      )
     lookup(ATTENTION, self.attention.kind, 'attention.kind')
     slots = lambda: (self.slot(block) for block in self.blocks())
     check(self.attention, slots, self.positions, stages, type(self).__name__)
@@ -172,6 +176,8 @@ class ConvNet(nn.Module):
 
   def is_frozen(self, module: str) -> bool:
     """Whether training leaves the parameters of a top-level module unchanged."""
+    if self.frozen_stages < 0:
+      return module != 'classifier'
     if module.startswith('stem'):
       return self.frozen_stages > 0
     return any(b.name == module and b.stage <= self.frozen_stages for b in self.blocks())
@@ -209,8 +215,11 @@ class ConvNet(nn.Module):
       x = jax.lax.stop_gradient(self.stem_layers(layer, x, False))
     else:
       x = self.stem_layers(layer, x, train)
-    x = self.run_blocks(layer, x, train)
-    x = self.head_layers(layer, x, train)
+    trains = train and self.frozen_stages >= 0
+    x = self.run_blocks(layer, x, trains)
+    x = self.head_layers(layer, x, trains)
+    if self.frozen_stages < 0:
+      x = jax.lax.stop_gradient(x)
     return self.classify(x, train)
 
   def run_blocks(self, layer: Layers, x, train: bool):

@@ -55,16 +55,22 @@ def say_that_there_is_no_tpu() -> None:
     os.environ.setdefault(name, value)
 
 
+def silence_libtpu() -> None:
+  """Keeps a libtpu silent that is installed for `compile` on a machine without a TPU.
+
+  Call it before JAX uses a device.
+  """
+  if installed('libtpu') and not device_files('tpu'):
+    say_that_there_is_no_tpu()
+
+
 def check_devices() -> None:
   """Checks that JAX has the devices that JAX_PLATFORMS asks for; call it before any is used.
-
-  A libtpu that is installed for `python -m ecanet_jax compile`, without a TPU, stays silent.
 
   Raises:
     UserError: it asks for a GPU or TPU, and JAX has no plugin for it or finds none.
   """
-  if installed('libtpu') and not device_files('tpu'):
-    say_that_there_is_no_tpu()
+  silence_libtpu()
   asked = [{'gpu': 'cuda'}.get(name, name) for name in _asked()]
   wanted = next((platform for platform in PLUGINS if platform in asked), '')
   reason = ''

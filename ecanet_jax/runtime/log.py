@@ -12,14 +12,24 @@ def start_log() -> None:
   import absl.logging
 
   absl.logging.set_verbosity(absl.logging.ERROR)
-  # A failed save is one line of our log. Orbax's threads would repeat it, each with a traceback.
-  absl.logging.get_absl_logger().addFilter(_is_not_of_orbax)
+  silence_orbax()
   logging.getLogger('asyncio').setLevel(logging.CRITICAL)
   warnings.filterwarnings('ignore', "coroutine '.*' was never awaited", RuntimeWarning)
   handler = logging.StreamHandler()
   handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
   log.handlers, log.propagate = [handler], False
   log.setLevel(logging.INFO)
+
+
+def silence_orbax() -> None:
+  """Keeps Orbax's messages out of absl's log.
+
+  A failed save or restore is one line of ours; Orbax's threads would repeat it, each with a
+  traceback. Its warnings are of options that we choose.
+  """
+  import absl.logging
+
+  absl.logging.get_absl_logger().addFilter(_is_not_of_orbax)
 
 
 def _is_not_of_orbax(record: logging.LogRecord) -> bool:

@@ -1,10 +1,18 @@
 """Pretrained weights from which a training starts: a checkpoint, a folder or a file."""
 
-from collections.abc import Mapping
+import json
+import os
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from ecanet_jax.checkpoints.files import is_checkpoint
+from ecanet_jax.config.inherited import inherit, is_given
+from ecanet_jax.config.schema import check
+from ecanet_jax.config.stored import FILE
+from ecanet_jax.data.preprocessing import KEYS
 from ecanet_jax.models.convnet import ConvNet
 from ecanet_jax.nn.parameter_shapes import parameter_shapes
 from ecanet_jax.runtime import paths
@@ -15,17 +23,84 @@ from ecanet_jax.training.resume import other_fields
 from ecanet_jax.weights.files.formats import WRAPPERS
 from ecanet_jax.weights.hub.client import is_hub_name
 from ecanet_jax.weights.loaded_weights import LoadedWeights, read_weights
+from ecanet_jax.weights.timm_reference import FREE_FIELDS
 
 HEAD = 'params/classifier/'
 PIXEL_KEYS = ('mean', 'std', 'interpolation')  # preprocessing that changes pixel values
 
 
-def initial_weights(config, model: ConvNet) -> dict[str, np.ndarray]:
-  """Reads `init.weights` for a network; the log names the arrays that stay random.
+def resolve(
+  config, workdir: str | os.PathLike, given: Collection[str] = ()
+) -> tuple[Any, LoadedWeights | None]:
+  """Takes from `init.weights` what the user has not given: the network and the preprocessing.
+
+  A training that resumes takes it from its own config instead, and reads no weights. The log has a
+  line for each value that changes.
+
+  Args:
+    config: the whole config; it stays as it is.
+    workdir: of the training.
+    given: the keys of the command line; see `config.inherited.is_given`.
+
+  Returns:
+    The config to train, and the weights to start from, if any.
+
+  Raises:
+    UserError: there is nothing to read, or the weights are damaged.
+  """
+  source, saved = None, _saved_config(workdir) if is_checkpoint(workdir) else {}
+  weights = config.init.weights or saved.get('init', {}).get('weights')
+  if not weights:
+    return config, None
+  if saved:
+    sections = {key: saved.get(key, {}) for key in ('model', 'data', 'init')}
+    origin = paths.to_path(workdir) / FILE
+  else:
+    try:
+      lookup(WRAPPERS, config.init.kind, 'init.kind')
+      source = _read(config)
+    except UserError as error:
+      raise _named(config, error) from error
+    sections, origin = {'model': source.model, 'data': source.data}, f'init.weights={weights}'
+  model = {
+    key: value for key, value in sections['model'].items()
+    if key == 'name' or key not in FREE_FIELDS
+  }
+  data = {key: sections['data'][key] for key in KEYS if key in sections['data']}
+  config, lines = inherit(config, given, {**sections, 'model': model, 'data': data}, str(origin))
+  for line in lines:
+    log.info('%s', line)
+  check(config)
+  return config, source
+
+
+def take_classes(config, num_classes: int, given: Collection[str] = ()) -> None:
+  """Sets `model.num_classes` of a config with `init.weights`, unless the user has given it."""
+  if config.init.weights and not is_given(config, 'model.num_classes', given):
+    config.model.num_classes = num_classes
+
+
+def _saved_config(workdir: str | os.PathLike) -> dict[str, Any]:
+  """The config of the training in a workdir; {} if its file is missing."""
+  path = paths.to_path(workdir) / FILE
+  try:
+    with paths.answers(path):
+      return dict(json.loads(path.read_text()))
+  except FileNotFoundError:
+    return {}
+  except (TypeError, ValueError) as error:
+    raise UserError(f'{path} is damaged; remove it, or restore it from a backup.') from error
+
+
+def initial_weights(
+  config, model: ConvNet, source: LoadedWeights | None = None
+) -> dict[str, np.ndarray]:
+  """The arrays of `init.weights` for a network; the log names the arrays that stay random.
 
   Args:
     config: the whole config.
     model: the network to train.
+    source: the weights, if they have been read.
 
   Returns:
     float32 arrays by path ('params/stem/kernel'): all of the network, except the classifier's if
@@ -36,8 +111,7 @@ def initial_weights(config, model: ConvNet) -> dict[str, np.ndarray]:
   """
   path = config.init.weights
   try:
-    lookup(WRAPPERS, config.init.kind, 'init.kind')
-    source = _read(config)
+    source = source or _read(config)
     found = flatten_dict(dict(source.variables), sep='/')
     wanted = parameter_shapes(model, config.data.image_size)
     classes = source.create().num_classes
@@ -50,7 +124,7 @@ def initial_weights(config, model: ConvNet) -> dict[str, np.ndarray]:
     )
     _check_fields(source.create(), model)
   except UserError as error:
-    raise UserError(f'init.weights={path}: {error}') from error
+    raise _named(config, error) from error
   log.info(
     'starts from %s: %s, %d of %d arrays', path, source.model['name'],
     len(wanted) - len(new), len(wanted),
@@ -63,6 +137,10 @@ def initial_weights(config, model: ConvNet) -> dict[str, np.ndarray]:
     log.info('new, not from the weights (%s): %s', why, listed)
   _compare_preprocessing(config, source)
   return {key: np.asarray(found[key], np.float32) for key in wanted if key not in new}
+
+
+def _named(config, error: UserError) -> UserError:
+  return UserError(f'init.weights={config.init.weights}: {error}')
 
 
 def _read(config) -> LoadedWeights:

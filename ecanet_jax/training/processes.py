@@ -1,11 +1,16 @@
-"""Checks that all processes of a training have the same configuration and data."""
+"""Checks that all processes of a training have the same configuration, data and workdir."""
 
 import os
 
 from ecanet_jax.config.trees import flat, plain
 from ecanet_jax.data import DatasetInfo
 from ecanet_jax.runtime import paths
-from ecanet_jax.runtime.consistency import check_same, versions_and_devices
+from ecanet_jax.runtime.consistency import (
+  check_same,
+  check_shared_directory,
+  versions_and_devices,
+)
+from ecanet_jax.runtime.errors import UserError
 
 # Keys that may differ between machines: the place of the data, and how they are read.
 OWN = ('data.data_dir', 'data.decode_threads')
@@ -38,3 +43,20 @@ def check_data(info: DatasetInfo) -> None:
     'images of data.eval_split': str(info.eval.num_examples),
     'classes': str(info.num_classes), 'names of the classes': str(info.label_names),
   })
+
+
+def prepare_workdir(workdir: paths.Path) -> None:
+  """Creates the directory, and checks that it is the same one in all processes.
+
+  Raises:
+    UserError: it cannot be written to, or the processes have different ones.
+  """
+  try:
+    paths.check_writable(workdir)
+  except paths.StoreError as error:
+    raise UserError(
+      f'workdir={workdir} cannot be written to: {error.strerror}. {paths.advice(workdir)}'
+    ) from error
+  except OSError as error:
+    raise UserError(f'workdir={workdir} cannot be made a directory: {error.strerror}.') from error
+  check_shared_directory(workdir)

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import time
+from collections.abc import Collection
 from typing import Any
 
 import jax
@@ -21,12 +22,11 @@ from ecanet_jax.evaluation.summary import result_line
 from ecanet_jax.models.from_config import make_model
 from ecanet_jax.runtime import paths, sharding
 from ecanet_jax.runtime.accelerators import log_devices
-from ecanet_jax.runtime.consistency import check_shared_directory
 from ecanet_jax.runtime.errors import Interrupted, UserError
 from ecanet_jax.runtime.log import log
 from ecanet_jax.tasks.class_weights import class_weights
 from ecanet_jax.tasks.classification import Classification
-from ecanet_jax.training import processes, resume
+from ecanet_jax.training import pretrained_init, processes, resume
 from ecanet_jax.training.accumulation import check_parts
 from ecanet_jax.training.early_stopping import EvaluationHistory
 from ecanet_jax.training.faults.dump import with_dump
@@ -36,7 +36,6 @@ from ecanet_jax.training.finish import finish
 from ecanet_jax.training.logging.train_log import TrainLog, check_logging
 from ecanet_jax.training.logging.utilization import Utilization
 from ecanet_jax.training.optimizer import make_optimizer
-from ecanet_jax.training.pretrained_init import initial_weights
 from ecanet_jax.training.progressive_resizing import check_sizes, size_at, stretches
 from ecanet_jax.training.schedule import make_schedule, peak_learning_rate, training_steps
 from ecanet_jax.training.state import TrainState, init_state, state_shapes
@@ -47,8 +46,13 @@ from ecanet_jax.training.train_batches import step_stream
 class Trainer:
   """A training of one config in one directory."""
 
-  def __init__(self, config, workdir: str | os.PathLike):
+  def __init__(self, config, workdir: str | os.PathLike, given: Collection[str] = ()):
     """Checks the config and prepares everything but the state.
+
+    Args:
+      config: the whole config. With `init.weights` the trainer has a copy, filled from the weights.
+      workdir: of the training.
+      given: the keys of the command line, which the weights do not change.
 
     Raises:
       UserError: a key that breaks its rule or does not fit another one, the data or the devices.
@@ -60,15 +64,18 @@ class Trainer:
         'workdir= must be a directory, the same one on all machines: --workdir=runs/NAME or '
         '--workdir=gs://BUCKET/NAME.'
       )
-    self.config, self.workdir = config, paths.to_path(workdir)
+    self.workdir = paths.to_path(workdir)
     processes.check_configuration(config, workdir)
+    config, self._weights = pretrained_init.resolve(config, workdir, given)
+    self.config = config
     self.mesh = sharding.make_mesh()
     sharding.check_batch('batch_size', config.batch_size, self.mesh)
     settings.check(config)
     check_parts(config, self.mesh)
     check_logging(config)
-    self.dataset = data.open(config)
+    self.dataset = data.open(config, self.workdir)
     self.info = self.dataset.info
+    pretrained_init.take_classes(config, self.info.num_classes, given)
     processes.check_data(self.info)
     resume.check_class_count(self.workdir, DataSummary.of(self.info), config)
     self.model = make_model(config, self.info.num_classes, self.mesh)
@@ -106,20 +113,12 @@ class Trainer:
   def _run(self) -> dict[str, Any]:
     self.dataset.check()
     loaded = {}
-    if self.config.init.weights and not is_checkpoint(self.workdir):
-      loaded = initial_weights(self.config, self.model)
-    try:
-      paths.check_writable(self.workdir)
-    except paths.StoreError as error:
-      raise UserError(
-        f'workdir={self.workdir} cannot be written to: {error.strerror}. '
-        f'{paths.advice(self.workdir)}'
-      ) from error
-    except OSError as error:
-      raise UserError(
-        f'workdir={self.workdir} cannot be made a directory: {error.strerror}.'
-      ) from error
-    check_shared_directory(self.workdir)
+    if self._weights and not is_checkpoint(self.workdir):
+      loaded = pretrained_init.initial_weights(self.config, self.model, self._weights)
+    self._weights = None
+    processes.prepare_workdir(self.workdir)
+    if jax.process_index() == 0:
+      self.dataset.record(self.workdir)
     log_devices()
     checkpoints = Checkpoints(self.workdir, self.config.keep_checkpoints)
     try:
@@ -316,9 +315,14 @@ class Trainer:
     return whole or step == self.total_steps
 
 
-def train_and_evaluate(config, workdir: str | os.PathLike) -> dict[str, Any]:
-  """Trains `config` in `workdir` from its newest checkpoint; returns the last evaluation."""
-  return Trainer(config, workdir).run()
+def train_and_evaluate(
+  config, workdir: str | os.PathLike, given: Collection[str] = ()
+) -> dict[str, Any]:
+  """Trains `config` in `workdir` from its newest checkpoint; returns the last evaluation.
+
+  `given` has the keys of the command line, which `init.weights` does not change.
+  """
+  return Trainer(config, workdir, given).run()
 
 
 def count(tree) -> int:

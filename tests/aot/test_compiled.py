@@ -16,7 +16,7 @@ from ecanet_jax.aot.program import (
   topology_mesh,
 )
 from ecanet_jax.aot.report import batch_gathers, collectives, custom_calls, is_copy, make_report
-from ecanet_jax.cli.program import load_config
+from ecanet_jax.cli.config import load_config
 from ecanet_jax.models.from_config import make_model
 from ecanet_jax.runtime.sharding import by_image, replicated
 from tests.support.aot import OWN_CALLS, needs_libtpu

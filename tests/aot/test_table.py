@@ -9,7 +9,7 @@ from ecanet_jax import cli
 from ecanet_jax.aot import table
 from ecanet_jax.aot.topologies import chip_of
 from ecanet_jax.cli import compile as command
-from ecanet_jax.cli.program import load_config
+from ecanet_jax.cli.config import load_config
 from ecanet_jax.models import create_from_config
 from ecanet_jax.runtime.errors import UserError
 

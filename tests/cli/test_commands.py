@@ -1,10 +1,12 @@
 """The command line: what it prints, what it imports, how it fails."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 
+import ecanet_jax
 from ecanet_jax import cli
 from tests.support import programs
 
@@ -88,3 +90,52 @@ def test_usage(capsys):
   out = capsys.readouterr().out
   assert all(name in out for name in cli.COMMANDS)
   assert cli.main([]) == 2
+
+
+def test_version(capsys):
+  assert cli.main(['--version']) == 0
+  assert capsys.readouterr().out == f'ecanet_jax {ecanet_jax.__version__}\n'
+
+
+WITHOUT_TRAIN = '''
+import sys
+for name in ('tensorflow', 'tensorflow_datasets', 'importlib_resources', 'matplotlib',
+             'tensorboardX', 'sklearn'):
+  sys.modules[name] = None
+import ecanet_jax
+from ecanet_jax.cli import main
+model = ecanet_jax.create_model('tiny_efficientnet', num_classes=10)
+import ecanet_jax.aot.program, ecanet_jax.cli.convert, ecanet_jax.weights.export
+from ecanet_jax.weights.loaded_weights import load_pretrained, read_weights
+from tests.support.random_variables import random_variables
+from ecanet_jax.checkpoints.files import save_weights
+from ecanet_jax.cli.config import load_config
+from ecanet_jax.config.trees import plain
+folder = sys.argv[1]
+save_weights(f'{folder}/run', plain(load_config('smoke')), random_variables(model))
+load_pretrained(f'{folder}/run')
+for command in (
+  ['summary', 'tiny_efficientnet'], ['convert', f'{folder}/run', f'{folder}/timm'],
+  ['convert', f'{folder}/timm', f'{folder}/again'],
+):
+  print('status:', command[0], main(command))
+for command in (
+  ['train', '--config=digits', f'--workdir={folder}/x'], ['prepare', '--dataset=digits'],
+  ['sweep', '--config=smoke', f'--workdir={folder}/x'],
+  ['eval', '--config=digits', f'--workdir={folder}/run'],
+):
+  print('status:', command[0], main(command))
+'''
+
+
+def test_without_the_extra_train(tmp_path):
+  done = programs.run('-c', WITHOUT_TRAIN, str(tmp_path))
+  assert re.findall(r'^status: (.*)$', done.stdout, re.MULTILINE) == [
+    'summary 0', 'convert 0', 'convert 0', 'train 2', 'prepare 2', 'sweep 2', 'eval 2'
+  ]
+  lines = done.stderr.splitlines()
+  assert len(lines) == 4, done.stderr  # nothing of Orbax either
+  assert all(
+    line.startswith("error: matplotlib is not installed: pip install 'ecanet_jax[train]' (missing:")
+    for line in lines
+  )

@@ -111,7 +111,7 @@ for topology in ('h100:1', 'h100:8', 'a100:16'):
   ({'data.resident': True}, 'set --config.data.resident=False.'),
 ])
 def test_a_config_that_does_not_fit(overrides, text):
-  from ecanet_jax.cli.program import load_config
+  from ecanet_jax.cli.config import load_config
 
   config = load_config('configs/smoke.py', [f'--config.{k}={v}' for k, v in overrides.items()])
   with pytest.raises(UserError) as error:

@@ -65,7 +65,7 @@ def refused(capsys, workdir, *arguments):
   (['--seeds=0,1,0'], '--seeds has 0 twice.'),
   (['--seeds='], "--seeds='' are not whole numbers"),
   (['--seeds=-1'], '--seeds: -1 must be at least 0'),
-  (['--config=configs/smoky.py'], "no config file 'configs/smoky.py'. Did you mean 'configs/smo"),
+  (['--config=configs/smoky.py'], "no config file 'configs/smoky.py'. Did you mean 'smoke'?"),
   (['--config=configs/smoke.py'], '--config=configs/smoke.py is given twice.'),
   (['--config.epochs'], "'--config.epochs' has no value"),
   (['--config.epoch=1'], "unknown config key 'epoch'. Did you mean 'epochs'?"),

@@ -3,7 +3,7 @@
 import pytest
 
 from ecanet_jax import config
-from ecanet_jax.cli.program import load_config
+from ecanet_jax.cli.config import load_config
 from ecanet_jax.config import schema
 from ecanet_jax.runtime.errors import UserError
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ecanet_jax.cli.program import load_config
+from ecanet_jax.cli.config import load_config
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.training.trainer import Trainer
 

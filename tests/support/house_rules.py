@@ -17,8 +17,8 @@ TIERS = (
 TIER = {room: number for number, rooms in enumerate(TIERS) for room in rooms}
 # What stands above the package.
 ABOVE = ('benchmarks', 'configs', 'tests', 'train', 'eval')
-# Where a recipe may import from.
-RECIPES_USE = ('ecanet_jax.config', 'ecanet_jax.runtime.errors')
+# What a recipe may import of the package.
+RECIPES_USE = ('ecanet_jax.config',)
 # Beside ops, who may import the CPU kernels: the resize operation of tf.data.
 KERNEL_USERS = ('ecanet_jax/ops/', 'ecanet_jax/data/tfdata/')
 LINES, MODULES, COLUMNS = 330, 14, 100
@@ -87,7 +87,7 @@ def words(root: pathlib.Path) -> Iterator[str]:
 
 
 def recipes(root: pathlib.Path) -> Iterator[str]:
-  """A recipe imports ecanet_jax.config, and the errors for its own arguments."""
+  """A recipe imports ecanet_jax.config and nothing else of the package."""
   for path in sorted((root / 'configs').rglob('*.py')):
     for name in imported(path, root):
       inside = any(f'{name}.'.startswith(f'{module}.') for module in RECIPES_USE)

@@ -6,9 +6,8 @@ python -m tests.support.phases PHASE[:SECONDS] ARGUMENTS OF train.py
 import sys
 import time
 
-import train
+from ecanet_jax import cli
 from ecanet_jax.checkpoints.manager import Checkpoints
-from ecanet_jax.cli.program import run_program
 from ecanet_jax.training import trainer
 
 STEP = 6  # batches before the slow one
@@ -78,4 +77,4 @@ def slow(phase: str, seconds: float) -> None:
 if __name__ == '__main__':
   PHASE, _, SECONDS = sys.argv.pop(1).partition(':')
   slow(PHASE, float(SECONDS or 0))
-  sys.exit(run_program(train.main, train.CONFIG))
+  sys.exit(cli.main(['train', *sys.argv[1:]]))

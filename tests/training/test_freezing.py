@@ -76,3 +76,7 @@ def test_nothing_is_frozen_unless_asked():
 def test_impossible_number_of_stages():
   with pytest.raises(UserError, match='frozen_stages=4 must be from 0 to 3'):
     create_model('tiny_efficientnet', frozen_stages=4)
+
+
+def test_all_but_the_classifier():
+  assert changed(*train(frozen_stages=-1)) == {'params': {'classifier'}, 'batch_stats': set()}

@@ -85,11 +85,13 @@ def test_early_stop_without_evaluations(tmp_path):
 @pytest.mark.parametrize(('arguments', 'text'), [
   (['--config.lr=1'], "unknown config key 'lr'. Did you mean 'schedule.lr'? ecanet_jax/c"),
   (['--config.batch_size=2.5'], 'flag --config.batch_size=2.5: invalid literal for int()'),
-  (['--config=configs/smoky.py'], "no config file 'configs/smoky.py'. Did you mean 'configs/smo"),
+  (['--config=configs/smoky.py'], "no config file 'configs/smoky.py'. Did you mean 'smoke'?"),
   (['--config=configs/resnet_rsb.py:a4'], "unknown procedure of configs/resnet_rsb.py 'a4'."),
   (['--config=configs/resnet_rs.py:a1'], "no config file 'configs/resnet_rs.py'. Did you mean"),
-  (['--workdr=x'], "Unknown command line flag 'workdr'. Did you mean: workdir ?"),
-  (['more'], 'unexpected argument'),
+  (['--workdr=x'], "unexpected argument '--workdr=x'. Did you mean '--workdir'?"),
+  (['more'], "unexpected argument 'more'. train.py --help lists them all."),
+  (['--config.epochs=None'], '--config.epochs=None: epochs must have a value; its default is --'),
+  (['--noconfig.epochs'], "'--noconfig.epochs' is for keys that are true or false; write --config"),
 ])
 def test_bad_command_line(run, tmp_path, arguments, text):
   done = run(*train(tmp_path, *arguments), code=2)

@@ -1,6 +1,6 @@
 """python -m ecanet_jax sweep: configs x variants x seeds, one run directory each, then a table.
 
-    python -m ecanet_jax sweep --config=configs/digits.py --workdir=runs/attention \
+    python -m ecanet_jax sweep --config=digits --workdir=runs/attention \
       --vary=model.attention.kind=none,se,eca --seeds=0,1,2 [--config.KEY=VALUE]
 
 Every run is a process that does the same as train.py. After a kill the same command resumes:
@@ -13,12 +13,12 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from ecanet_jax.cli.program import parse_overrides
+from ecanet_jax.cli.arguments import Parser, parse_overrides
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
   """Adds the command's arguments to `parser`."""
   parser.epilog = 'Any --config.KEY=VALUE, as for train.py, holds for all runs.'
   parser.add_argument('--config', action='append', required=True, help='a recipe; may be repeated')
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
 
 
-def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
   """Parses the arguments; `overrides` are those that begin with --config. and a key."""
   args = parse_overrides(parser, arguments)
   args.command = shlex.join(['python', '-m', 'ecanet_jax', 'sweep', *arguments])
@@ -51,9 +51,8 @@ def run(args: argparse.Namespace) -> int:
   Raises:
     UserError: the sweep cannot be run, or the directory has another one.
   """
-  from ecanet_jax.cli.program import start_log
-  from ecanet_jax.cli.sweep import process, results
   from ecanet_jax.cli.sweep.definition import define, enter
+  from ecanet_jax.runtime.log import start_log
 
   for name, value in (('jobs', args.jobs), ('smooth', args.smooth)):
     if value < 1:
@@ -62,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
     raise UserError(f'--smooth={args.smooth} must be odd.')
   sweep = define(args.config, args.vary, args.seeds, args.overrides)
   workdir = paths.to_path(args.workdir)
+  from ecanet_jax.cli.sweep import process, results  # need what `define` has checked for
+
   start_log()
   with enter(sweep, workdir) as lock:
     try:

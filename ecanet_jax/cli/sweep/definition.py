@@ -15,7 +15,9 @@ from typing import IO, Any
 
 import jax
 
-from ecanet_jax.cli.program import load_config
+from ecanet_jax.cli.arguments import keys_of
+from ecanet_jax.cli.config import load_config
+from ecanet_jax.cli.training_packages import check_packages
 from ecanet_jax.config.trees import differences, plain
 from ecanet_jax.models import create_from_config
 from ecanet_jax.models.count import count
@@ -84,10 +86,11 @@ def define(
   axes = dict(_axis(text) for text in vary)
   if len(axes) < len(vary):
     raise UserError('--vary has a key twice; give all its values in one.')
-  for key in [*axes, *(text.removeprefix('--config.').split('=')[0] for text in overrides)]:
+  given = keys_of(overrides)
+  for key in [*axes, *given]:
     if key == 'seed':
       raise UserError('the seed is not a key of a sweep: give --seeds=0,1,2.')
-    if key in axes and any(text.startswith(f'--config.{key}=') for text in overrides):
+    if key in axes and key in given:
       raise UserError(f'{key} is given by --vary and by --config.{key}; give one of them.')
   titles = _titles(configs)
   names = {key: key.rpartition('.')[2] for key in axes}
@@ -101,6 +104,7 @@ def define(
     variant = ' '.join([*parts, *(f'{names[key]}={value}' for key, value in chosen.items())])
     arguments = [*overrides, *(f'--config.{key}={value}' for key, value in chosen.items())]
     config = load_config(path, arguments)
+    check_packages(config)
     same = seen.setdefault(json.dumps(plain(config), sort_keys=True), variant)
     if same != variant:
       raise UserError(f'{same!r} and {variant!r} are the same training.')

@@ -9,30 +9,28 @@ import os
 import sys
 import threading
 
-from absl import flags
-from ml_collections import config_flags
-
-from ecanet_jax.cli.program import run_program
-from ecanet_jax.runtime.memory import keep_freed_memory
+from ecanet_jax.cli import train
+from ecanet_jax.cli.arguments import Parser
+from ecanet_jax.cli.exit_status import exit_status
 
 DONE = 'done.json'  # the last evaluation and the device, written when the run is finished
 
 
-def main() -> None:
+def main() -> int:
+  """Trains a run and writes DONE; returns 0."""
   threading.Thread(target=_end_with_sweep, daemon=True).start()
-  keep_freed_memory()
+  parser = Parser('train.py')
+  train.add_arguments(parser)
+  args = train.parse(parser, sys.argv[1:])
+  evaluation = train.train(args)
   import jax
 
   from ecanet_jax.runtime import paths
-  from ecanet_jax.runtime.compile_cache import keep_compiled_programs
-  from ecanet_jax.training.trainer import train_and_evaluate
 
-  keep_compiled_programs()
-  workdir = paths.to_path(flags.FLAGS.workdir)
-  evaluation = train_and_evaluate(flags.FLAGS.config, workdir)
   device = f'{jax.device_count()} x {jax.devices()[0].device_kind}'
   done = json.dumps({**evaluation, 'device': device}, indent=2) + '\n'
-  paths.write_whole(workdir / DONE, done)
+  paths.write_whole(paths.to_path(args.workdir) / DONE, done)
+  return 0
 
 
 def _end_with_sweep() -> None:
@@ -42,6 +40,4 @@ def _end_with_sweep() -> None:
 
 
 if __name__ == '__main__':
-  CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.', lock_config=True)
-  flags.DEFINE_string('workdir', None, 'Directory of the run.')
-  sys.exit(run_program(main, CONFIG))
+  sys.exit(exit_status(main, resumes=True))

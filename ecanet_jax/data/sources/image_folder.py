@@ -1,14 +1,18 @@
 """Images in folders: DATA_DIR/SPLIT/CLASS/*.jpg. The class names are the sorted folder names.
 
+With data.eval_share, DATA_DIR may have the class folders alone, or the training split alone. A
+share of each class is then held out for evaluation (holdout.py). Nothing is moved or copied.
+
 Every file in a class folder, at any depth, is an image. A file of another kind is an error, not
 something to skip. Hidden files (.name, Thumbs.db, desktop.ini) are ignored.
 
 The folders are listed once, when the data set is opened. In a bucket (gs://) TensorFlow reads the
-images. Before training every file of a split of
-up to 20,000 is decoded; more unreadable files than data.max_bad allows are an error.
+images. Before training every file of a split of up to 20,000 is decoded; more unreadable files than
+data.max_bad allows are an error.
 """
 
 import concurrent.futures
+import copy
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,6 +21,7 @@ import numpy as np
 
 from ecanet_jax.data.image_files import EXTENSIONS
 from ecanet_jax.data.labels import count_labels
+from ecanet_jax.data.sources import holdout
 from ecanet_jax.data.tfdata import decode, pipeline
 from ecanet_jax.data.tfdata.corrupt_images import allowed_count, error_text
 from ecanet_jax.data.tfdata.tf_import import tensorflow
@@ -51,6 +56,16 @@ class FolderSplit:
 
   def __len__(self) -> int:
     return len(self.labels)
+
+  def names(self, root: paths.Path) -> list[str]:
+    """The paths of the images below a folder, such as 'cat/1.jpg'."""
+    return [os.fsdecode(path).removeprefix(f'{root}/') for path in self.paths]
+
+  def part(self, chosen: np.ndarray) -> 'FolderSplit':
+    """The images for which `chosen`, bool [n], is True."""
+    part = copy.copy(self)
+    part.paths, part.labels = self.paths[chosen], self.labels[chosen]
+    return part
 
   def fetch(self, indices: np.ndarray) -> dict[str, Any]:
     """Returns {'data': paths, 'label': int32 [n], 'name': paths}."""
@@ -91,29 +106,70 @@ class FolderSplit:
 
 
 class ImageFolderSource(Source):
-  """A training and an evaluation folder with the same classes."""
+  """A training and an evaluation folder with the same classes, or one folder that is divided."""
 
-  def __init__(self, config):
+  def __init__(self, config, workdir: 'paths.Path | None' = None):
+    """Lists the folders.
+
+    Args:
+      config: the whole config.
+      workdir: of a training, which may have recorded how it divided the folder.
+
+    Raises:
+      UserError: folders that are missing, empty, or do not agree.
+    """
     data = self._data = config.data
     self._config = config
     if not data.data_dir:
       raise UserError("data.source='folder' needs data.data_dir, the folder that holds the splits")
-    root = paths.to_path(data.data_dir)
-    self._train = FolderSplit(_split_directory(root, data.train_split, 'data.train_split'))
-    if data.eval_split == data.train_split:
-      self._eval = self._train
+    self._root, self._whole, drawn = paths.to_path(data.data_dir), None, False
+    if directory := self._undivided():
+      whole = self._whole = FolderSplit(directory)
+      self._held_out, drawn = holdout.divide(
+        self._root, directory, whole.names(self._root), whole.labels, whole.class_names,
+        data.eval_share, config.seed, workdir and workdir / holdout.FILE,
+      )
+      self._train, self._eval = whole.part(~self._held_out), whole.part(self._held_out)
     else:
-      self._eval = FolderSplit(_split_directory(root, data.eval_split, 'data.eval_split'))
+      self._open_splits()
     names = self._train.class_names
-    if names != self._eval.class_names:
-      _raise_different(self._train, self._eval)
     self.info = DatasetInfo(
       train=Split(data.train_split, len(self._train), len(names)),
       eval=Split(data.eval_split, len(self._eval), len(names)),
       num_classes=len(names),
       label_names=names,
       index_addressable=True,
+      drawn=drawn,
     )
+
+  def _undivided(self) -> 'paths.Path | None':
+    """The folder of the classes, if the images are not in two splits."""
+    data = self._data
+    splits = data.train_split, data.eval_split
+    with paths.answers(self._root):
+      divided = all((self._root / split).is_dir() for split in splits)
+      if not data.eval_share or divided or not self._root.is_dir():
+        return None
+      found = _entries(str(self._root))
+    folders = [os.path.basename(path) for path, is_folder in found if is_folder]
+    return holdout.undivided(self._root, folders, *splits)
+
+  def _open_splits(self) -> None:
+    root, data = self._root, self._data
+    self._train = FolderSplit(_split_directory(root, data.train_split, 'data.train_split'))
+    if data.eval_split == data.train_split:
+      self._eval = self._train
+    else:
+      self._eval = FolderSplit(_split_directory(root, data.eval_split, 'data.eval_split'))
+    if self._train.class_names != self._eval.class_names:
+      _raise_different(self._train, self._eval)
+
+  def record(self, workdir: paths.Path) -> None:
+    """Writes which images of a folder without splits are held out, if that is not recorded."""
+    if self.info.drawn:
+      whole = self._whole
+      labels = [whole.class_names[label] for label in whole.labels]
+      holdout.write(workdir / holdout.FILE, whole.names(self._root), labels, self._held_out)
 
   def check(self) -> None:
     """Decodes every image of each split of up to `CHECKED` files; see `FolderSplit.check`.

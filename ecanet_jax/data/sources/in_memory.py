@@ -52,7 +52,7 @@ def digits(directory: str = '') -> Parts:
     from sklearn import datasets
   except ImportError as error:
     raise UserError(
-      "the data set 'digits' comes with scikit-learn: pip install scikit-learn"
+      "the data set 'digits' comes with scikit-learn: pip install 'ecanet_jax[train]'"
     ) from error
   bunch = datasets.load_digits()
   chosen = np.random.RandomState(0).permutation(len(bunch.target))

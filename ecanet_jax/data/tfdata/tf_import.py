@@ -22,7 +22,7 @@ def tensorflow():
     import tensorflow as tf
   except ImportError as error:
     raise UserError(
-      'decoding images needs TensorFlow: pip install tensorflow-cpu '
+      "decoding images needs TensorFlow: pip install 'ecanet_jax[train]' "
       "(data.source='memory' works without it)"
     ) from error
   for kind in ('GPU', 'TPU'):
@@ -46,7 +46,7 @@ def tensorflow_datasets():
   except ImportError as error:
     raise UserError(
       "data.source='tfds' needs TensorFlow Datasets: "
-      f'pip install tensorflow-datasets importlib_resources ({error})'
+      f"pip install 'ecanet_jax[train]' ({error})"
     ) from error
   return tfds
 
