@@ -1,7 +1,8 @@
 import pytest
 from PIL import Image
 
-from ecanet_jax.cli import accuracy_plot, main
+from ecanet_jax.cli import main
+from ecanet_jax.cli.models import accuracy_plot
 from ecanet_jax.models import network
 
 

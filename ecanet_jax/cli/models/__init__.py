@@ -71,7 +71,7 @@ def _print_table(pattern: str) -> int:
 
 
 def _draw(names: list[str], path: pathlib.Path) -> int:
-  from ecanet_jax.cli.accuracy_plot import draw_accuracy
+  from ecanet_jax.cli.models.accuracy_plot import draw_accuracy
 
   if path.suffix != '.png':
     raise UserError(f'--png={path} must end in .png.')
