@@ -7,9 +7,9 @@ from tests.support import aot
 SECONDS = 1800
 PER_CHIP, CHIPS = 256, 4
 # All-reduces, bytes accessed, cycles; of the programs of jax 0.10.2 and libtpu 0.0.42.1.
-TPU = [('eca_b0', 99, 45.2e9, 147.4e6), ('eca_resnet', 99, 86.4e9, 232.7e6)]
+TPU = [('eca_b0', 99, 44.7e9, 147.0e6), ('eca_resnet', 99, 86.4e9, 232.7e6)]
 # All-reduces, bytes accessed, fusions that write less than 1 MB; of jax 0.10.2's CUDA plugin.
-GPU = [('eca_b0', 99, 42.7e9, 1467), ('eca_resnet', 102, 68.1e9, 1456)]
+GPU = [('eca_b0', 99, 42.7e9, 1477), ('eca_resnet', 102, 68.1e9, 1456)]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * SECONDS)]
 
 

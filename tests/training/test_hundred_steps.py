@@ -26,7 +26,7 @@ def compare(recipe):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(5400)
 @pytest.mark.parametrize('recipe', [resnet18, b0])
 def test_the_loss_is_the_twins_at_every_step(recipe):
   ours, theirs, deviation = compare(recipe)
