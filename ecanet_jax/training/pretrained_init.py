@@ -62,9 +62,10 @@ def resolve(
     except UserError as error:
       raise _named(config, error) from error
     sections, origin = {'model': source.model, 'data': source.data}, f'init.weights={weights}'
+  taken = ('name', 'num_classes') if saved else ('name',)
   model = {
     key: value for key, value in sections['model'].items()
-    if key == 'name' or key not in FREE_FIELDS
+    if key in taken or key not in FREE_FIELDS
   }
   data = {key: sections['data'][key] for key in KEYS if key in sections['data']}
   config, lines = inherit(config, given, {**sections, 'model': model, 'data': data}, str(origin))

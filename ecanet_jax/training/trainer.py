@@ -49,10 +49,7 @@ class Trainer:
   def __init__(self, config, workdir: str | os.PathLike, given: Collection[str] = ()):
     """Checks the config and prepares everything but the state.
 
-    Args:
-      config: the whole config. With `init.weights` the trainer has a copy, filled from the weights.
-      workdir: of the training.
-      given: the keys of the command line, which the weights do not change.
+    With `init.weights` the config is a copy, filled from the weights but for the keys in `given`.
 
     Raises:
       UserError: a key that breaks its rule or does not fit another one, the data or the devices.
@@ -229,10 +226,10 @@ class Trainer:
 
   def _log_start(self, state: TrainState) -> None:
     """Writes a summary of the training to the log, and config.json."""
-    config = self.config
+    config, parameters = self.config, jax.tree.leaves(state.variables['params'])
     log.info(
       '%s: %s parameters, %d devices, %d steps of %d images (%s), peak learning rate %g',
-      config.model.name, f'{count(state.variables["params"]):,}', self.mesh.devices.size,
+      config.model.name, f'{sum(leaf.size for leaf in parameters):,}', self.mesh.devices.size,
       self.total_steps, config.batch_size, self.info.train.name, peak_learning_rate(config),
     )
     if config.data.size_schedule:
@@ -323,8 +320,3 @@ def train_and_evaluate(
   `given` has the keys of the command line, which `init.weights` does not change.
   """
   return Trainer(config, workdir, given).run()
-
-
-def count(tree) -> int:
-  """Number of values in a tree of arrays."""
-  return sum(leaf.size for leaf in jax.tree.leaves(tree))

@@ -1,6 +1,7 @@
 """The command `finetune`: what it takes from weights and folder, the same run typed, mistakes."""
 
 import json
+import shutil
 import types
 
 import numpy as np
@@ -115,6 +116,19 @@ def test_a_training_that_resumes_takes_its_own_values(made, tuned, heard):
   assert trainer.config.init.weights == made.weights and trainer.config.model.num_classes == 3
   assert list(trainer.config.data.mean) == found['data']['mean']
   assert f'data.image_size=64, of {workdir / "config.json"}' in heard.text
+
+
+def test_a_class_that_is_added_is_no_new_classifier(made, tuned):
+  workdir, _ = tuned
+  (made.root / 'images' / 'violet').mkdir()
+  try:
+    image = (made.root / 'images' / 'red' / '0.png').read_bytes()
+    (made.root / 'images' / 'violet' / '0.png').write_bytes(image)
+    config = load_config('finetune', [f'--config.data.data_dir={made.images}'])
+    with pytest.raises(UserError, match='class'):
+      Trainer(config, workdir)
+  finally:
+    shutil.rmtree(made.root / 'images' / 'violet')
 
 
 def test_mistakes_leave_nothing(made, tuned, tmp_path, capsys, monkeypatch):
