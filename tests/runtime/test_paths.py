@@ -101,4 +101,4 @@ def test_objects_that_are_refused(here):
   assert error.value.strerror.startswith('Forbidden: ') and '\n' not in error.value.strerror
   with pytest.raises(paths.StoreError, match='there is no such bucket'):
     paths.write_whole(paths.to_path('gs://elsewhere/x'), b'')
-  assert here.names('refused') == []
+  assert here.names('refused/') == []
