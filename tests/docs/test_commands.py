@@ -112,8 +112,9 @@ def test_set_up(command):
   words = command.words
   if words[0] == 'make':
     assert re.search(rf'^{words[1]}:', (ROOT / 'Makefile').read_text(), re.MULTILINE)
-  for extra in re.findall(r'\[([\w,]+)\]', command.text):
-    assert re.search(rf"^    '{extra}': \[", (ROOT / 'setup.py').read_text(), re.MULTILINE)
+  extras = re.findall(r'\[([\w,-]+)\]', command.text)
+  for extra in (name for names in extras for name in names.split(',')):
+    assert re.search(rf"^    '{extra}': ", (ROOT / 'setup.py').read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize('command', of('needs'))
