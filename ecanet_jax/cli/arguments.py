@@ -40,6 +40,13 @@ class Parser(argparse.ArgumentParser):
     raise UserError(f'unexpected argument {text!r}.{near} {self.prog} --help lists them all.')
 
 
+class Renamed(argparse.Action):
+  """A renamed flag; `const` is the new name."""
+
+  def __call__(self, parser, namespace, values, option_string=None):
+    raise UserError(f'{option_string}={values}: write {self.const}={values} instead.')
+
+
 def parse_overrides(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
   """Parses a command's arguments; `overrides` are those of single config keys.
 

@@ -9,15 +9,9 @@ import argparse
 import logging
 from typing import Any
 
+from ecanet_jax.cli.arguments import Renamed
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup
-
-
-class _Renamed(argparse.Action):
-  """A renamed flag; `const` is the new name."""
-
-  def __call__(self, parser, namespace, values, option_string=None):
-    raise UserError(f'{option_string}={values}: write {self.const}={values} instead.')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--tolerance', type=float, default=1e-4, help='largest relative difference of the logits'
   )
   for old, new in {'--preset': '--preprocessing', '--weights': '--kind'}.items():
-    parser.add_argument(old, action=_Renamed, const=new, help=argparse.SUPPRESS)
+    parser.add_argument(old, action=Renamed, const=new, help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -13,20 +13,13 @@ line to read and as JSON. The report has accuracy by class, confusion and calibr
 import argparse
 
 from ecanet_jax.cli import devices
-from ecanet_jax.cli.arguments import Parser, keys_of, parse_overrides
+from ecanet_jax.cli.arguments import Parser, Renamed, keys_of, parse_overrides
 from ecanet_jax.cli.config import load_config, load_stored_config
 from ecanet_jax.cli.training_packages import check_packages
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.runtime.log import start_log
 
 parse = parse_overrides
-
-
-class _Renamed(argparse.Action):
-  """A renamed flag; `const` is the new name."""
-
-  def __call__(self, parser, namespace, values, option_string=None):
-    raise UserError(f'{option_string}={values}: write {self.const} instead.')
 
 
 def add_arguments(parser: Parser) -> None:
@@ -70,7 +63,7 @@ def add_arguments(parser: Parser) -> None:
   )
   devices.add_arguments(parser)
   for old, new in {'--preset': '--preprocessing', '--weights': '--kind'}.items():
-    parser.add_argument(old, action=_Renamed, const=new, help=argparse.SUPPRESS)
+    parser.add_argument(old, action=Renamed, const=new, help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from ecanet_jax import cli
-from ecanet_jax.cli.sweep import results
+from ecanet_jax.cli.sweep import definition, results
 from ecanet_jax.cli.sweep.definition import Run, Sweep
 from ecanet_jax.cli.sweep.pictures import smoothed
+from ecanet_jax.runtime.errors import UserError
 from tests import check_sweep
 from tests.support import programs
 
@@ -121,6 +122,22 @@ def test_one_run_succeeds_and_one_fails(capsys, tmp_path, monkeypatch):
   text = refused(capsys, workdir, *command, '--seeds=0,1')
   assert 'seeds is 0 there and 0,1 here;' in text
   assert (workdir / 'table.md').read_text() == out
+
+
+def test_a_record_of_an_older_version_without_some_keys_is_the_same_sweep(tmp_path):
+  made = definition.define(['configs/smoke.py'], [], '0', [])
+  older = json.loads(json.dumps(made.record))
+  del older['config']['configs/smoke.py']['data']['eval_share']
+  (tmp_path / definition.RECORD).write_text(json.dumps(older))
+  with definition.enter(made, tmp_path):
+    pass
+  older['config']['configs/smoke.py']['batch_size'] = 7
+  (tmp_path / definition.RECORD).write_text(json.dumps(older))
+  with pytest.raises(UserError, match='batch_size is 7 there'), definition.enter(made, tmp_path):
+    pass
+  (tmp_path / definition.RECORD).write_text('[]')
+  with pytest.raises(UserError, match='not the record of'), definition.enter(made, tmp_path):
+    pass
 
 
 def write_run(folder, top1, seconds):

@@ -1,7 +1,7 @@
 """Going on with another config: two columns of what changed."""
 
 from configs import smoke
-from ecanet_jax.config import difference, trees
+from ecanet_jax.config import difference, schema, trees
 
 
 def plain(**changes):
@@ -38,7 +38,15 @@ def test_keys_of_other_versions(heard):
   old = plain()
   del old['bad_steps']
   old['ops']['forgotten'] = 'auto'
-  difference.compare(old, plain())
+  difference.compare(old, plain(bad_steps=3))
   first, second = (record.getMessage() for record in heard.records)
   assert first == "keys of the checkpoint's config that this version ignores: ops.forgotten"
-  assert 'bad_steps  not set' in second and 'forgotten' not in second
+  default = schema.get_config().bad_steps
+  assert f'bad_steps  {default} ' in second and 'forgotten' not in second
+
+
+def test_a_key_that_an_older_version_lacked_counts_as_its_default(heard):
+  old = plain()
+  del old['bad_steps'], old['data']['eval_share'], old['model']['width']
+  difference.compare(old, plain())
+  assert not heard.records

@@ -111,8 +111,8 @@ def test_program(forms, run):
 
 
 @pytest.mark.parametrize(('flag', 'instead'), [
-  ('--preset=tf', '--preset=tf: write --preprocessing instead.'),
-  ('--weights=raw', '--weights=raw: write --kind instead.'),
+  ('--preset=tf', '--preset=tf: write --preprocessing=tf instead.'),
+  ('--weights=raw', '--weights=raw: write --kind=raw instead.'),
 ])
 def test_renamed_flags(run, flag, instead):
   done = run('eval.py', '--config=configs/smoke.py', '--workdir=none', flag, code=2)

@@ -18,11 +18,12 @@ import jax
 from ecanet_jax.cli.arguments import keys_of
 from ecanet_jax.cli.config import load_config
 from ecanet_jax.cli.training_packages import check_packages
+from ecanet_jax.config.difference import completed
 from ecanet_jax.config.trees import differences, plain
 from ecanet_jax.models import create_from_config
 from ecanet_jax.models.count import count
 from ecanet_jax.runtime import paths
-from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.runtime.errors import UserError, one_line
 
 RECORD = 'sweep.json'
 _LOCK_SECONDS = 10  # time in which the processes of a killed sweep end
@@ -230,9 +231,10 @@ def _check_record(record: dict[str, Any], workdir: paths.Path) -> None:
     return
   try:
     there = json.loads(path.read_text())
-  except json.JSONDecodeError as error:
-    raise UserError(f'{path} is not a sweep: {error}.') from error
-  changed = differences(there, record)
+    there = _completed(there)
+  except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+    raise UserError(f'{path} is not the record of a sweep: {one_line(error)}.') from error
+  changed = differences(there, _completed(record))
   if changed:
     key, (old, new) = next(iter(changed.items()))
     more = f' ({len(changed) - 1} more)' if len(changed) > 1 else ''
@@ -240,6 +242,12 @@ def _check_record(record: dict[str, Any], workdir: paths.Path) -> None:
       f'{workdir} has another sweep: {key} is {_said(old)} there and {_said(new)} here{more}; '
       'give another --workdir.'
     )
+
+
+def _completed(record: dict[str, Any]) -> dict[str, Any]:
+  """A record whose configs have every key, also those that an older version did not have."""
+  configs = {path: completed(config) for path, config in record['config'].items()}
+  return {**record, 'config': configs}
 
 
 def _said(value) -> str:
