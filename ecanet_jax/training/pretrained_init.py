@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from ecanet_jax.checkpoints.files import is_checkpoint
 from ecanet_jax.config.inherited import inherit, is_given
 from ecanet_jax.config.schema import check
 from ecanet_jax.config.stored import FILE
+from ecanet_jax.data.label_names import names_as_wnids
 from ecanet_jax.data.preprocessing import KEYS
 from ecanet_jax.models.convnet import ConvNet
 from ecanet_jax.nn.parameter_shapes import parameter_shapes
@@ -94,7 +95,8 @@ def _saved_config(workdir: str | os.PathLike) -> dict[str, Any]:
 
 
 def initial_weights(
-  config, model: ConvNet, source: LoadedWeights | None = None
+  config, model: ConvNet, source: LoadedWeights | None = None,
+  label_names: Sequence[str] | None = None,
 ) -> dict[str, np.ndarray]:
   """The arrays of `init.weights` for a network; the log names the arrays that stay random.
 
@@ -102,10 +104,11 @@ def initial_weights(
     config: the whole config.
     model: the network to train.
     source: the weights, if they have been read.
+    label_names: of the data's classes; None = the data have no names.
 
   Returns:
     float32 arrays by path ('params/stem/kernel'): all of the network, except the classifier's if
-    the number of classes differs or `init.new_head` is set.
+    the number of classes or their names differ, or `init.new_head` is set.
 
   Raises:
     UserError: there is nothing to read, or the weights are of another network.
@@ -115,9 +118,8 @@ def initial_weights(
     source = source or _read(config)
     found = flatten_dict(dict(source.variables), sep='/')
     wanted = parameter_shapes(model, config.data.image_size)
-    classes = source.create().num_classes
-    head = [key for key in wanted if key.startswith(HEAD)]
-    new = head if config.init.new_head or classes != model.num_classes else []
+    why = _reason_for_new_head(config, model, source, label_names)
+    new = [key for key in wanted if key.startswith(HEAD)] if why else []
     check_keys(
       {key: shape for key, shape in wanted.items() if key not in new},
       {key: np.shape(array) for key, array in found.items() if not (new and key.startswith(HEAD))},
@@ -131,13 +133,26 @@ def initial_weights(
     len(wanted) - len(new), len(wanted),
   )
   if new:
-    why = f'{model.num_classes} classes instead of {classes}' if classes != model.num_classes else (
-      'init.new_head'
-    )
     listed = ', '.join(f'{key} {list(wanted[key])}' for key in new)
     log.info('new, not from the weights (%s): %s', why, listed)
   _compare_preprocessing(config, source)
   return {key: np.asarray(found[key], np.float32) for key in wanted if key not in new}
+
+
+def _reason_for_new_head(
+  config, model: ConvNet, source: LoadedWeights, label_names: Sequence[str] | None
+) -> str:
+  """Why the classifier of the weights is not used; '' if it is."""
+  classes, names = source.create().num_classes, source.label_names
+  if classes != model.num_classes:
+    return f'{model.num_classes} classes instead of {classes}'
+  if config.init.new_head:
+    return 'init.new_head'
+  known = names and label_names and not config.data.accept_changes
+  if known and names_as_wnids(names) != names_as_wnids(label_names):
+    first = next(pair for pair in zip(names, label_names) if pair[0] != pair[1])
+    return 'other class names, first {!r} and {!r}; data.accept_changes keeps it'.format(*first)
+  return ''
 
 
 def _named(config, error: UserError) -> UserError:

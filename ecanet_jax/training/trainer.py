@@ -111,7 +111,9 @@ class Trainer:
     self.dataset.check()
     loaded = {}
     if self._weights and not is_checkpoint(self.workdir):
-      loaded = pretrained_init.initial_weights(self.config, self.model, self._weights)
+      loaded = pretrained_init.initial_weights(
+        self.config, self.model, self._weights, self.info.label_names
+      )
     self._weights = None
     processes.prepare_workdir(self.workdir)
     if jax.process_index() == 0:

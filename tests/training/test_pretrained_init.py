@@ -1,5 +1,6 @@
 """Weights to start from: every form, a new head, what does not fit."""
 
+import dataclasses
 import logging
 
 import jax
@@ -17,7 +18,7 @@ from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.pretrained_init import initial_weights
 from ecanet_jax.training.state import init_state
 from ecanet_jax.training.trainer import Trainer
-from ecanet_jax.weights import to_torch, write_state_dict
+from ecanet_jax.weights import read_weights, to_torch, write_state_dict
 from tests.support.random_variables import random_variables
 from tests.support.small_convnet import SmallConvNet
 
@@ -88,6 +89,19 @@ def test_a_new_head_on_request(tmp_path, lines):
   config.init.new_head = True
   assert not HEAD & initial_weights(config, network()).keys()
   assert lines[1][1].startswith('new, not from the weights (init.new_head): params/classifier/bias')
+
+
+def test_other_class_names_get_a_new_head(tmp_path, lines):
+  theirs = tuple('abcdefghij')
+  write_checkpoint(tmp_path, network())
+  source = dataclasses.replace(read_weights(tmp_path), label_names=theirs)
+  config = configured(tmp_path)
+  start = lambda names: initial_weights(config, network(), source, names).keys()
+  assert start(theirs) >= HEAD and start(None) >= HEAD
+  assert not HEAD & start((*theirs[:8], 'x', 'j'))
+  assert "(other class names, first 'i' and 'x'; data.accept_changes keeps it)" in lines[-1][1]
+  config.data.accept_changes = True
+  assert start((*theirs[:8], 'x', 'j')) >= HEAD
 
 
 def test_preprocessing_that_differs_is_one_warning(tmp_path, lines):
