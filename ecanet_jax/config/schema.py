@@ -188,6 +188,9 @@ KEYS = (
   Key('optimizer.clip_norm', 0.0, 'limit of the norm of the whole gradient; 0 = off', at_least(0)),
   Key('optimizer.agc', 0.0,
       'adaptive clipping: limit relative to the weights (NFNet: 0.01); 0 = off', at_least(0)),
+  Key('optimizer.sam_rho', 0.0,
+      'sharpness-aware minimisation: distance to the weights of the gradient; 0 = off',
+      at_least(0)),
   Key('optimizer.layer_decay', 1.0,
       'transfer: learning rate of a stage / that of the next stage', above(0).at_most(1)),
 

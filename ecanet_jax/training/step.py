@@ -1,5 +1,6 @@
 """The training step: one update of the state, compiled once for each batch shape."""
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -40,6 +41,9 @@ def make_train_step(
   - With `resident`, its images are on every device, and a batch says which of them to take.
   - With `config.accumulate` parts, the batch is one of `put_batch` with as many parts, computed in
     turn. This saves memory; only rounding and random layers differ.
+  - With `optimizer.sam_rho`, the gradient is that of `ascended` parameters. The loss and
+    BatchNorm's statistics stay those of the parameters themselves, which are the ones that are
+    evaluated.
   - A step that is not finite (`nonfinite.finite`) changes only the step number.
 
   Returns:
@@ -55,7 +59,7 @@ def make_train_step(
     params = state.variables['params']
     key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
 
-    def gradient_of(batch: Batch, key: jax.Array):
+    def gradient_of(params, batch: Batch, key: jax.Array):
       if arrays is not None:
         batch = jax.lax.with_sharding_constraint(select(arrays, batch), by_image(mesh))
       batch = task.mix(batch, jax.random.fold_in(key, 1))
@@ -70,7 +74,12 @@ def make_train_step(
 
       return jax.value_and_grad(loss_of, has_aux=True)(params)
 
-    (loss, batch_stats), gradient = mean_of_parts(gradient_of, parts, batch, key)
+    def gradient_at(params):
+      return mean_of_parts(functools.partial(gradient_of, params), parts, batch, key)
+
+    (loss, batch_stats), gradient = gradient_at(params)
+    if config.optimizer.sam_rho:
+      _, gradient = gradient_at(ascended(params, gradient, config.optimizer.sam_rho))
     updates, opt_state = tx.update(gradient, state.opt_state, params)
     variables = {'params': optax.apply_updates(params, updates), 'batch_stats': batch_stats}
     ema = state.ema
@@ -96,3 +105,20 @@ def make_train_step(
   arrays = put_everywhere(resident.arrays, mesh)
 
   return lambda state, chosen: compiled(state, chosen, arrays)
+
+
+def ascended(params, gradient, rho: float):
+  """The parameters w + rho * g / |g|: the highest loss within distance rho, to first order.
+
+  Foret et al., "Sharpness-Aware Minimization" (2021, 2010.01412), Algorithm 1 with p = 2. The
+  gradient and its norm are those of the whole batch, over all parts and devices (the paper's m is
+  the batch size). Unlike optax.contrib.sam it leaves the optimizer's state as it is, so a training
+  can resume with SAM or without.
+
+  Args:
+    params: the parameters w.
+    gradient: g, the gradient of the loss at w. It is 0 for frozen parameters, which do not move.
+    rho: `optimizer.sam_rho`.
+  """
+  scale = rho / (optax.tree.norm(gradient) + 1e-12)
+  return jax.tree.map(lambda weight, slope: weight + scale * slope, params, gradient)

@@ -169,7 +169,10 @@ class Trainer:
     config, preemption, first = self.config, self.preemption, step
     train_log = TrainLog(
       config, self.workdir, step, self.total_steps, self.steps_per_epoch, self.nonfinite,
-      Utilization(self.model, self.stretches, list(self.mesh.devices.flat)),
+      Utilization(
+        self.model, self.stretches, list(self.mesh.devices.flat),
+        gradients=2 if config.optimizer.sam_rho else 1,
+      ),
     )
     progress = train_log.progress
     make_step = functools.partial(
