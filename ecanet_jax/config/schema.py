@@ -104,10 +104,14 @@ KEYS = (
   Key('init.new_head', False, 'a fresh classifier, even if the number of classes is the same'),
 
   # The images and their preprocessing.
-  Key('data.source', 'tfds', 'tfds | folder | memory'),
+  Key('data.source', 'tfds', 'tfds | folder | csv | memory'),
   Key('data.name', 'imagenet2012', 'TFDS name; memory: digits | fashion_mnist | synthetic'),
   Key('data.data_dir', '', "TFDS directory, image folder or fashion_mnist's; '' = the default"),
-  Key('data.train_split', 'train', 'TFDS split or folder of the training images'),
+  Key('data.csv', '', 'csv: file of images and labels with a column split (docs/data.md)'),
+  Key('data.label_separator', '', "csv: between an image's labels, such as '|'; '' = one label"),
+  Key('data.class_file', '', "csv: a class name per line, in order; '' = the sorted labels"),
+  Key('data.train_split', 'train',
+      'TFDS split, folder of the training images, or value of the column split'),
   Key('data.eval_split', 'validation', 'likewise for the evaluation images'),
   Key('data.eval_share', 0.0,
       'folder without splits: share of each class held out for evaluation; 0 = an error',

@@ -24,11 +24,11 @@ from ecanet_jax.runtime import paths, sharding
 from ecanet_jax.runtime.accelerators import log_devices
 from ecanet_jax.runtime.errors import Interrupted, UserError
 from ecanet_jax.runtime.log import log
+from ecanet_jax.tasks.choice import make_task
 from ecanet_jax.tasks.class_weights import class_weights
-from ecanet_jax.tasks.classification import Classification
 from ecanet_jax.training import pretrained_init, processes, resume
 from ecanet_jax.training.accumulation import check_parts
-from ecanet_jax.training.early_stopping import EvaluationHistory
+from ecanet_jax.training.early_stopping import EvaluationHistory, check_early_stop
 from ecanet_jax.training.faults.dump import with_dump
 from ecanet_jax.training.faults.nonfinite import NonFiniteCounter, NonFiniteError
 from ecanet_jax.training.faults.preemption import Preemption
@@ -76,7 +76,7 @@ class Trainer:
     processes.check_data(self.info)
     resume.check_class_count(self.workdir, DataSummary.of(self.info), config)
     self.model = make_model(config, self.info.num_classes, self.mesh)
-    self.task = Classification(config, class_weights(config, self.dataset))
+    self.task = make_task(config, class_weights(config, self.dataset))
     self.steps_per_epoch = self.info.train.num_examples / config.batch_size
     self.total_steps = training_steps(config, self.steps_per_epoch)
     self.stretches = stretches(config, self.steps_per_epoch, self.total_steps)
@@ -85,11 +85,7 @@ class Trainer:
     self.tx = make_optimizer(
       config, self.schedule, self.model.is_frozen, self.model.stages_behind
     )
-    if config.early_stop and not config.eval_epochs:
-      raise UserError(
-        f'early_stop={config.early_stop} needs evaluations during the training: '
-        f'eval_epochs={config.eval_epochs} must be above 0.'
-      )
+    check_early_stop(config)
     self.history = EvaluationHistory(self.task.headline)
     self.nonfinite = NonFiniteCounter(config.bad_steps)
     self.preemption = Preemption(config.watchdog_seconds)
