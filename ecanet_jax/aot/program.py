@@ -109,6 +109,11 @@ def lower_step(config, mesh: Mesh, step: str) -> tuple[jax.stages.Lowered, int]:
       'data.resident=True puts a data set into the step, and there is none here: set '
       '--config.data.resident=False.'
     )
+  if config.distill.weights and step == 'train':
+    raise UserError(
+      'distill.weights puts a teacher into the step, and its weights are not read here: set '
+      "--config.distill.weights=''."
+    )
   num_classes = config.model.num_classes
   weights = (1.0,) * num_classes if config.loss.balanced else tuple(config.loss.class_weights)
   model, task = make_model(config, num_classes, mesh), make_task(config, weights)

@@ -175,6 +175,12 @@ KEYS = (
   Key('loss.class_weights', (), 'one factor per class; () = 1'),
   Key('loss.balanced', False, 'factors from the training split: images / (classes * of the class)'),
 
+  # A trained network, the teacher, whose outputs are targets, too.
+  Key('distill.weights', '', "workdir, weights folder or hf-hub:OWNER/NAME; '' = no teacher"),
+  Key('distill.kind', 'soft', "soft (KL divergence of the outputs) | hard (the teacher's class)"),
+  Key('distill.temperature', 4.0, 'soft: divides the outputs of both', above(0)),
+  Key('distill.share', 0.5, "of the teacher's loss in the loss", at_least(0).at_most(1)),
+
   Key('optimizer.name', 'rmsprop_tf', 'rmsprop_tf | sgd | adamw | lamb | lars'),
   Key('optimizer.momentum', 0.9, 'rmsprop_tf, sgd, lars', at_least(0).below(1)),
   Key('optimizer.nesterov', False, 'sgd, lars'),

@@ -22,6 +22,12 @@ LOSSES = {
 }
 
 
+def standardised(images: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
+  """Images `[B, H, W, 3]` of values 0 to 255 as float32 (x / 255 - mean) / std, by channel."""
+  images = images.astype(jnp.float32) / 255
+  return (images - mean[None, None, None]) / std[None, None, None]
+
+
 def rank_of(outputs: jax.Array, label: jax.Array) -> jax.Array:
   """Number of classes that score higher than an image's own: `[B, classes]`, `[B]` -> int32 `[B]`.
 
@@ -76,8 +82,7 @@ class Classification:
     return erasing.erase(batch, self.augment, self.mean, self.std, jax.random.fold_in(key, 1))
 
   def inputs(self, batch: Batch) -> jax.Array:
-    images = batch['image'].astype(jnp.float32) / 255
-    return (images - self.mean[None, None, None]) / self.std[None, None, None]
+    return standardised(batch['image'], self.mean, self.std)
 
   def targets(self, label: jax.Array, classes: int) -> jax.Array:
     """The probability of each class, float32 `[B, classes]`."""
