@@ -142,9 +142,9 @@ def test_a_training_with_a_bad_batch(tmp_path, monkeypatch):
 
   compiled = trainer.make_train_step
 
-  def without(*arguments):
+  def without(*arguments, **keywords):
     """The step, after which the host itself puts the old state back."""
-    step = compiled(*arguments)
+    step = compiled(*arguments, **keywords)
 
     def run(state, batch):
       old = jax.device_get(state)
