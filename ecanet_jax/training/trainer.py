@@ -224,7 +224,7 @@ class Trainer:
       train_log.close()
     preemption.enter('end')
     checkpoints.wait()
-    finish(self.workdir, config, self.task, state, self.history.last, self.info.label_names)
+    finish(self.workdir, config, self.task, state, self.history.last, self.info)
     ending = f', step {step}' + (f'; {early}' if early else '')
     self._announce(f'result: {self._result()}{ending}')
 

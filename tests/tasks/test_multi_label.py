@@ -9,6 +9,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, f1_score
 
+import ecanet_jax
 from configs import smoke
 from ecanet_jax.evaluation.evaluate_weights import evaluate_weights
 from ecanet_jax.runtime.errors import UserError
@@ -104,6 +105,7 @@ def test_a_training_and_its_evaluation(tmp_path, capsys):
   config.data.csv, config.data.eval_split = str(tmp_path / 'set' / 'labels.csv'), 'val'
   config.epochs, config.batch_size, config.data.image_size = 1.0, 16, 16
   config.model.num_classes, config.tensorboard, config.early_stop = 3, False, 1
+  config.export = True
   metrics = Trainer(config, tmp_path / 'run').run()
   assert metrics['seen'] == 4 and 0 < metrics['mean_average_precision'] <= 1
   assert 'result: mAP ' in capsys.readouterr().out and (tmp_path / 'run' / 'curves.png').exists()
@@ -111,6 +113,8 @@ def test_a_training_and_its_evaluation(tmp_path, capsys):
   again = evaluate_weights(config, tmp_path / 'run', report=str(tmp_path / 'report'))
   assert again['mean_average_precision'] == pytest.approx(metrics['mean_average_precision'])
   assert [path.name for path in (tmp_path / 'report').iterdir()] == ['labels-val.json']
+  exported = ecanet_jax.load(tmp_path / 'run' / 'export')
+  assert exported.multi_label and exported.label_names == ('all', 'even', 'odd')
   config.loss.balanced = True
   with pytest.raises(UserError, match=r'^loss\.balanced is for one label per image'):
     Trainer(config, tmp_path / 'other')
