@@ -16,7 +16,7 @@ from ecanet_jax.evaluation.evaluate import evaluated, make_eval_step
 from ecanet_jax.models.from_config import make_model
 from ecanet_jax.runtime import sharding
 from ecanet_jax.runtime.errors import UserError, lookup, one_line
-from ecanet_jax.tasks.classification import Classification
+from ecanet_jax.tasks.choice import has_several_labels, make_task
 from ecanet_jax.training.accumulation import check_parts
 from ecanet_jax.training.optimizer import make_optimizer
 from ecanet_jax.training.progressive_resizing import stretches
@@ -109,9 +109,14 @@ def lower_step(config, mesh: Mesh, step: str) -> tuple[jax.stages.Lowered, int]:
       'data.resident=True puts a data set into the step, and there is none here: set '
       '--config.data.resident=False.'
     )
+  if config.distill.weights and step == 'train':
+    raise UserError(
+      'distill.weights puts a teacher into the step, and its weights are not read here: set '
+      "--config.distill.weights=''."
+    )
   num_classes = config.model.num_classes
   weights = (1.0,) * num_classes if config.loss.balanced else tuple(config.loss.class_weights)
-  model, task = make_model(config, num_classes, mesh), Classification(config, weights)
+  model, task = make_model(config, num_classes, mesh), make_task(config, weights)
   steps_per_epoch = IMAGES / config.batch_size
   total_steps = training_steps(config, steps_per_epoch)
   schedule = make_schedule(config, steps_per_epoch, total_steps)
@@ -130,6 +135,8 @@ def lower_step(config, mesh: Mesh, step: str) -> tuple[jax.stages.Lowered, int]:
     'image': jax.ShapeDtypeStruct((*images, size, size, 3), jnp.uint8),
     'label': jax.ShapeDtypeStruct(images, jnp.int32),
   }
+  if has_several_labels(config):
+    batch['label'] = jax.ShapeDtypeStruct((*images, num_classes), jnp.bool_)
   if step == 'eval':
     batch['mask'] = jax.ShapeDtypeStruct(images, jnp.bool_)
   return compute.lower(state, batch), size

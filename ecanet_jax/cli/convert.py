@@ -105,10 +105,11 @@ def _export(args: argparse.Namespace):
   data_name, evaluation = origin(config, saved.metrics)
   if args.num_classes:
     config, variables = _replace_classifier(config, variables, args.num_classes)
-    evaluation, names = '', None
+    evaluation, names, summary = '', None, None
   return export(
     config, variables, args.target, dialect=args.dialect, tolerance=args.tolerance,
-    label_names=names, data_name=data_name, evaluation=evaluation,
+    label_names=names, multi_label=bool(summary and summary.multi_label), data_name=data_name,
+    evaluation=evaluation,
   )
 
 
@@ -130,7 +131,8 @@ def _import(args: argparse.Namespace):
     image_size=loaded.data['image_size'], tolerance=args.tolerance,
   )
   config, variables = _recipe(loaded.model, loaded.data), loaded.variables
-  summary = DataSummary(loaded.create().num_classes, loaded.label_names)
+  classes = loaded.create().num_classes
+  summary = DataSummary(classes, loaded.label_names, multi_label=loaded.multi_label)
   if args.num_classes:
     config, variables = _replace_classifier(config, variables, args.num_classes)
     summary = DataSummary(args.num_classes)

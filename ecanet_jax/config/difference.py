@@ -9,7 +9,7 @@ from ecanet_jax.runtime.log import log
 
 # Keys that do not change the result, only when or how it is computed.
 HARMLESS = (
-  'ops.', 'data.data_dir', 'data.decode_threads', 'data.resident', 'data.max_bad',
+  'ops.', 'data.data_dir', 'data.csv', 'data.decode_threads', 'data.resident', 'data.max_bad',
   'data.accept_changes', 'log_steps', 'eval_epochs', 'save_epochs', 'keep_checkpoints',
   'tensorboard', 'export', 'bad_steps', 'watchdog_seconds', 'init.', 'profile.', 'trackers',
 )

@@ -104,10 +104,14 @@ KEYS = (
   Key('init.new_head', False, 'a fresh classifier, even if the number of classes is the same'),
 
   # The images and their preprocessing.
-  Key('data.source', 'tfds', 'tfds | folder | memory'),
+  Key('data.source', 'tfds', 'tfds | folder | csv | memory'),
   Key('data.name', 'imagenet2012', 'TFDS name; memory: digits | fashion_mnist | synthetic'),
   Key('data.data_dir', '', "TFDS directory, image folder or fashion_mnist's; '' = the default"),
-  Key('data.train_split', 'train', 'TFDS split or folder of the training images'),
+  Key('data.csv', '', 'csv: file of images and labels with a column split (docs/data.md)'),
+  Key('data.label_separator', '', "csv: between an image's labels, such as '|'; '' = one label"),
+  Key('data.class_file', '', "csv: a class name per line, in order; '' = the sorted labels"),
+  Key('data.train_split', 'train',
+      'TFDS split, folder of the training images, or value of the column split'),
   Key('data.eval_split', 'validation', 'likewise for the evaluation images'),
   Key('data.eval_share', 0.0,
       'folder without splits: share of each class held out for evaluation; 0 = an error',
@@ -171,6 +175,12 @@ KEYS = (
   Key('loss.class_weights', (), 'one factor per class; () = 1'),
   Key('loss.balanced', False, 'factors from the training split: images / (classes * of the class)'),
 
+  # A trained network, the teacher, whose outputs are targets, too.
+  Key('distill.weights', '', "workdir, weights folder or hf-hub:OWNER/NAME; '' = no teacher"),
+  Key('distill.kind', 'soft', "soft (KL divergence of the outputs) | hard (the teacher's class)"),
+  Key('distill.temperature', 4.0, 'soft: divides the outputs of both', above(0)),
+  Key('distill.share', 0.5, "of the teacher's loss in the loss", at_least(0).at_most(1)),
+
   Key('optimizer.name', 'rmsprop_tf', 'rmsprop_tf | sgd | adamw | lamb | lars'),
   Key('optimizer.momentum', 0.9, 'rmsprop_tf, sgd, lars', at_least(0).below(1)),
   Key('optimizer.nesterov', False, 'sgd, lars'),
@@ -188,6 +198,9 @@ KEYS = (
   Key('optimizer.clip_norm', 0.0, 'limit of the norm of the whole gradient; 0 = off', at_least(0)),
   Key('optimizer.agc', 0.0,
       'adaptive clipping: limit relative to the weights (NFNet: 0.01); 0 = off', at_least(0)),
+  Key('optimizer.sam_rho', 0.0,
+      'sharpness-aware minimisation: distance to the weights of the gradient; 0 = off',
+      at_least(0)),
   Key('optimizer.layer_decay', 1.0,
       'transfer: learning rate of a stage / that of the next stage', above(0).at_most(1)),
 

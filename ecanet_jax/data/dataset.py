@@ -59,7 +59,8 @@ class Dataset:
 
     Returns:
       Iterator of {'image': uint8 [b, size, size, 3], 'label': int32 [b]} with
-      b = config.batch_size / num_hosts. Arrays may be read-only.
+      b = config.batch_size / num_hosts. Labels of a multi-label set are bool [b, classes]. Arrays
+      may be read-only.
 
     Raises:
       UserError: the hosts cannot share the batch size, or an augmentation does not exist. While
@@ -141,11 +142,17 @@ def _image_folder(config, workdir) -> Source:
   return ImageFolderSource(config, workdir)
 
 
+def _image_csv(config, workdir) -> Source:
+  from ecanet_jax.data.sources.image_csv import ImageCsvSource  # imports TensorFlow
+
+  return ImageCsvSource(config)
+
+
 def _in_memory(config, workdir) -> Source:
   return InMemorySource(config)
 
 
-SOURCES = {'tfds': _tfds, 'folder': _image_folder, 'memory': _in_memory}
+SOURCES = {'tfds': _tfds, 'folder': _image_folder, 'csv': _image_csv, 'memory': _in_memory}
 
 
 def open(config, workdir: 'paths.Path | None' = None) -> Dataset:

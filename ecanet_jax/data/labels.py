@@ -9,7 +9,14 @@ from ecanet_jax.runtime.errors import UserError
 
 
 def check_labels(labels: np.ndarray, num_classes: int) -> None:
-  """Raises UserError if a label is outside 0..num_classes - 1. The loss would not notice."""
+  """Raises UserError if a label is outside 0..num_classes - 1. The loss would not notice.
+
+  Args:
+    labels: int32 [n], or bool [n, num_classes] for several labels, which cannot be wrong.
+    num_classes: of the data set.
+  """
+  if labels.ndim == 2:
+    return
   wrong = labels[(labels < 0) | (labels >= num_classes)]
   if wrong.size:
     raise UserError(
@@ -28,4 +35,6 @@ def with_checked_labels(batches: Iterator[Batch], num_classes: int) -> Iterator[
 def count_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
   """Returns the number of images of each class, int64 [num_classes]; labels are checked."""
   check_labels(labels, num_classes)
+  if labels.ndim == 2:
+    return labels.sum(0, dtype=np.int64)
   return np.bincount(labels, minlength=num_classes)

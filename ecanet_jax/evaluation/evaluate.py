@@ -73,9 +73,13 @@ def evaluate(
     UserError: the number of images seen is not the split's.
   """
   totals: dict[str, Any] = {}
+  rows: dict[str, list[np.ndarray]] = {key: [] for key in task.joined}
   for _ in bar(range(steps), 'evaluation', 'batch'):
     sums = eval_step(variables, put_batch(next(batches), mesh))
     for key, value in jax.device_get(sums).items():
+      if key in rows:
+        rows[key].append(value)
+        continue
       # Python numbers and 64-bit arrays do not overflow.
       wide = value.astype(np.promote_types(value.dtype, np.int64)) if value.ndim else value.item()
       totals[key] = totals.get(key, 0) + wide
@@ -84,4 +88,5 @@ def evaluate(
       f'evaluation saw {totals.get("seen", 0)} images and the split has {expected}: '
       'the data set on disk is not what its description says; prepare it again.'
     )
+  totals |= {key: np.concatenate(parts) for key, parts in rows.items()}
   return {**task.metrics(totals), 'seen': totals['seen']}

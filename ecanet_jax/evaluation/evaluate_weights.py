@@ -23,6 +23,8 @@ from ecanet_jax.runtime import paths, sharding
 from ecanet_jax.runtime.accelerators import log_devices
 from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.runtime.log import log
+from ecanet_jax.tasks.choice import has_several_labels
+from ecanet_jax.tasks.multi_label import MultiLabelClassification
 from ecanet_jax.weights.loaded_weights import LoadedWeights, read_weights
 
 # --preprocessing: the one stored with the weights, the config's, or a name.
@@ -58,7 +60,8 @@ def evaluate_weights(
       Without the ending .json it is a folder for a file named after the data. '' = none.
 
   Returns:
-    The metrics of `ClassificationMetrics.metrics`, and `seen`.
+    The metrics of `ClassificationMetrics.metrics`, or for images with several labels of
+    `MultiLabelClassification.metrics`; and `seen`.
 
   Raises:
     UserError: there is nothing to read, or the data set does not fit the network.
@@ -78,7 +81,11 @@ def evaluate_weights(
     config.model = source.model
   columns = choose_split(config, given)
   dataset = data.open(config, paths.to_path(path) if not bare else None)
-  info, task = dataset.info, ClassificationMetrics(config, columns)
+  info = dataset.info
+  if has_several_labels(config):
+    task = MultiLabelClassification(config)
+  else:
+    task = ClassificationMetrics(config, columns)
   if info.drawn:
     log.warning(
       '%s has no split.csv: its training may have seen the images that data.eval_share holds out',
@@ -130,9 +137,11 @@ def _file(report: str | os.PathLike, name: str) -> paths.Path:
 def set_name(config) -> str:
   """The name of the evaluated data, such as 'imagenet_v2 test'."""
   data_config = config.data
-  folder = data_config.source == 'folder'
   name = data_config.name
-  if folder:
+  if data_config.source == 'csv':
+    name = paths.to_path(data_config.csv or data_config.eval_split).stem
+    return f'{name} {data_config.eval_split}' if data_config.csv else name
+  if data_config.source == 'folder':
     name = paths.absolute(paths.to_path(data_config.data_dir)).name
   return f'{name} {data_config.eval_split}'
 
@@ -157,8 +166,7 @@ def choose_split(config, given: Collection[str]) -> tuple[int, ...]:
     )
   if found and 'data.eval_split' not in given:
     config.data.eval_split = found.split
-  folder = config.data.source == 'folder'
-  if not folder or not (paths.to_path(config.data.data_dir) / config.data.train_split).is_dir():
+  if not _has_training_split(config.data):
     config.data.train_split = config.data.eval_split
   if found and found.classes:
     log.info('%s: the logits of %d classes are compared', config.data.name, len(found.classes))
@@ -184,6 +192,14 @@ def compare_classes(path: str, source: LoadedWeights, info: DatasetInfo, *, acce
     path, source.label_names, names, accept=accept,
     otherwise='These weights can only be evaluated on data with their classes.',
   )
+
+
+def _has_training_split(data_config) -> bool:
+  """Whether image files have a training split, whose classes then count, too."""
+  if data_config.source == 'csv':
+    return bool(data_config.csv) or paths.to_path(data_config.train_split).exists()
+  folder = data_config.source == 'folder'
+  return folder and (paths.to_path(data_config.data_dir) / data_config.train_split).is_dir()
 
 
 def apply_preprocessing(

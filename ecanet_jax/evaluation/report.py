@@ -17,12 +17,13 @@ def write_report(
 
   Args:
     path: of the JSON file; its folder is created.
-    metrics: of `ClassificationMetrics`, with any other keys.
+    metrics: of the task, with any other keys.
     names: of all classes; None = numbers are shown.
     title: of the pictures.
 
   Returns:
-    The written files. A multi-label set has no confusion.
+    The written files. Images with several labels have no confusion, and where all of them count
+    no reliability.
   """
   path = paths.to_path(path)
   paths.make_directory(path.parent)
@@ -30,12 +31,14 @@ def write_report(
     named = [{**entry, 'name': names[entry['class']]} for entry in metrics['classes']]
     metrics = {**metrics, 'classes': named}
   paths.write_whole(path, _readable(metrics))
-  written = [path, path.with_suffix('.reliability.png')]
-  draw_reliability(metrics, written[1], title)
+  written = [path]
+  if 'bins' in metrics:
+    written.append(path.with_suffix('.reliability.png'))
+    draw_reliability(metrics, written[-1], title)
   if 'confused' in metrics:
     written.append(path.with_suffix('.confusion.png'))
     many = max(entry['class'] for entry in metrics['classes']) + 1
-    draw_confusion(metrics, names or [str(number) for number in range(many)], written[2], title)
+    draw_confusion(metrics, names or [str(number) for number in range(many)], written[-1], title)
   return written
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ecanet_jax.tasks.classification import Classification
+from ecanet_jax.tasks.choice import shown_metrics
 from ecanet_jax.tasks.task import Task
 
 
@@ -34,6 +34,8 @@ def result_line(
 def data_name(config: Mapping[str, Any]) -> str:
   """The data set of a config in words."""
   data = config['data']
+  if data['source'] == 'csv':
+    return data['csv'] or data['train_split']
   return f'image folder {data["data_dir"]}' if data['source'] == 'folder' else data['name']
 
 
@@ -52,7 +54,7 @@ def origin(config: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> tupl
   if not metrics:
     return data_name(config), ''
   figures = ', '.join(
-    f'{metric.title} {metric.show(metrics[metric.name])}' for metric in Classification.shown
+    f'{metric.title} {metric.show(metrics[metric.name])}' for metric in shown_metrics(metrics)
   )
   return data_name(config), (
     f'{figures} on all {metrics["seen"]:,} images of {config["data"]["eval_split"]} of '

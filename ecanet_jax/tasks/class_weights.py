@@ -19,11 +19,15 @@ def class_weights(config, dataset: Dataset) -> tuple[float, ...]:
 
   Raises:
     UserError: the number of factors is not that of the classes, a factor is negative or not finite,
-      a class has no images, or both keys are given.
+      a class has no images, both keys are given, or the data set has several labels per image.
   """
   section, num_classes = config.loss, dataset.info.num_classes
   given = tuple(section.class_weights)
   if section.balanced:
+    if dataset.info.multi_label:
+      raise UserError(
+        'loss.balanced is for one label per image: set it to False, or give loss.class_weights.'
+      )
     if given:
       raise UserError('loss.balanced computes loss.class_weights; set one of them.')
     counts = dataset.label_counts()

@@ -22,6 +22,12 @@ LOSSES = {
 }
 
 
+def standardised(images: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
+  """Images `[B, H, W, 3]` of values 0 to 255 as float32 (x / 255 - mean) / std, by channel."""
+  images = images.astype(jnp.float32) / 255
+  return (images - mean[None, None, None]) / std[None, None, None]
+
+
 def rank_of(outputs: jax.Array, label: jax.Array) -> jax.Array:
   """Number of classes that score higher than an image's own: `[B, classes]`, `[B]` -> int32 `[B]`.
 
@@ -38,7 +44,8 @@ class Classification:
   A mixed image (float32) belongs to `label` with weight `share`, and to `other` with the rest.
   """
 
-  headline, shown = TOP1, (TOP1, TOP5)
+  headline, shown, joined = TOP1, (TOP1, TOP5), ()
+  evaluation_loss = 'softmax'  # of LOSSES
 
   def __init__(self, config, class_weights: Sequence[float] = ()):
     self.size = config.data.image_size
@@ -60,7 +67,7 @@ class Classification:
   def training_loss(self) -> str:
     """How the loss in training differs from the cross-entropy of an evaluation; '' = not."""
     differs = {
-      'binary cross-entropy': self.criterion is LOSSES['bce'],
+      'binary cross-entropy': self.criterion is not LOSSES[self.evaluation_loss],
       f'label smoothing {self.smoothing:g}': self.smoothing,
       'mixed images': self.mixing.mixup_alpha or self.mixing.cutmix_alpha,
       'class weights': self.weights is not None,
@@ -75,15 +82,22 @@ class Classification:
     return erasing.erase(batch, self.augment, self.mean, self.std, jax.random.fold_in(key, 1))
 
   def inputs(self, batch: Batch) -> jax.Array:
-    images = batch['image'].astype(jnp.float32) / 255
-    return (images - self.mean[None, None, None]) / self.std[None, None, None]
+    return standardised(batch['image'], self.mean, self.std)
+
+  def targets(self, label: jax.Array, classes: int) -> jax.Array:
+    """The probability of each class, float32 `[B, classes]`."""
+    return jax.nn.one_hot(label, classes)
+
+  def smooth(self, targets: jax.Array) -> jax.Array:
+    """Targets after label smoothing."""
+    return optax.smooth_labels(targets, self.smoothing)
 
   def loss(self, outputs: jax.Array, batch: Batch) -> jax.Array:
-    targets = jax.nn.one_hot(batch['label'], outputs.shape[-1])
+    targets = self.targets(batch['label'], outputs.shape[-1])
     if 'share' in batch:
-      share, other = batch['share'][:, None], jax.nn.one_hot(batch['other'], outputs.shape[-1])
+      share, other = batch['share'][:, None], self.targets(batch['other'], outputs.shape[-1])
       targets = share * targets + (1 - share) * other
-    targets = optax.smooth_labels(targets, self.smoothing)
+    targets = self.smooth(targets)
     if self.threshold:
       targets = (targets > self.threshold).astype(targets.dtype)
     terms = self.criterion(outputs, targets)

@@ -49,11 +49,14 @@ class Task(Protocol):
     headline: the metric that decides on the best checkpoint and on early stopping.
     shown: the metrics in a result line and in the curves; the headline is the first.
     training_loss: how the loss in training differs from an evaluation's, in words; '' = not.
+    joined: keys of `sums` whose values have a row for each image. Those of all batches are joined,
+      not added.
   """
 
   headline: Metric
   shown: tuple[Metric, ...]
   training_loss: str
+  joined: tuple[str, ...]
 
   def example(self) -> jax.Array:
     """An input of the network with batch size 1, for its initialisation."""

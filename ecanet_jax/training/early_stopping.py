@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.tasks.task import Metric
 
 
@@ -51,3 +52,12 @@ class EvaluationHistory:
   def meta(self) -> dict[str, Any]:
     """The history for a checkpoint's meta."""
     return {'last': self.last, 'best': self.best, 'stale': self.stale}
+
+
+def check_early_stop(config) -> None:
+  """Raises UserError if a training that may stop early has no evaluations."""
+  if config.early_stop and not config.eval_epochs:
+    raise UserError(
+      f'early_stop={config.early_stop} needs evaluations during the training: '
+      f'eval_epochs={config.eval_epochs} must be above 0.'
+    )

@@ -1,12 +1,12 @@
 """The files at the end of a training: curves, and weights for PyTorch."""
 
 import datetime
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 
 from ecanet_jax.config.trees import plain
+from ecanet_jax.data import DatasetInfo
 from ecanet_jax.evaluation.summary import data_name, origin
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.log import log
@@ -17,7 +17,7 @@ from ecanet_jax.training.state import TrainState
 
 def finish(
   workdir: paths.Path, config, task: Task, state: TrainState, metrics: dict[str, Any],
-  label_names: Sequence[str] | None,
+  info: DatasetInfo,
 ) -> None:
   """Writes curves.png, and with `config.export` the folder export, in the first process.
 
@@ -27,7 +27,7 @@ def finish(
     task: its metrics are drawn.
     state: the final state.
     metrics: of the last evaluation.
-    label_names: one name for each class; None = the data set has none.
+    info: of the data set.
   """
   if jax.process_index() > 0:
     return
@@ -42,6 +42,6 @@ def finish(
     config, variables = plain(config), jax.device_get(state.for_evaluation())
     data, evaluation = origin(config, metrics)
     log.info('%s', export(
-      config, variables, workdir / 'export', label_names=label_names, data_name=data,
-      evaluation=evaluation,
+      config, variables, workdir / 'export', label_names=info.label_names,
+      multi_label=info.multi_label, data_name=data, evaluation=evaluation,
     ))

@@ -13,6 +13,7 @@ from ecanet_jax.models.convnet import ConvNet
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.runtime.log import log
+from ecanet_jax.tasks.distillation import Teacher
 from ecanet_jax.training.schedule import training_steps
 from ecanet_jax.weights.timm_reference import FREE_FIELDS
 
@@ -77,6 +78,26 @@ def check_data(workdir: paths.Path, section: Any, now: DataSummary, config) -> N
       f'{_new_training(workdir, now, config)}'
     )
   _log_images(was, now, config)
+
+
+def check_teacher(workdir: paths.Path, was: str | None, teacher: Teacher | None, config) -> None:
+  """Refuses a teacher with other values than that of the checkpoint.
+
+  Args:
+    workdir: of the training.
+    was: the checksum in the checkpoint's meta; None without a teacher.
+    teacher: of this training.
+    config: the whole config.
+
+  Raises:
+    UserError: both have a teacher, and they differ.
+  """
+  if was and teacher and was != teacher.checksum:
+    raise UserError(
+      f'distill.weights={config.distill.weights} is not the teacher with which {workdir} was '
+      'trained so far: give the weights of before, or another --workdir and '
+      f'--config.init.weights={workdir}.'
+    )
 
 
 def check_class_count(workdir: paths.Path, now: DataSummary, config) -> None:

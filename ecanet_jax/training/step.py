@@ -1,5 +1,6 @@
 """The training step: one update of the state, compiled once for each batch shape."""
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -10,6 +11,7 @@ from jax.sharding import Mesh
 
 from ecanet_jax.data.sources.on_device import Resident, select
 from ecanet_jax.runtime.sharding import by_image, put_everywhere, replicated
+from ecanet_jax.tasks.distillation import Teacher
 from ecanet_jax.tasks.task import Batch, Task
 from ecanet_jax.training.accumulation import mean_of_parts
 from ecanet_jax.training.faults.nonfinite import choose, finite
@@ -31,6 +33,7 @@ def make_train_step(
   config,
   mesh: Mesh,
   resident: Resident | None = None,
+  teacher: Teacher | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
   """The compiled training step; the state is donated, the batch is divided over the devices.
 
@@ -38,27 +41,34 @@ def make_train_step(
   statistics are those of one large device. XLA adds the communication.
 
   - With `resident`, its images are on every device, and a batch says which of them to take.
+  - With a `teacher`, its logits for the same images are a part of the loss.
   - With `config.accumulate` parts, the batch is one of `put_batch` with as many parts, computed in
     turn. This saves memory; only rounding and random layers differ.
+  - With `optimizer.sam_rho`, the gradient is that of `ascended` parameters. The loss and
+    BatchNorm's statistics stay those of the parameters themselves, which are the ones that are
+    evaluated.
   - A step that is not finite (`nonfinite.finite`) changes only the step number.
 
   Returns:
     (state, batch) -> (next state, float32 scalars): loss, grad_norm (before clipping), lr, and
-    left_out (1 for a step that changed nothing). Without `resident` it is a function of `jax.jit`.
+    left_out (1 for a step that changed nothing). Without `resident` and `teacher` it is a function
+    of `jax.jit`.
   """
 
   parts = config.accumulate
   if parts > 1 and not config.model.frozen_bn:
     model = model.clone(bn_groups=model.bn_groups // parts)
 
-  def train_step(state: TrainState, batch: Batch, arrays: Batch | None = None):
+  def train_step(state: TrainState, batch: Batch, held: dict | None = None):
     params = state.variables['params']
     key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
 
-    def gradient_of(batch: Batch, key: jax.Array):
-      if arrays is not None:
-        batch = jax.lax.with_sharding_constraint(select(arrays, batch), by_image(mesh))
+    def gradient_of(params, batch: Batch, key: jax.Array):
+      if resident:
+        chosen = select(held['resident'], batch)
+        batch = jax.lax.with_sharding_constraint(chosen, by_image(mesh))
       batch = task.mix(batch, jax.random.fold_in(key, 1))
+      answers = teacher.outputs(held['teacher'], batch) if teacher else None
 
       def loss_of(params):
         outputs, changed = model.apply(
@@ -66,11 +76,19 @@ def make_train_step(
           task.inputs(batch), train=True, mutable=['batch_stats'],
           rngs={'dropout': key},
         )
-        return task.loss(outputs, batch), changed.get('batch_stats', {})
+        loss = task.loss(outputs, batch)
+        if teacher:
+          loss = teacher.loss(loss, outputs, answers)
+        return loss, changed.get('batch_stats', {})
 
       return jax.value_and_grad(loss_of, has_aux=True)(params)
 
-    (loss, batch_stats), gradient = mean_of_parts(gradient_of, parts, batch, key)
+    def gradient_at(params):
+      return mean_of_parts(functools.partial(gradient_of, params), parts, batch, key)
+
+    (loss, batch_stats), gradient = gradient_at(params)
+    if config.optimizer.sam_rho:
+      _, gradient = gradient_at(ascended(params, gradient, config.optimizer.sam_rho))
     updates, opt_state = tx.update(gradient, state.opt_state, params)
     variables = {'params': optax.apply_updates(params, updates), 'batch_stats': batch_stats}
     ema = state.ema
@@ -90,9 +108,27 @@ def make_train_step(
     'compiler_options': KEEP_REMAT if rematerialises else None,
   }
   shardings = replicated(mesh), by_image(mesh, parts)
-  if resident is None:
+  held = {'resident': put_everywhere(resident.arrays, mesh)} if resident else {}
+  if teacher:
+    held['teacher'] = teacher.variables
+  if not held:
     return jax.jit(train_step, in_shardings=shardings, **options)
   compiled = jax.jit(train_step, in_shardings=(*shardings, replicated(mesh)), **options)
-  arrays = put_everywhere(resident.arrays, mesh)
+  return lambda state, batch: compiled(state, batch, held)
 
-  return lambda state, chosen: compiled(state, chosen, arrays)
+
+def ascended(params, gradient, rho: float):
+  """The parameters w + rho * g / |g|: the highest loss within distance rho, to first order.
+
+  Foret et al., "Sharpness-Aware Minimization" (2021, 2010.01412), Algorithm 1 with p = 2. The
+  gradient and its norm are those of the whole batch, over all parts and devices (the paper's m is
+  the batch size). Unlike optax.contrib.sam it leaves the optimizer's state as it is, so a training
+  can resume with SAM or without.
+
+  Args:
+    params: the parameters w.
+    gradient: g, the gradient of the loss at w. It is 0 for frozen parameters, which do not move.
+    rho: `optimizer.sam_rho`.
+  """
+  scale = rho / (optax.tree.norm(gradient) + 1e-12)
+  return jax.tree.map(lambda weight, slope: weight + scale * slope, params, gradient)

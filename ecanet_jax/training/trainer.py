@@ -24,11 +24,12 @@ from ecanet_jax.runtime import paths, sharding
 from ecanet_jax.runtime.accelerators import log_devices
 from ecanet_jax.runtime.errors import Interrupted, UserError
 from ecanet_jax.runtime.log import log
+from ecanet_jax.tasks.choice import make_task
 from ecanet_jax.tasks.class_weights import class_weights
-from ecanet_jax.tasks.classification import Classification
+from ecanet_jax.tasks.distillation import read_teacher
 from ecanet_jax.training import pretrained_init, processes, resume
 from ecanet_jax.training.accumulation import check_parts
-from ecanet_jax.training.early_stopping import EvaluationHistory
+from ecanet_jax.training.early_stopping import EvaluationHistory, check_early_stop
 from ecanet_jax.training.faults.dump import with_dump
 from ecanet_jax.training.faults.nonfinite import NonFiniteCounter, NonFiniteError
 from ecanet_jax.training.faults.preemption import Preemption
@@ -76,20 +77,18 @@ class Trainer:
     processes.check_data(self.info)
     resume.check_class_count(self.workdir, DataSummary.of(self.info), config)
     self.model = make_model(config, self.info.num_classes, self.mesh)
-    self.task = Classification(config, class_weights(config, self.dataset))
+    self.task = make_task(config, class_weights(config, self.dataset))
     self.steps_per_epoch = self.info.train.num_examples / config.batch_size
     self.total_steps = training_steps(config, self.steps_per_epoch)
     self.stretches = stretches(config, self.steps_per_epoch, self.total_steps)
-    check_sizes(self.model, config.data.image_size, {part.size for part in self.stretches})
+    sizes = {part.size for part in self.stretches}
+    check_sizes(self.model, config.data.image_size, sizes)
+    self.teacher = read_teacher(config, self.info, self.mesh, sizes)
     self.schedule = make_schedule(config, self.steps_per_epoch, self.total_steps)
     self.tx = make_optimizer(
       config, self.schedule, self.model.is_frozen, self.model.stages_behind
     )
-    if config.early_stop and not config.eval_epochs:
-      raise UserError(
-        f'early_stop={config.early_stop} needs evaluations during the training: '
-        f'eval_epochs={config.eval_epochs} must be above 0.'
-      )
+    check_early_stop(config)
     self.history = EvaluationHistory(self.task.headline)
     self.nonfinite = NonFiniteCounter(config.bad_steps)
     self.preemption = Preemption(config.watchdog_seconds)
@@ -156,6 +155,7 @@ class Trainer:
     shapes = state_shapes(*parts).items()
     items = checkpoints.restore(step, shapes, sharding.replicated(self.mesh))
     resume.check(checkpoints.directory / str(step), meta['config'], now, self.model)
+    resume.check_teacher(self.workdir, meta.get('teacher'), self.teacher, self.config)
     self.history.restore(meta)
     self.nonfinite.restore(meta)
     log.info('resumed at step %d of %d from %s', step, self.total_steps, self.workdir)
@@ -169,11 +169,13 @@ class Trainer:
     config, preemption, first = self.config, self.preemption, step
     train_log = TrainLog(
       config, self.workdir, step, self.total_steps, self.steps_per_epoch, self.nonfinite,
-      Utilization(self.model, self.stretches, list(self.mesh.devices.flat)),
+      Utilization(self.model, self.stretches, list(self.mesh.devices.flat),
+                  gradients=2 if config.optimizer.sam_rho else 1),
     )
     progress = train_log.progress
     make_step = functools.partial(
-      make_train_step, self.model, self.task, self.tx, self.schedule, config, self.mesh
+      make_train_step, self.model, self.task, self.tx, self.schedule, config, self.mesh,
+      teacher=self.teacher,
     )
     stream = step_stream(self.dataset, self.stretches, step, make_step)
     eval_step = make_eval_step(evaluated(self.model, config), self.task, self.mesh)
@@ -222,7 +224,7 @@ class Trainer:
       train_log.close()
     preemption.enter('end')
     checkpoints.wait()
-    finish(self.workdir, config, self.task, state, self.history.last, self.info.label_names)
+    finish(self.workdir, config, self.task, state, self.history.last, self.info)
     ending = f', step {step}' + (f'; {early}' if early else '')
     self._announce(f'result: {self._result()}{ending}')
 
@@ -299,6 +301,7 @@ class Trainer:
     described = {
       'config': config, 'config_hash': config_hash(config),
       'data': DataSummary.of(self.info).to_json(),
+      'teacher': self.teacher and self.teacher.checksum,
     }
     return {**described, **self.history.meta(), **self.nonfinite.meta()}
 

@@ -24,6 +24,7 @@ def export(
   dialect: str = 'timm',
   tolerance: float = TOLERANCE,
   label_names: Sequence[str] | None = None,
+  multi_label: bool = False,
   data_name: str = '',
   evaluation: str = '',
 ) -> Verification:
@@ -39,6 +40,7 @@ def export(
     dialect: the code whose names to use; a folder always has timm's.
     tolerance: the largest allowed relative difference of the logits.
     label_names: the classes' names, in order.
+    multi_label: an image has any number of labels; for a folder's config.json, like the names.
     data_name: the training data, for the folder's README.md; '' = not known.
     evaluation: the accuracy of these weights, for the same; '' = not measured.
 
@@ -71,7 +73,7 @@ def export(
     formats.write_state_dict(str(directory), state_dict)
     return result
   hub_folder.write_folder(
-    directory, record, model, state_dict, data, label_names=label_names,
+    directory, record, model, state_dict, data, label_names=label_names, multi_label=multi_label,
     model_config=config['model'], data_name=data_name, evaluation=evaluation,
   )
   return result

@@ -155,7 +155,7 @@ def _read_folder(path: paths.Path, request: _Request) -> LoadedWeights:
   )
   return LoadedWeights(
     found.model, data, source, variables, state_dict, record.timm_dialect,
-    found.label_names or None,
+    found.label_names or None, found.multi_label,
   )
 
 

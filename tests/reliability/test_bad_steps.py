@@ -12,6 +12,7 @@ import pytest
 from configs import smoke
 from ecanet_jax import data
 from ecanet_jax.runtime import sharding
+from ecanet_jax.tasks import choice
 from ecanet_jax.tasks.classification import Classification
 from ecanet_jax.training import trainer
 from ecanet_jax.training.faults.nonfinite import NonFiniteCounter, NonFiniteError
@@ -133,7 +134,7 @@ def test_a_training_with_a_bad_batch(tmp_path, monkeypatch):
       hit = (batch['label'] == jnp.asarray(bad)).all()
       return jnp.where(hit, jnp.nan, super().loss(outputs, batch))
 
-  monkeypatch.setattr(trainer, 'Classification', Bad)
+  monkeypatch.setattr(choice, 'Classification', Bad)
   trainer.Trainer(config, tmp_path / 'whole').run()
   by_step = {line['step']: line for line in read_metrics(tmp_path / 'whole') if 'train/lr' in line}
   assert by_step[7]['train/left_out'] == 1 and 'train/loss' not in by_step[7]
@@ -141,9 +142,9 @@ def test_a_training_with_a_bad_batch(tmp_path, monkeypatch):
 
   compiled = trainer.make_train_step
 
-  def without(*arguments):
+  def without(*arguments, **keywords):
     """The step, after which the host itself puts the old state back."""
-    step = compiled(*arguments)
+    step = compiled(*arguments, **keywords)
 
     def run(state, batch):
       old = jax.device_get(state)

@@ -43,8 +43,8 @@ def slow(phase: str, seconds: float) -> None:
 
     return evaluate(step, variables, slow_batches(), *arguments)
 
-  def slow_compile(*arguments):
-    step, compiled = make_step(*arguments), []
+  def slow_compile(*arguments, **keywords):
+    step, compiled = make_step(*arguments, **keywords), []
 
     def first_step(*batch):
       if not compiled:

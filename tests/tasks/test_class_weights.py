@@ -50,9 +50,8 @@ def test_balanced_gives_every_class_the_same_sum():
 
 def dataset_of(counts):
   """A data set with so many training images of each class."""
-  return types.SimpleNamespace(
-    info=types.SimpleNamespace(num_classes=len(counts)), label_counts=lambda: np.array(counts)
-  )
+  info = types.SimpleNamespace(num_classes=len(counts), multi_label=False)
+  return types.SimpleNamespace(info=info, label_counts=lambda: np.array(counts))
 
 
 def test_a_class_without_images():

@@ -24,6 +24,7 @@ from ecanet_jax.models import create_from_config
 from ecanet_jax.models.count import count
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, one_line
+from ecanet_jax.tasks.choice import has_several_labels
 
 RECORD = 'sweep.json'
 _LOCK_SECONDS = 10  # time in which the processes of a killed sweep end
@@ -106,6 +107,11 @@ def define(
     arguments = [*overrides, *(f'--config.{key}={value}' for key, value in chosen.items())]
     config = load_config(path, arguments)
     check_packages(config)
+    if has_several_labels(config):
+      raise UserError(
+        "a sweep compares top-1, which images with several labels do not have: set "
+        "--config.data.label_separator=''."
+      )
     same = seen.setdefault(json.dumps(plain(config), sort_keys=True), variant)
     if same != variant:
       raise UserError(f'{same!r} and {variant!r} are the same training.')

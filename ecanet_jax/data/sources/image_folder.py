@@ -6,42 +6,32 @@ share of each class is then held out for evaluation (holdout.py). Nothing is mov
 Every file in a class folder, at any depth, is an image. A file of another kind is an error, not
 something to skip. Hidden files (.name, Thumbs.db, desktop.ini) are ignored.
 
-The folders are listed once, when the data set is opened. In a bucket (gs://) TensorFlow reads the
-images. Before training every file of a split of up to 20,000 is decoded; more unreadable files than
-data.max_bad allows are an error.
+An image has one class; for images with several labels there is data.source=csv (image_csv.py).
+
+The folders are listed once, when the data set is opened. Before the training their images are
+decoded (files.py).
 """
 
 import concurrent.futures
-import copy
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
 from ecanet_jax.data.image_files import EXTENSIONS
-from ecanet_jax.data.labels import count_labels
 from ecanet_jax.data.sources import holdout
-from ecanet_jax.data.tfdata import decode, pipeline
-from ecanet_jax.data.tfdata.corrupt_images import allowed_count, error_text
-from ecanet_jax.data.tfdata.tf_import import tensorflow
-from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Source, Split
+from ecanet_jax.data.sources.files import REQUESTS, FileSource, FileSplit
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, closest
 
-tf = tensorflow()
-
-CHECKED = 20_000  # files; a larger split is checked only while it is read
-LISTERS = 32  # classes that are listed at the same time: a bucket takes a while to answer
 _IGNORED = ('thumbs.db', 'desktop.ini')
 
 
-class FolderSplit:
-  """The files of one split; see `pipeline.IndexedSplit`."""
+class FolderSplit(FileSplit):
+  """The class folders of one split."""
 
   def __init__(self, directory: paths.Path):
-    self.directory = directory
-    with concurrent.futures.ThreadPoolExecutor(LISTERS) as pool, paths.answers(directory):
+    with concurrent.futures.ThreadPoolExecutor(REQUESTS) as pool, paths.answers(directory):
       self.class_names = _class_names(directory, pool.map)
       folders = [str(directory / name) for name in self.class_names]
       by_class = list(pool.map(lambda folder: list(_images(folder)), folders))
@@ -51,61 +41,10 @@ class FolderSplit:
         raise UserError(f'{folder}: a class folder without any image')
       files += found
       labels += [label] * len(found)
-    self.paths = np.array([os.fsencode(path) for path in files], object)
-    self.labels = np.array(labels, np.int32)
-
-  def __len__(self) -> int:
-    return len(self.labels)
-
-  def names(self, root: paths.Path) -> list[str]:
-    """The paths of the images below a folder, such as 'cat/1.jpg'."""
-    return [os.fsdecode(path).removeprefix(f'{root}/') for path in self.paths]
-
-  def part(self, chosen: np.ndarray) -> 'FolderSplit':
-    """The images for which `chosen`, bool [n], is True."""
-    part = copy.copy(self)
-    part.paths, part.labels = self.paths[chosen], self.labels[chosen]
-    return part
-
-  def fetch(self, indices: np.ndarray) -> dict[str, Any]:
-    """Returns {'data': paths, 'label': int32 [n], 'name': paths}."""
-    paths = self.paths[indices]
-    return {'data': paths, 'label': self.labels[indices], 'name': paths}
-
-  def read(self, data):
-    """Returns the bytes of the file with the path `data` (TensorFlow string scalars)."""
-    return tf.io.read_file(data)
-
-  def check(self, allowed: int = 0) -> None:
-    """Decodes every image.
-
-    Raises:
-      UserError: more than `allowed` cannot be read or decoded; the text counts them and names the
-        first five.
-    """
-    decoded_size = tf.function(
-      lambda path: tf.size(decode.decode(self.read(path))),
-      input_signature=[tf.TensorSpec([], tf.string)], autograph=False,
-    ).get_concrete_function()
-
-    def mistake(path: bytes) -> str:
-      try:
-        decoded_size(tf.constant(path))
-      except tf.errors.OpError as error:
-        return f'{os.fsdecode(path)} ({error_text(error)})'
-      return ''
-
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-      found = [text for text in pool.map(mistake, self.paths) if text]
-    if len(found) > allowed:
-      more = f'; and {len(found) - 5} more' if len(found) > 5 else ''
-      raise UserError(
-        f'{self.directory}: {len(found)} of {len(self):,} files cannot be read as images: '
-        f'{"; ".join(found[:5])}{more}'
-      )
+    super().__init__(directory, files, np.array(labels, np.int32))
 
 
-class ImageFolderSource(Source):
+class ImageFolderSource(FileSource):
   """A training and an evaluation folder with the same classes, or one folder that is divided."""
 
   def __init__(self, config, workdir: 'paths.Path | None' = None):
@@ -119,7 +58,6 @@ class ImageFolderSource(Source):
       UserError: folders that are missing, empty, or do not agree.
     """
     data = self._data = config.data
-    self._config = config
     if not data.data_dir:
       raise UserError("data.source='folder' needs data.data_dir, the folder that holds the splits")
     self._root, self._whole, drawn = paths.to_path(data.data_dir), None, False
@@ -129,18 +67,10 @@ class ImageFolderSource(Source):
         self._root, directory, whole.names(self._root), whole.labels, whole.class_names,
         data.eval_share, config.seed, workdir and workdir / holdout.FILE,
       )
-      self._train, self._eval = whole.part(~self._held_out), whole.part(self._held_out)
+      train, evaluation = whole.part(~self._held_out), whole.part(self._held_out)
     else:
-      self._open_splits()
-    names = self._train.class_names
-    self.info = DatasetInfo(
-      train=Split(data.train_split, len(self._train), len(names)),
-      eval=Split(data.eval_split, len(self._eval), len(names)),
-      num_classes=len(names),
-      label_names=names,
-      index_addressable=True,
-      drawn=drawn,
-    )
+      train, evaluation = self._splits()
+    super().__init__(config, train, evaluation, train.class_names, drawn=drawn)
 
   def _undivided(self) -> 'paths.Path | None':
     """The folder of the classes, if the images are not in two splits."""
@@ -154,15 +84,15 @@ class ImageFolderSource(Source):
     folders = [os.path.basename(path) for path, is_folder in found if is_folder]
     return holdout.undivided(self._root, folders, *splits)
 
-  def _open_splits(self) -> None:
+  def _splits(self) -> tuple[FolderSplit, FolderSplit]:
     root, data = self._root, self._data
-    self._train = FolderSplit(_split_directory(root, data.train_split, 'data.train_split'))
+    train = FolderSplit(_split_directory(root, data.train_split, 'data.train_split'))
     if data.eval_split == data.train_split:
-      self._eval = self._train
-    else:
-      self._eval = FolderSplit(_split_directory(root, data.eval_split, 'data.eval_split'))
-    if self._train.class_names != self._eval.class_names:
-      _raise_different(self._train, self._eval)
+      return train, train
+    evaluation = FolderSplit(_split_directory(root, data.eval_split, 'data.eval_split'))
+    if train.class_names != evaluation.class_names:
+      _raise_different(train, evaluation)
+    return train, evaluation
 
   def record(self, workdir: paths.Path) -> None:
     """Writes which images of a folder without splits are held out, if that is not recorded."""
@@ -170,44 +100,6 @@ class ImageFolderSource(Source):
       whole = self._whole
       labels = [whole.class_names[label] for label in whole.labels]
       holdout.write(workdir / holdout.FILE, whole.names(self._root), labels, self._held_out)
-
-  def check(self) -> None:
-    """Decodes every image of each split of up to `CHECKED` files; see `FolderSplit.check`.
-
-    A fraction data.max_bad of the training images may be corrupt: others replace them in training.
-    """
-    some = allowed_count(self._data.max_bad, len(self._train))
-    for split, number in ((self._train, some), (self._eval, 0)):
-      if len(split) <= CHECKED:
-        split.check(number)
-
-  def train(
-    self, start: int, steps: int | None, shard: Shard, image_size: int
-  ) -> Iterator[Batch]:
-    """Yields this host's rows of the training batches from step `start` on; None = endless."""
-    return pipeline.indexed_train(self._config, self._train, start, steps, shard, image_size)
-
-  def eval(self, rows: int, shard: Shard, crops: int = 1) -> Iterator[Batch]:
-    """Yields this host's part of the evaluation split once; the last batch may be short."""
-    transform = decode.eval_transform(
-      self._data.image_size, self._data.crop_fraction, self._data.interpolation, crops
-    )
-    part = shard.examples(len(self._eval))
-    return pipeline.indexed_in_order(
-      self._eval, part, transform, rows, self._data.decode_threads
-    )
-
-  def label_counts(self) -> np.ndarray:
-    """Returns the number of training images of each class, int64 [classes]."""
-    return count_labels(self._train.labels, self.info.num_classes)
-
-  def train_images(self, side: int, rows: int) -> Iterator[Batch]:
-    """Yields the whole training split once, in order: the largest centred squares."""
-    transform = decode.eval_transform(side, 1.0, self._data.interpolation)
-    part = range(len(self._train))
-    return pipeline.indexed_in_order(
-      self._train, part, transform, rows, self._data.decode_threads
-    )
 
 
 def _split_directory(root: paths.Path, split: str, key: str) -> paths.Path:
@@ -272,7 +164,7 @@ def _raise_different(train: FolderSplit, evaluation: FolderSplit):
   only_train = sorted(set(train.class_names) - set(evaluation.class_names))
   only_eval = sorted(set(evaluation.class_names) - set(train.class_names))
   parts = [
-    f'only in {split.directory}: {", ".join(names[:5])}{" ..." if len(names) > 5 else ""}'
+    f'only in {split.origin}: {", ".join(names[:5])}{" ..." if len(names) > 5 else ""}'
     for split, names in ((train, only_train), (evaluation, only_eval))
     if names
   ]

@@ -29,8 +29,9 @@ class Resident:
   """The decoded training split of a configuration with data.resident=True.
 
   Attributes:
-    arrays: {'image': uint8 [n, side, side, 3], 'label': int32 [n]}; every device needs a copy. The
-      side is the image size, or less if the images of a set in memory are smaller.
+    arrays: {'image': uint8 [n, side, side, 3], 'label': int32 [n] or bool [n, classes]}; every
+      device needs a copy. The side is the image size, or less if the images of a set in memory are
+      smaller.
   """
 
   def __init__(self, config, source: Source, image_size: int):
@@ -75,8 +76,10 @@ def _read(source: Source, side: int) -> Batch:
       f'data.resident: {count:,} images of {side} px are {size / 2**30:.1f} GiB and '
       f'{MAX_BYTES / 2**30:.0f} GiB is the most; lower data.image_size or set data.resident=False'
     )
+  labels = (count, source.info.num_classes) if source.info.multi_label else (count,)
   arrays = {
-    'image': np.empty((count, side, side, 3), np.uint8), 'label': np.empty((count,), np.int32)
+    'image': np.empty((count, side, side, 3), np.uint8),
+    'label': np.empty(labels, bool if source.info.multi_label else np.int32),
   }
   done = 0
   for batch in source.train_images(side, ROWS):

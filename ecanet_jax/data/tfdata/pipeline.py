@@ -1,9 +1,9 @@
 """tf.data pipelines: encoded records in, batches of uint8 images out.
 
-A record is {'data': encoded image or its path, 'label': int32, 'name': str for messages, 'seed':
-int64 [2] (training only)}. A source supplies the records from a given batch on. They are decoded in
-TensorFlow's threads and batched. An error names the image. In training a few corrupt images may be
-replaced (corrupt_images.py).
+A record is {'data': encoded image or its path, 'label': int32 or bool [classes], 'name': str for
+messages, 'seed': int64 [2] (training only)}. A source supplies the records from a given batch on.
+They are decoded in TensorFlow's threads and batched. An error names the image. In training a few
+corrupt images may be replaced (corrupt_images.py).
 """
 
 import atexit
@@ -67,7 +67,7 @@ def indexed_train(
       yield split.fetch(indices) | {'seed': np.stack([keys, indices], axis=1)}
 
   def records(skipped):
-    spec = _spec() | {'seed': tf.TensorSpec([None, 2], tf.int64)}
+    spec = _spec(split) | {'seed': tf.TensorSpec([None, 2], tf.int64)}
     chunks = tf.data.Dataset.from_generator(
       lambda: fetched(start + skipped), output_signature=spec
     )
@@ -103,9 +103,7 @@ def indexed_records(split: IndexedSplit, part: range, rows: int) -> Callable:
 
   def records(skipped):
     first = part.start + skipped * rows
-    label = split.fetch(np.zeros((1,), int))['label']
-    spec = _spec() | {'label': tf.TensorSpec([None, *label.shape[1:]], label.dtype)}
-    chunks = tf.data.Dataset.from_generator(lambda: fetched(first), output_signature=spec)
+    chunks = tf.data.Dataset.from_generator(lambda: fetched(first), output_signature=_spec(split))
     return chunks.prefetch(1).unbatch()
 
   return records
@@ -150,7 +148,7 @@ def batches(
     corrupt: counts and replaces images that cannot be decoded; None = the first is an error.
 
   Returns:
-    Iterator of {'image': uint8 [n, size, size, 3], 'label': int32 [n]}.
+    Iterator of {'image': uint8 [n, size, size, 3], 'label': int32 [n] or bool [n, classes]}.
 
   Raises:
     UserError: while iterating: a record cannot be read or decoded; the text names it.
@@ -212,10 +210,11 @@ def _failure(records, transform: Callable, error: Exception) -> UserError:
       return UserError(f'{name}: the image cannot be decoded: {error_text(failure)}')
 
 
-def _spec() -> dict:
+def _spec(split: IndexedSplit) -> dict:
+  label = split.fetch(np.zeros((1,), int))['label']
   return {
     'data': tf.TensorSpec([None], tf.string),
-    'label': tf.TensorSpec([None], tf.int32),
+    'label': tf.TensorSpec([None, *label.shape[1:]], label.dtype),
     'name': tf.TensorSpec([None], tf.string),
   }
 

@@ -22,17 +22,22 @@ class Utilization:
   multiply-add, all layers trained. What a program computes twice to save memory does not count.
   """
 
-  def __init__(self, model: ConvNet, parts: Sequence[Stretch], devices: Sequence[jax.Device]):
+  def __init__(
+    self, model: ConvNet, parts: Sequence[Stretch], devices: Sequence[jax.Device],
+    gradients: int = 1,
+  ):
     """Prepares to count; nothing is traced on devices whose peak is not known.
 
     Args:
       model: the network.
       parts: all steps of the training by image size.
       devices: of the training, all of one kind.
+      gradients: computed in a step: 2 with sharpness-aware minimisation.
     """
     self._parts, self._devices = parts, len(devices)
     self._peak = PEAK_FLOPS.get(devices[0].device_kind)
-    self._flops = functools.cache(lambda size: FLOPS * count(model, size).operations())
+    flops = gradients * FLOPS
+    self._flops = functools.cache(lambda size: flops * count(model, size).operations())
 
   def figures(self, step: int, images_per_second: float) -> dict[str, float]:
     """images_per_second_per_chip with several devices, and mfu (0 to 1) where the peak is known.

@@ -32,6 +32,7 @@ WEIGHTS = 'model.safetensors'
 CONFIG = 'config.json'
 CARD = 'README.md'
 FILES = frozenset((WEIGHTS, CONFIG, CARD, '.gitattributes'))  # an export may replace these
+MULTI_LABEL = 'multi_label_classification'  # problem_type in config.json, as in transformers
 # Our names of the preprocessing -> timm's; image_size is in timm's input_size.
 TIMM_KEYS = {
   'mean': 'mean', 'std': 'std', 'interpolation': 'interpolation', 'crop_fraction': 'crop_pct',
@@ -47,12 +48,14 @@ class Folder:
     data: the preprocessing keys of a recipe's `data` section that config.json has.
     state_dict: the weights, in the timm dialect.
     label_names: the classes' names, in order; () where the folder has none.
+    multi_label: an image has any number of labels.
   """
 
   model: dict[str, Any]
   data: dict[str, Any]
   state_dict: dict[str, np.ndarray]
   label_names: tuple[str, ...]
+  multi_label: bool
 
 
 def write_folder(
@@ -63,6 +66,7 @@ def write_folder(
   data: Mapping[str, Any],
   *,
   label_names: Sequence[str] | None = None,
+  multi_label: bool = False,
   model_config: Mapping[str, Any] | None = None,
   data_name: str = '',
   evaluation: str = '',
@@ -79,6 +83,7 @@ def write_folder(
     state_dict: in the timm dialect.
     data: the preprocessing, at least the keys `data.preprocessing.KEYS` of a recipe's `data`.
     label_names: the classes' names, in order.
+    multi_label: an image has any number of labels.
     model_config: the recipe's `model` section; `read_folder` reads it back.
     data_name: the training data, for README.md; '' = not known.
     evaluation: the accuracy of these weights, for README.md; '' = not measured.
@@ -88,6 +93,8 @@ def write_folder(
       numbers of label names and classes differ.
   """
   config = _config(record, model, data, label_names, model_config)
+  if multi_label:
+    config['problem_type'] = MULTI_LABEL
   content = formats.to_bytes(state_dict)
   config['ecanet_jax']['checksums'] = checksum.record(content, state_dict)
   text = card(
@@ -218,7 +225,7 @@ def read_folder(directory: str | os.PathLike, name: str = '') -> Folder:
       path / CONFIG, len(labels), classes,
     )
     labels = ()
-  return Folder(model, data, state_dict, labels)
+  return Folder(model, data, state_dict, labels, config.get('problem_type') == MULTI_LABEL)
 
 
 def _labels(names: Any) -> tuple[str, ...]:

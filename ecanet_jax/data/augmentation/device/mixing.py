@@ -14,13 +14,13 @@ def mix(batch: dict[str, jax.Array], settings, key: jax.Array) -> dict[str, jax.
   """Mixes a batch with itself in reverse order; returns the batch itself if mixing is off.
 
   Args:
-    batch: {'image': [B, H, W, 3], 'label': int32 [B]}.
+    batch: {'image': [B, H, W, 3], 'label': int32 [B] or bool [B, classes]}.
     settings: `config.mix`.
     key: random key of this step.
 
   Returns:
-    The batch with float32 images of the same scale, 'other' int32 [B], the label of the second
-    image, and 'share' float32 [B], the weight of the first image's label.
+    The batch with float32 images of the same scale, 'other', the labels of the second images, and
+    'share' float32 [B], the weight of the first image's labels.
   """
   if not (settings.mixup_alpha or settings.cutmix_alpha):
     return batch
@@ -31,7 +31,8 @@ def mix(batch: dict[str, jax.Array], settings, key: jax.Array) -> dict[str, jax.
   first, second = (value.astype(jnp.float32) for value in (image, image[::-1]))
   image = weight * first + (1 - weight) * second
   return {
-    **batch, 'image': image, 'other': label[::-1], 'share': jnp.broadcast_to(share, label.shape)
+    **batch, 'image': image, 'other': label[::-1],
+    'share': jnp.broadcast_to(share, label.shape[:1]),
   }
 
 
