@@ -56,11 +56,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--preprocessing', default='',
     help="of the images, for a file, which stores none (default: the network's)",
   )
-  parser.add_argument(
-    '--resize_first', action='store_true',
-    help='resize the whole picture and then crop it, as timm and torchvision do; the default crops '
-    'first, as the evaluation does',
-  )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -85,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
   check_devices()
   classifier = load(
     args.weights, model=args.model, dialect=args.dialect, kind=args.kind,
-    checkpoint=args.checkpoint, preprocessing=args.preprocessing, resize_first=args.resize_first,
+    checkpoint=args.checkpoint, preprocessing=args.preprocessing,
   )
   log.info('images: %s', describe(classifier.preprocessing))
   found = _classify(classifier, images, args)

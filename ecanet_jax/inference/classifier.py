@@ -56,13 +56,11 @@ class Classifier:
   def __init__(
     self, model: ConvNet, variables: Mapping[str, Any], preprocessing: Mapping[str, Any],
     label_names: tuple[str, ...] | None = None, *, multi_label: bool = False,
-    resize_first: bool = False,
   ):
     """Places the weights on the first device; for the arguments see the attributes and `load`."""
     self.model, self.variables = model, jax.device_put(dict(variables))
     self.preprocessing, self.label_names = dict(preprocessing), label_names
     self.multi_label = multi_label
-    self._crop = pictures.resize_first if resize_first else pictures.crop_first
     self._logits = jax.jit(functools.partial(model.apply, train=False))
     pooled = model.clone(num_classes=0)
     self._features = jax.jit(functools.partial(pooled.apply, train=False))
@@ -81,7 +79,7 @@ class Classifier:
     Raises:
       UserError: it is no picture, or the file is missing or damaged.
     """
-    image = self._crop(pictures.read_image(picture), self.preprocessing)
+    image = pictures.resize_and_crop(pictures.read_image(picture), self.preprocessing)
     return pictures.normalise(image, self.preprocessing)
 
   def predict(
@@ -191,7 +189,7 @@ def _value(found):
 
 def load(
   weights: str | os.PathLike, *, model: str = '', dialect: str = 'timm', kind: str = 'ema',
-  checkpoint: int | str = 'last', preprocessing: str = '', resize_first: bool = False,
+  checkpoint: int | str = 'last', preprocessing: str = '',
 ) -> Classifier:
   """Loads a trained network with its preprocessing and the names of its classes.
 
@@ -204,8 +202,6 @@ def load(
     checkpoint: of a training: 'last', 'best' or a step.
     preprocessing: a name of `data.preprocessing.PREPROCESSING`, for a file, which stores none; '' =
       the default of the network.
-    resize_first: resize the whole picture and then crop it, as timm and torchvision do; else it is
-      cropped first, as in our evaluation. Probabilities differ by some per cent.
 
   Raises:
     UserError: there is nothing to read, a file is damaged, or it is of another network.
@@ -224,7 +220,7 @@ def load(
   return Classifier(
     module, loaded.variables, defaults.data(network(name).image_size) | loaded.data,
     _names(weights, loaded, module.num_classes),
-    multi_label=loaded.multi_label, resize_first=resize_first,
+    multi_label=loaded.multi_label,
   )
 
 

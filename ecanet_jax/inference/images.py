@@ -2,8 +2,8 @@
 
 The colours are those of data/tfdata/decode.py: grey and CMYK become RGB, an alpha channel is
 dropped, of an animation the first frame is taken, the EXIF orientation is ignored. The pixels
-differ by at most 1 of 255, because Pillow rounds between its two passes; a few differ by more at
-the edge of a JPEG's crop, which the evaluation decodes alone, and where Pillow clips in between.
+differ by at most 1 of 255, because Pillow rounds between its two passes; a few differ by more where
+Pillow clips in between.
 """
 
 import io
@@ -58,29 +58,19 @@ def is_one(pictures: Any) -> bool:
   return len(shape) == 2 or (len(shape) == 3 and shape[-1] in CHANNELS)
 
 
-def crop_first(image: Image.Image, data: Mapping[str, Any]) -> Image.Image:
-  """Returns the central square at the network's size, as the evaluation takes it.
+def resize_and_crop(image: Image.Image, data: Mapping[str, Any]) -> Image.Image:
+  """Returns the central square at the network's size, as the evaluation, timm and torchvision do.
+
+  Source: timm/data/transforms_factory.py: transforms_imagenet_eval.
 
   Args:
     image: RGB.
     data: crop_fraction, image_size and interpolation, as in a recipe's `data` section.
   """
-  # In float32 and rounded to even, as in data/augmentation/host/crop.py.
-  side = max(int(np.round(np.float32(min(image.size)) * np.float32(data['crop_fraction']))), 1)
-  left, top = ((length - side) // 2 for length in image.size)
-  size, method = data['image_size'], _resampling(data)
-  return image.crop((left, top, left + side, top + side)).resize((size, size), method)
-
-
-def resize_first(image: Image.Image, data: Mapping[str, Any]) -> Image.Image:
-  """`crop_first` by timm and torchvision, which resize the whole image and then crop it.
-
-  Source: timm/data/transforms_factory.py: transforms_imagenet_eval.
-  """
   size = data['image_size']
   shorter = math.floor(size / data['crop_fraction'])
-  resized = [shorter * length // min(image.size) for length in image.size]
-  image = image.resize(resized, _resampling(data))
+  sides = [shorter * length // min(image.size) for length in image.size]
+  image = image.resize(sides, _resampling(data))
   left, top = (round((length - size) / 2) for length in image.size)
   return image.crop((left, top, left + size, top + size))
 

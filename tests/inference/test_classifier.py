@@ -172,7 +172,7 @@ def test_lite0_on_two_photographs_equals_timm(tmp_path, capsys, heard):
   assert [best.name for best, *_ in classifier.predict(pictures)] == ['palace', 'daisy']
   assert 'its 1,000 classes get those of ImageNet' in heard.text
   flags = [f'--{key}={value}' for key, value in arguments.items()]
-  command = ['predict', file, *pictures, *flags, '--top=1000', '--json=-', '--resize_first']
+  command = ['predict', file, *pictures, *flags, '--top=1000', '--json=-']
   assert cli.main(command) == 0
   found = json.loads(capsys.readouterr().out)
   ours = np.zeros((2, 1000))

@@ -1,4 +1,4 @@
-"""The preprocessing of `load` is the evaluation's, or timm's on request; pictures of any form."""
+"""The preprocessing of `load` is that of the evaluation and of timm; pictures of any form."""
 
 import numpy as np
 import pytest
@@ -28,30 +28,29 @@ def data(size, fraction, interpolation):
 
 @pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic'])
 @pytest.mark.parametrize(('size', 'fraction'), [(32, 0.875), (48, 1.0), (80, 0.71)])
-def test_the_crop_is_the_evaluations(interpolation, size, fraction):
+def test_it_is_that_of_the_evaluation(interpolation, size, fraction):
   tf = pytest.importorskip('tensorflow')
   from ecanet_jax.data.tfdata.decode import eval_transform
 
   evaluation = eval_transform(size, fraction, interpolation)
   for name, content in FILES.items():
     expected = evaluation(tf.constant(content)).numpy().astype(int)
-    ours = images.crop_first(images.read_image(content), data(size, fraction, interpolation))
+    ours = images.resize_and_crop(images.read_image(content), data(size, fraction, interpolation))
     difference = np.abs(np.asarray(ours) - expected)
-    # The evaluation decodes only the crop of a JPEG: its edge lacks the colours beside it. Pillow
-    # clips between its two passes, which a dithered picture shows.
-    assert difference.max() <= (8 if name in ('halved colours', 'palette') else 1), name
+    # Pillow clips between its two passes, which a dithered picture shows.
+    assert difference.max() <= (8 if name == 'palette' else 1), name
     assert (difference > 1).mean() < 0.02, name
 
 
 @pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic'])
 @pytest.mark.parametrize(('size', 'fraction'), [(32, 0.875), (33, 0.95), (48, 1.0)])
-def test_resizing_first_is_timms(interpolation, size, fraction):
+def test_it_is_that_of_timm(interpolation, size, fraction):
   timm = pytest.importorskip('timm')
   given = data(size, fraction, interpolation)
   transform = timm.data.create_transform(
     size, interpolation=interpolation, mean=given['mean'], std=given['std'], crop_pct=fraction
   )
-  ours = images.normalise(images.resize_first(PICTURE, given), given)
+  ours = images.normalise(images.resize_and_crop(PICTURE, given), given)
   np.testing.assert_allclose(ours, transform(PICTURE).numpy().transpose(1, 2, 0), atol=1e-6)
 
 
@@ -91,7 +90,7 @@ def test_no_picture(picture, text):
 
 def test_unknown_interpolation():
   with pytest.raises(UserError, match=r"unknown interpolation .* 'lanczos'"):
-    images.crop_first(PICTURE, data(32, 0.9, 'lanczos'))
+    images.resize_and_crop(PICTURE, data(32, 0.9, 'lanczos'))
 
 
 def test_files_folders_and_patterns(tmp_path, monkeypatch):

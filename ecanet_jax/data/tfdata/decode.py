@@ -1,9 +1,9 @@
 """Decoding and resizing of image files: JPEG, PNG, GIF (first frame), BMP and WebP.
 
 The format is found from the bytes, not from the file's name. JPEG is decoded with the accurate DCT,
-as Pillow does, and only in the part that the crop needs. Grey and CMYK images become RGB. An alpha
-channel is dropped (as in Pillow's convert('RGB')), the EXIF orientation is ignored (as in
-torchvision and timm). Resizing is antialiased, rounded and clipped to uint8, as in Pillow.
+as Pillow does, and in training only in the part that the crop needs. Grey and CMYK images become
+RGB. An alpha channel is dropped (as in Pillow's convert('RGB')), the EXIF orientation is ignored
+(as in torchvision and timm). Resizing is antialiased, rounded and clipped to uint8, as in Pillow.
 """
 
 import functools
@@ -76,8 +76,8 @@ def is_jpeg(data):
   return tf.strings.substr(data, 0, 3) == b'\xff\xd8\xff'
 
 
-def resize(image, size: int, interpolation: str, mirrored=False):
-  """Resizes uint8 [h, w, 3] to uint8 [size, size, 3], antialiased, rounded and clipped.
+def resize(image, size: int, interpolation: str, mirrored=False, window=None):
+  """Resizes uint8 [h, w, 3], antialiased, rounded and clipped; uint8 [size, size, 3].
 
   The kernel in ops/cpu does it if there is a C++ compiler, else TensorFlow (`plain_resize`).
 
@@ -86,16 +86,18 @@ def resize(image, size: int, interpolation: str, mirrored=False):
     size: height and width of the result.
     interpolation: 'bicubic' or 'bilinear'.
     mirrored: bool scalar; True mirrors the image left-right.
+    window: int32 [4], for a part of the resized image: height and width of the whole, top and left
+      of the part. None = the whole is [size, size].
   """
   lookup(_KERNELS, interpolation, 'interpolation (data.interpolation)')
   kernel = resizer()
   if kernel is not None:
-    return kernel(image, size, interpolation, mirrored)
-  image = plain_resize(image, size, interpolation)
+    return kernel(image, size, interpolation, mirrored, window)
+  image = plain_resize(image, size, interpolation, window)
   return tf.cond(tf.convert_to_tensor(mirrored), lambda: tf.reverse(image, [1]), lambda: image)
 
 
-def plain_resize(image, size: int, interpolation: str):
+def plain_resize(image, size: int, interpolation: str, window=None):
   """`resize` with TensorFlow alone: the values of tf.image.resize(..., antialias=True).
 
   TensorFlow resizes columns pixel by pixel. Here the image is transposed, so that both directions
@@ -103,19 +105,25 @@ def plain_resize(image, size: int, interpolation: str):
   """
   kernel = _KERNELS[interpolation]
   height, width = tf.unstack(tf.shape(image)[:2])
-  image = tf.reshape(_resize_rows(image, height, 3 * width, size, kernel), [size, width, 3])
-  image = tf.transpose(image, [1, 0, 2])
-  image = _resize_rows(image, width, 3 * size, size, kernel)
+  window = (size, size, 0, 0) if window is None else window
+  rows, columns, top, left = tf.unstack(tf.cast(window, tf.float32))
+  image = _resize_rows(image, height, 3 * width, size, kernel, rows, top)
+  image = tf.transpose(tf.reshape(image, [size, width, 3]), [1, 0, 2])
+  image = _resize_rows(image, width, 3 * size, size, kernel, columns, left)
   image = tf.saturate_cast(tf.round(tf.reshape(image, [size, size, 3])), tf.uint8)
   return tf.transpose(image, [1, 0, 2])
 
 
-def _resize_rows(image, rows, row_size, size: int, kernel: str):
-  """Resizes `rows` rows of `row_size` values to float32 [1, 1, size, row_size]."""
+def _resize_rows(image, rows, row_size, size: int, kernel: str, whole, offset):
+  """Resizes `rows` rows of `row_size` values to `whole`; float32 [1, 1, size, row_size].
+
+  The result are those from `offset` on.
+  """
   # The operation sees each row as one pixel with `row_size` channels.
   return tf.raw_ops.ScaleAndTranslate(
     images=tf.reshape(image, [1, 1, rows, row_size]), size=[1, size],
-    scale=tf.stack([1.0, size / tf.cast(rows, tf.float32)]), translation=[0.0, 0.0],
+    scale=tf.stack([1.0, whole / tf.cast(rows, tf.float32)]),
+    translation=tf.stack([0.0, -offset]),
     kernel_type=kernel, antialias=True,
   )
 
@@ -150,26 +158,28 @@ def train_transform(data_config, image_size: int):
 def eval_transform(image_size: int, crop_fraction: float, interpolation: str, crops: int = 1):
   """Returns the function bytes -> uint8 [size, size, 3] for evaluation.
 
+  The image is resized, and then cropped, as timm and torchvision do.
+
   Args:
     image_size: pixels of the result.
-    crop_fraction: side of the crop / shorter side of the image.
+    crop_fraction: image_size / shorter side of the resized image.
     interpolation: 'bicubic' or 'bilinear'.
     crops: 1 = the central square; 5 = those in the four corners and the centre, which gives uint8
       [5, size, size, 3].
   """
 
-  def center(data):
-    box = functools.partial(crop.center_crop, fraction=crop_fraction)
-    return resize(decode_crop(data, box), image_size, interpolation)
+  def windows(image):
+    whole = crop.resized(*tf.unstack(tf.shape(image)[:2]), image_size, crop_fraction)
+    corners = {1: crop.center, 5: crop.five}[crops](*whole, image_size)
+    return [tf.stack([*whole, top, left]) for top, left in corners]
 
-  def five(data):
+  def transform(data):
     image = decode(data)
-    boxes = crop.five_crops(*tf.unstack(tf.shape(image)[:2]), crop_fraction)
-    parts = [image[y : y + h, x : x + w] for y, x, h, w in map(tf.unstack, boxes)]
-    return tf.stack([resize(part, image_size, interpolation) for part in parts])
+    parts = [resize(image, image_size, interpolation, window=part) for part in windows(image)]
+    return tf.stack(parts) if crops > 1 else parts[0]
 
   key = ('eval', image_size, crop_fraction, interpolation, crops)
-  return traced(key, {1: center, 5: five}[crops], [tf.TensorSpec([], tf.string)])
+  return traced(key, transform, [tf.TensorSpec([], tf.string)])
 
 
 def _decode_other(data):

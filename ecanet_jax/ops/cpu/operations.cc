@@ -35,11 +35,20 @@ void Compute(void* attributes, TF_OpKernelContext* context) {
     TF_GetInput(context, number, &tensor, status.get());
     return {tensor, TF_DeleteTensor};
   };
-  const Tensor image = input(0), mirrored = input(1);
+  const Tensor image = input(0), mirrored = input(1), box = input(2);
   const bool right = TF_NumDims(image.get()) == 3 && TF_Dim(image.get(), 2) == 3 &&
-                     TF_TensorElementCount(image.get()) && TF_NumDims(mirrored.get()) == 0;
+                     TF_TensorElementCount(image.get()) && TF_NumDims(mirrored.get()) == 0 &&
+                     TF_TensorElementCount(box.get()) == 4;
   if (!right) {
-    TF_SetStatus(status.get(), TF_INVALID_ARGUMENT, "needs an image [H, W, 3] and a truth value");
+    TF_SetStatus(status.get(), TF_INVALID_ARGUMENT,
+                 "needs an image [H, W, 3], a truth value and a window [4]");
+    return TF_OpKernelContext_Failure(context, status.get());
+  }
+  Window window;
+  std::memcpy(&window, TF_TensorData(box.get()), sizeof(window));
+  if (window.top < 0 || window.left < 0 || window.top + size > window.height ||
+      window.left + size > window.width) {
+    TF_SetStatus(status.get(), TF_INVALID_ARGUMENT, "the window is not inside the resized image");
     return TF_OpKernelContext_Failure(context, status.get());
   }
   const int64_t shape[] = {size, size, 3};
@@ -49,7 +58,7 @@ void Compute(void* attributes, TF_OpKernelContext* context) {
   if (TF_GetCode(status.get()) != TF_OK) return TF_OpKernelContext_Failure(context, status.get());
   Resize(static_cast<const uint8_t*>(TF_TensorData(image.get())), TF_Dim(image.get(), 0),
          TF_Dim(image.get(), 1), size, static_cast<int>(kernel),
-         *static_cast<const bool*>(TF_TensorData(mirrored.get())),
+         *static_cast<const bool*>(TF_TensorData(mirrored.get())), window,
          static_cast<uint8_t*>(TF_TensorData(out.get())));
 }
 
@@ -63,7 +72,7 @@ void Shape(TF_ShapeInferenceContext* context, TF_Status* status) {
 bool Register() {
   const Status status = NewStatus();
   TF_OpDefinitionBuilder* definition = TF_NewOpDefinitionBuilder(kResize);
-  for (const char* input : {"image: uint8", "mirrored: bool"}) {
+  for (const char* input : {"image: uint8", "mirrored: bool", "window: int32"}) {
     TF_OpDefinitionBuilderAddInput(definition, input);
   }
   for (const char* attribute : {"size: int >= 1", "kernel: int"}) {

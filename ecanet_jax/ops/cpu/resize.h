@@ -27,19 +27,21 @@ inline float KeysCubic(float x) {
   return ((1.5f * x - 2.5f) * x) * x + 1;
 }
 
-// The source pixels of each output pixel, and their weights.
+// The source pixels of each output pixel, and their weights. The outputs are the pixels
+// offset .. offset + to - 1 of an image of `whole` pixels.
 struct Spans {
   int64_t most = 0;
   std::vector<int64_t> first, count;
   std::vector<float> weights;  // [output, most], 0 from count on
 
-  Spans(int64_t from, int64_t to, int kernel) : first(to), count(to) {
-    const float step = static_cast<float>(from) / to, wide = std::max(step, 1.0f);
+  Spans(int64_t from, int64_t whole, int64_t offset, int64_t to, int kernel)
+      : first(to), count(to) {
+    const float step = static_cast<float>(from) / whole, wide = std::max(step, 1.0f);
     const float reach = (kernel == kBicubic ? 2 : 1) * wide;
     most = static_cast<int64_t>(2 * reach) + 1;
     weights.assign(to * most, 0);
     for (int64_t i = 0; i < to; ++i) {
-      const float center = (i + 0.5f) * step;
+      const float center = (offset + i + 0.5f) * step;
       const int64_t start = std::max<int64_t>(0, std::ceil(center - reach - 0.5f));
       const int64_t last = std::min<int64_t>(from - 1, std::floor(center + reach - 0.5f));
       const int64_t end = std::min(last, start + most - 1);  // guards against rounding
@@ -124,10 +126,17 @@ inline void StorePixels(uint8_t* to, int64_t stride, Pixels v) {
 #endif
 }
 
-// Resizes [height, width, 3] to [size, size, 3], rounded to even, clipped, and mirrored on request.
+// Where the result lies in the resized image: the sides of that image, and the first pixel.
+struct Window {
+  int32_t height, width, top, left;
+};
+
+// Resizes [height, width, 3] and takes a window, [size, size, 3], rounded to even, clipped, and
+// mirrored on request. Pixels beside the window count, as if the whole image were resized.
 inline void Resize(const uint8_t* image, int64_t height, int64_t width, int64_t size, int kernel,
-                   bool mirrored, uint8_t* out) {
-  const Spans rows(height, size, kernel), columns(width, size, kernel);
+                   bool mirrored, Window window, uint8_t* out) {
+  const Spans rows(height, window.height, window.top, size, kernel);
+  const Spans columns(width, window.width, window.left, size, kernel);
   const int64_t n = 3 * width, length = 3 * size;
   std::vector<float> sums(kRows * n + 1);
   std::vector<Pixels> group(width + columns.most);  // padded with zeros for the weights of 0

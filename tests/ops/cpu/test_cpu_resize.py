@@ -31,6 +31,27 @@ def test_it_is_tensorflows(resize, shape, interpolation):
     assert np.abs(ours - theirs).max() <= 1 and (ours != theirs).mean() < 0.01
 
 
+@pytest.mark.parametrize('interpolation', ['bicubic', 'bilinear'])
+@pytest.mark.parametrize('shape', [(50, 75), (20, 20), (300, 210)])
+def test_a_window_is_a_part_of_the_whole(resize, shape, interpolation):
+  from ecanet_jax.data.tfdata import decode
+
+  image = picture(*shape)
+  whole = resize(image, 40, interpolation).numpy().astype(int)
+  for function in (resize, lambda *given: decode.plain_resize(*given[:3], given[4])):
+    part = function(image, 16, interpolation, False, [40, 40, 3, 24]).numpy().astype(int)
+    assert np.abs(part - whole[3:19, 24:40]).max() <= 1
+  mirrored = resize(image, 16, interpolation, True, [40, 40, 3, 24])
+  np.testing.assert_array_equal(
+    mirrored[:, ::-1], resize(image, 16, interpolation, False, [40, 40, 3, 24]))
+
+
+@pytest.mark.parametrize('window', [[8, 8, 0, 1], [8, 8, -1, 0], [7, 8, 0, 0], [8, 8, 0]])
+def test_a_window_outside_is_refused(resize, window):
+  with pytest.raises(tf.errors.InvalidArgumentError, match='window'):
+    resize(picture(20, 20), 8, 'bilinear', False, window)
+
+
 @pytest.mark.parametrize('size', [5, 40])
 def test_mirrored_is_the_same_in_reverse(resize, size):
   image = picture(20, 30)

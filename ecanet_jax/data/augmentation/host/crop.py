@@ -61,13 +61,22 @@ def center_crop(height, width, fraction: float):
   return tf.stack([(height - side) // 2, (width - side) // 2, side, side])
 
 
-def five_crops(height, width, fraction: float) -> list:
-  """Returns the squares in the four corners and in the centre, int32 [4] each.
+def resized(height, width, size: int, fraction: float) -> tuple:
+  """Returns height and width of an image before the evaluation's crop, int32 scalars.
 
-  The crops of torchvision's five_crop, in its order. The image is not resized before.
+  The shorter side is `size / fraction`, rounded down (timm/data/transforms_factory.py:
+  transforms_imagenet_eval), and the longer one in proportion, as in torchvision's Resize.
   """
-  centre = center_crop(height, width, fraction)
-  side = centre[2]
-  top, left, down, right = 0, 0, height - side, width - side
-  corners = [(top, left), (top, right), (down, left), (down, right)]
-  return [*(tf.stack([y, x, side, side]) for y, x in corners), centre]
+  shorter = math.floor(size / fraction)
+  return tuple(shorter * side // tf.minimum(height, width) for side in (height, width))
+
+
+def center(height, width, size: int) -> list[tuple]:
+  """Returns (top, left) of the central square, as torchvision's CenterCrop."""
+  return [tuple(tf.cast(tf.round((side - size) / 2), tf.int32) for side in (height, width))]
+
+
+def five(height, width, size: int) -> list[tuple]:
+  """Returns (top, left) of the squares in the corners and the centre, as torchvision's FiveCrop."""
+  down, right = height - size, width - size
+  return [(0, 0), (0, right), (down, 0), (down, right), *center(height, width, size)]
