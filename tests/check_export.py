@@ -16,6 +16,7 @@ from configs import digits
 from ecanet_jax import data
 from ecanet_jax.checkpoints.files import load_weights
 from ecanet_jax.models.registry import create_from_config
+from ecanet_jax.runtime.accelerators import silence_libtpu
 from ecanet_jax.training.logging.writers import read_metrics
 from ecanet_jax.weights.torchvision_shim import import_torchvision
 from ecanet_jax.weights.verify import compare, our_logits
@@ -26,6 +27,7 @@ import timm  # noqa: E402  after torchvision
 
 
 def main(workdir: pathlib.Path) -> int:
+  silence_libtpu()
   config = digits.get_config()
   recipe, variables = load_weights(workdir)
   model = create_from_config(recipe['model'])

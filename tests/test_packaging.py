@@ -7,10 +7,15 @@ import sys
 import zipfile
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
 
+from ecanet_jax.cli import doctor
 from tests.support import programs
 
 pytest.importorskip('setuptools', minversion='77')
+
+WORKFLOWS = programs.ROOT / '.github' / 'workflows'
 
 PROGRAM = '''
 import pathlib
@@ -25,6 +30,9 @@ try:
 except Exception as error:
   print(error)
 '''
+
+
+FOUR_STEPS = ('--config.epochs=0', '--config.steps=4', '--config.schedule.warmup_epochs=0')
 
 
 @pytest.fixture(scope='module')
@@ -64,6 +72,28 @@ def test_the_compilers_of_the_extras_are_those_of_the_tests():
     assert wanted and wanted <= pins
 
 
+@pytest.mark.parametrize(('system', 'machine', 'name'), [
+  ('linux', 'x86_64', 'tensorflow-cpu'), ('win32', 'AMD64', 'tensorflow-cpu'),
+  ('linux', 'aarch64', 'tensorflow'), ('darwin', 'arm64', 'tensorflow'),
+])
+def test_tensorflow_of_a_system(system, machine, name):
+  environment = {'sys_platform': system, 'platform_machine': machine}
+  wanted = map(Requirement, doctor.requirements())
+  chosen = [each.name for each in wanted if not each.marker or each.marker.evaluate(environment)]
+  assert [each for each in chosen if each in ('tensorflow', 'tensorflow-cpu')] == [name]
+
+
+@pytest.mark.parametrize('path', sorted(WORKFLOWS.glob('*.yml')), ids=lambda path: path.name)
+def test_workflows(path):
+  jobs = yaml.safe_load(path.read_text())['jobs']
+  assert all(job['steps'] and job['timeout-minutes'] for job in jobs.values())
+  if path.name == 'publish.yml':
+    assert jobs['publish']['permissions'] == {'id-token': 'write'}
+    assert jobs['publish']['needs'] == 'build'
+    assert 'python -m twine check --strict dist/*' in [step.get('run') for step in
+                                                        jobs['build']['steps']]
+
+
 @pytest.mark.slow
 def test_what_is_in_it(wheel):
   names, _ = wheel
@@ -99,3 +129,33 @@ def test_it_works_without_the_checkout(wheel, tmp_path):
   done = run('-m', 'ecanet_jax', 'models', 'eca_efficientnet*')
   assert done.returncode == 0 and done.stdout.startswith('eca_efficientnet_b0'), done.stderr
   assert run('-m', 'benchmarks').returncode == 1
+  # In a directory with a package `configs` of its own.
+  (tmp_path / 'configs').mkdir()
+  (tmp_path / 'configs' / '__init__.py').write_text("MINE = 'of the user'")
+  done = run('-c', 'import configs, ecanet_jax.configs.smoke; print(configs.MINE)')
+  assert done.stdout == 'of the user\n', done.stderr
+  for arguments, said in (
+    (['prepare', '--dataset=digits', '--data_dir=data'], 'digits test: 360 images'),
+    (['train', '--config=digits', '--workdir=r', *FOUR_STEPS], 'on 360 of 360 images of test'),
+    (['eval', '--workdir=r'], 'on 360 of 360 images of test'),
+  ):
+    done = run('-m', 'ecanet_jax', *arguments)
+    assert done.returncode == 0 and said in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_what_it_says_of_itself(wheel):
+  _, installed = wheel
+  (path,) = installed.glob('*.dist-info/METADATA')
+  head, _, page = path.read_text().partition('\n\n')
+  assert page.startswith('# ecanet_jax')
+  assert not [each for each in re.findall(r'\]\(([^)]*)\)', page) if '://' not in each]
+  assert 'Author: The ecanet_jax authors' in head and 'Classifier: Typing :: Typed' in head
+  needed = [line.split(': ')[1] for line in head.splitlines() if line.startswith('Requires-Dist')]
+  always = {re.match(r'[\w-]+', line)[0] for line in needed if 'extra ==' not in line}
+  train = {re.match(r'[\w-]+', line)[0] for line in needed if 'extra == "train"' in line}
+  assert {'jax', 'flax', 'safetensors', 'pillow'} <= always and not always & train
+  assert train == {
+    'tensorflow', 'tensorflow-cpu', 'tensorflow-datasets', 'importlib_resources', 'scikit-learn',
+    'matplotlib', 'tensorboardX',
+  }

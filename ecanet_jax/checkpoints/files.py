@@ -177,7 +177,7 @@ def _reader(directory: str | os.PathLike, asked: int | str):
   """Opens a checkpoint for reading; yields Orbax's manager, the step and the step's path."""
   known = steps_in(directory)
   if not known:
-    raise UserError(f'no checkpoint in {directory}: give the --workdir of a training.')
+    raise UserError(f'no checkpoint in {directory}: give the workdir of a training.')
   root = root_of(directory)
   step = newest_sound(directory) if asked == 'last' else asked
   ignore_closed_loops()
@@ -193,7 +193,7 @@ def _reader(directory: str | os.PathLike, asked: int | str):
       raise UserError(f'{root} has no step {step}. Known: last, best, {known}.')
     if asked != 'last' and (fault := fault_of(directory, step)):
       raise UserError(
-        f'{root / str(step)} is damaged: {fault}. --checkpoint=last reads the newest sound step.'
+        f"{root / str(step)} is damaged: {fault}. The checkpoint 'last' is the newest sound step."
       )
     yield manager, step, root / str(step)
 

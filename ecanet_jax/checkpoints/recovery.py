@@ -148,5 +148,5 @@ def _none_sound(directory, faults: dict[int, str]) -> UserError:
   return UserError(
     f'{paths.to_path(directory) / FOLDER}: none of its checkpoints is sound'
     + (f' ({listed})' if listed else '')
-    + '. Restore one from a backup, or give another --workdir to begin anew.'
+    + '. Restore one from a backup, or train anew in another workdir.'
   )

@@ -30,7 +30,7 @@ class Parser(argparse.ArgumentParser):
     for text in args:  # before what is missing: it may be missing because of this mistake
       name = text.partition('=')[0]
       if name.startswith('--') and name not in known:
-        self._unexpected(text, closest(name, known))
+        self._unexpected(text, closest(name, known, cutoff=0.7))
     found, others = self.parse_known_args(args, namespace)
     if others:
       self._unexpected(others[0])
@@ -41,10 +41,10 @@ class Parser(argparse.ArgumentParser):
 
 
 class Renamed(argparse.Action):
-  """A renamed flag; `const` is the new name."""
+  """A renamed flag; `const` says what to write instead of it, with {} for the value."""
 
   def __call__(self, parser, namespace, values, option_string=None):
-    raise UserError(f'{option_string}={values}: write {self.const}={values} instead.')
+    raise UserError(f'{option_string}={values}: write {self.const.format(values)} instead.')
 
 
 def parse_overrides(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--tolerance', type=float, default=1e-4, help='largest relative difference of the logits'
   )
-  for old, new in {'--preset': '--preprocessing', '--weights': '--kind'}.items():
+  for old, new in {'--preset': '--preprocessing={}', '--weights': '--kind={}'}.items():
     parser.add_argument(old, action=Renamed, const=new, help=argparse.SUPPRESS)
 
 

@@ -62,7 +62,10 @@ def add_arguments(parser: Parser) -> None:
     'WORKDIR/evaluation)',
   )
   devices.add_arguments(parser)
-  for old, new in {'--preset': '--preprocessing', '--weights': '--kind'}.items():
+  for old, new in {
+    '--preset': '--preprocessing={}',
+    '--weights': '--kind=ema, --kind=raw, or --weights_file=PATH',
+  }.items():
     parser.add_argument(old, action=Renamed, const=new, help=argparse.SUPPRESS)
 
 

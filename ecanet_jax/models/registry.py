@@ -14,6 +14,7 @@ from ecanet_jax.models import (
   inception_resnet_v2,
   mec,
   mobilenetv2,
+  other_names,
   resnet_networks,
   vgg,
 )
@@ -37,6 +38,8 @@ def network(name: str) -> Network:
   Raises:
     UserError: the name is not known.
   """
+  if name not in NETWORKS and (text := other_names.network_hint(str(name), NETWORKS)):
+    raise UserError(text)
   return lookup(NETWORKS, name, 'model')
 
 
@@ -71,7 +74,8 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
       continue
     if key not in fields:
       raise UserError(
-        f'{name} has no field {key!r}.{closest(key, fields)} Known: {", ".join(sorted(fields))}.'
+        f'{name} has no field {key!r}.{other_names.field_hint(key) or closest(key, fields)} '
+        f'Known: {", ".join(sorted(fields))}.'
       )
     if key == 'attention':
       registered = arguments.get('attention', record.family.attention)

@@ -29,7 +29,7 @@ def replace_classifier(
     UserError: `num_classes` is below 1.
   """
   if num_classes < 1:
-    raise UserError(f'--num_classes={num_classes} must be at least 1.')
+    raise UserError(f'num_classes={num_classes} must be at least 1.')
   section = {**section, 'num_classes': num_classes}
   model = create_from_config(section)
 

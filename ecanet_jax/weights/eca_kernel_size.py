@@ -90,8 +90,8 @@ def hint(model: nn.Module, given: Shapes, dialect: str) -> str:
     return ''
   widening = all(k <= ours[block] and (ours[block] - k) % 2 == 0 for block, k in theirs.items())
   advice = [
-    *(f'make the network with {flag}' for flag in [_fitting(model, theirs)] if flag),
-    *(['widen the kernels with --widen'] if widening else []),
+    *(f'make the network with {flag} (train, eval)' for flag in [_fitting(model, theirs)] if flag),
+    *(['widen the kernels with --widen (convert)'] if widening else []),
   ] or ['no k or k_policy of this network fits']
   return (
     f'Its ECA kernels have k={_by_stage(model, theirs)} in the stages, the network '

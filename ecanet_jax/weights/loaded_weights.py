@@ -11,6 +11,7 @@ import numpy as np
 from ecanet_jax.data.preprocessing import KEYS, default_preprocessing, find_preprocessing
 from ecanet_jax.data.summary import DataSummary
 from ecanet_jax.models import create_model, network
+from ecanet_jax.models.other_names import weights_hint
 from ecanet_jax.models.registry import create_from_config
 from ecanet_jax.nn.parameter_shapes import IMAGE_SIZE, flat_shapes, parameter_shapes
 from ecanet_jax.runtime import paths
@@ -114,10 +115,10 @@ def _check(path: paths.Path, is_folder: bool, request: _Request) -> None:
   if request.preprocessing:
     find_preprocessing(request.preprocessing)
   if not path.exists() and request.dialect not in READERS:  # a TF1 checkpoint is a prefix of files
-    raise UserError(f'{path}: no such file or directory.')
+    raise UserError(f'{path}: no such file or directory.{weights_hint(str(path))}')
   if is_folder and request.dialect != 'timm':
     raise UserError(
-      f'--dialect={request.dialect} is only for files, and {path} is a directory; leave it out.'
+      f'dialect {request.dialect!r} is only for files, and {path} is a directory; leave it out.'
     )
 
 
@@ -161,7 +162,9 @@ def _read_folder(path: paths.Path, request: _Request) -> LoadedWeights:
 
 def _read_file(path: paths.Path, request: _Request) -> LoadedWeights:
   if not request.model:
-    raise UserError(f'{path} does not say which network it is of; give --model=NAME.')
+    raise UserError(
+      f'{path} does not say which network it is of; name it, as convert does by --model=NAME.'
+    )
   record, dialect = network(request.model['name']), request.dialect
   read = READERS.get(dialect, formats.read_state_dict)
   state_dict = strip_prefixes(read(str(path), request.kind))
@@ -196,8 +199,7 @@ def _named_preprocessing(request: _Request, record, dialect: str) -> tuple[dict[
 def _check_no_preprocessing(path: paths.Path, request: _Request) -> None:
   if request.preprocessing:
     raise UserError(
-      f'--preprocessing={request.preprocessing}: {path} has its own preprocessing; leave '
-      '--preprocessing out.'
+      f'preprocessing {request.preprocessing!r}: {path} has its own preprocessing; leave it out.'
     )
 
 
@@ -230,8 +232,8 @@ def load_pretrained(
   with paths.answers(directory):
     if not (name or client.is_hub_name(directory) or paths.to_path(directory).is_dir()):
       raise UserError(
-        f'{directory} is not a directory; of a file say which network it is of: '
-        'ecanet_jax.create_model(NAME, pretrained=FILE).'
+        f'{directory} is not a directory.' + (weights_hint(str(directory)) or
+        ' Of a file say which network it is of: ecanet_jax.create_model(NAME, pretrained=FILE).')
       )
   model = {'name': name} if name else None
   loaded = read_weights(directory, kind=kind, model=model, dialect=dialect)

@@ -27,7 +27,7 @@ def import_torchvision() -> None:
     import torchvision
   except ImportError:
     return
-  except RuntimeError:  # 'operator torchvision::nms does not exist'
+  except (AttributeError, OSError, RuntimeError):  # 'operator torchvision::nms does not exist'
     for name in [name for name in sys.modules if name.partition('.')[0] == 'torchvision']:
       del sys.modules[name]
     library = torch.library.Library('torchvision', 'FRAGMENT')

@@ -44,7 +44,7 @@ class Verification:
   in_pytorch: bool
 
   def __str__(self) -> str:
-    return (
+    return ('' if self.in_pytorch else 'weaker check, without timm: ') + (
       f'logits of {self.images} random images of {self.image_size} x {self.image_size}: '
       f'max abs difference {self.max_abs:.2e}, max rel {self.max_rel:.2e}, same top-1 for '
       f'{self.top1_agreement:.0%}; compared with {self.reference}'

@@ -112,7 +112,7 @@ def test_program(forms, run):
 
 @pytest.mark.parametrize(('flag', 'instead'), [
   ('--preset=tf', '--preset=tf: write --preprocessing=tf instead.'),
-  ('--weights=raw', '--weights=raw: write --kind=raw instead.'),
+  ('--weights=raw', '--weights=raw: write --kind=ema, --kind=raw, or --weights_file=PATH instead.'),
 ])
 def test_renamed_flags(run, flag, instead):
   done = run('eval.py', '--config=configs/smoke.py', '--workdir=none', flag, code=2)

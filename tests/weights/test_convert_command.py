@@ -84,7 +84,7 @@ def test_preprocessing_is_stored(workdir, tmp_path, capsys):
   assert convert(tmp_path / 'ours', tmp_path / 'folder') == 0
   assert read_folder(tmp_path / 'folder').data == find_preprocessing('lite').data(224)
   assert convert(tmp_path / 'folder', tmp_path / 'again', '--preprocessing=tf') == 2
-  assert '--preprocessing=tf: ' in capsys.readouterr().err and not (tmp_path / 'again').exists()
+  assert "preprocessing 'tf': " in capsys.readouterr().err and not (tmp_path / 'again').exists()
   assert convert(tmp_path / 'folder', tmp_path / 'again') == 0
   assert load_weights(tmp_path / 'again')[0]['data']['std'] == [128 / 255] * 3
 
@@ -171,7 +171,7 @@ def test_other_dialect(tmp_path):
 
 @pytest.mark.parametrize(('arguments', 'message'), [
   (('nowhere', 'out'), 'nowhere: no such file or directory'),
-  (('w.safetensors', 'out'), 'does not say which network it is of; give --model=NAME'),
+  (('w.safetensors', 'out'), 'it is of; name it, as convert does by --model=NAME'),
   (('w.safetensors', 'out', '--model=tiny_eficientnet'), "Did you mean 'tiny_efficientnet'?"),
   (('w.safetensors', 'out', '--model=efficientnet_lite0'), 'missing'),
   (('w.safetensors', 'out', '--model=tiny_efficientnet', '--dialect=lukemelas'), 'no name for'),

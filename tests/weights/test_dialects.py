@@ -297,7 +297,7 @@ def test_other_kernel_sizes_have_a_hint():
   state = to_torch(model, random_variables(model))
   hint = (
     r'3 wrong in shape .* Its ECA kernels have k=3, 5, 5, 7 in the stages, the network '
-    r'{}; make the network with --config.model.attention.k="\(3, 5, 5, 7\)"{}\.$'
+    r'{}; make the network with --config.model.attention.k="\(3, 5, 5, 7\)" \(train, eval\){}\.$'
   )
   with pytest.raises(UserError, match=hint.format('3, 3, 3, 3', '').replace('3 wr', '4 wr')):
     from_torch(eca_resnet(3), state)
@@ -312,7 +312,7 @@ def test_hint_of_one_size_for_all_and_of_a_policy():
     state = to_torch(circular, random_variables(circular))
     from_torch(eca_resnet(5, kind='eca_circular'), state)
   state = to_torch(eca_resnet(3), random_variables(eca_resnet(3)))
-  with pytest.raises(UserError, match=r'attention.k="\(3,\)", or widen'):
+  with pytest.raises(UserError, match=r'attention.k="\(3,\)" \(train, eval\), or widen'):
     from_torch(eca_resnet(5), state)
   model = create_model('tiny_efficientnet', attention='eca', stages=create_model(
     'efficientnet_b0').stages[:2])
@@ -321,7 +321,7 @@ def test_hint_of_one_size_for_all_and_of_a_policy():
   assert len(set(sizes.values())) == 2
   other = create_model('tiny_efficientnet', attention={'kind': 'eca', 'k': (7,)},
                        stages=model.stages)
-  with pytest.raises(UserError, match='k_policy=eq9_output, or widen'):
+  with pytest.raises(UserError, match=r'k_policy=eq9_output \(train, eval\), or widen'):
     from_torch(other, state)
   key = 'blocks.1.1.se.conv.weight'
   state[key] = np.zeros((1, 1, 9), np.float32)

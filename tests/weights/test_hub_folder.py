@@ -120,7 +120,7 @@ def test_weights_of_another_padding_are_refused(tmp_path):
   assert read_folder(tmp_path).model['name'] == name
   with pytest.raises(UserError, match=(
     f'holds {name}, which has the padding and BatchNorm of preset=tf; efficientnet_lite0 has '
-    f'preset=torch. Give --model={name}, or leave --model out'
+    f'preset=torch. Ask for {name}, or for no name'
   )):
     read_folder(tmp_path, 'efficientnet_lite0')
 
@@ -184,7 +184,7 @@ def test_damaged_folders(tmp_path):
   with pytest.raises(UserError, match=r'is not the config\.json of a timm folder'):
     read_folder(tmp_path)
   (tmp_path / 'config.json').write_text('{"architecture": "resnet50", "model_args": {"a": 1}}')
-  with pytest.raises(UserError, match=r"'resnet50' with \{'a': 1\}; name one with --model"):
+  with pytest.raises(UserError, match=r"'resnet50' with \{'a': 1\}; convert it by `python"):
     read_folder(tmp_path)
 
 

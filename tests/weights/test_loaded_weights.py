@@ -43,7 +43,7 @@ def test_file(tmp_path):
 
 def test_folder_of_an_unknown_network_with_some_preprocessing(tmp_path):
   write_folder_of_timm(tmp_path, mean=[0.1, 0.2, 0.3], crop_pct=0.95)
-  with pytest.raises(UserError, match=r"'some_network' with .*; name one with --model"):
+  with pytest.raises(UserError, match=r"'some_network' with .*; convert it by `python"):
     read_weights(tmp_path)
   source = read_weights(tmp_path, model=SECTION)
   assert source.model == {**SECTION, 'num_classes': 10}
@@ -60,7 +60,7 @@ def test_folder_keeps_its_preprocessing(tmp_path):
   )
   source = read_weights(tmp_path, model=SECTION)
   assert source.data['image_size'] == 64 and source.data_source == 'of config.json'
-  with pytest.raises(UserError, match=r'has its own preprocessing; leave --preprocessing out'):
+  with pytest.raises(UserError, match=r'has its own preprocessing; leave it out'):
     read_weights(tmp_path, model=SECTION, preprocessing='tf')
 
 

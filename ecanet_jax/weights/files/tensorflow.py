@@ -107,8 +107,8 @@ def _select(
   missing = [name for name in raw if name not in found]
   if missing:
     raise UserError(
-      f'{prefix}: {len(missing)} variables are there only as averages ({missing[0]}); read it with '
-      '--kind=ema.'
+      f'{prefix}: {len(missing)} variables are there only as averages ({missing[0]}); read the '
+      "averages: kind='ema'."
     )
   if average and raw:
     log.warning(

@@ -246,7 +246,7 @@ def _check_preset(name: str, theirs: str, path: paths.Path) -> None:
   if len(set(presets)) > 1:
     raise UserError(
       f'{path} holds {theirs}, which has the padding and BatchNorm of preset={presets[1]}; '
-      f'{name} has preset={presets[0]}. Give --model={theirs}, or leave --model out.'
+      f'{name} has preset={presets[0]}. Ask for {theirs}, or for no name.'
     )
 
 
@@ -266,7 +266,8 @@ def _our_name(architecture: str, arguments: Mapping[str, Any], path: paths.Path)
     return name
   timm = {network(name).timm for name in list_models()} - {''}
   raise UserError(
-    f'{path}: we have no network for {architecture!r} with {arguments}; name one with --model. '
+    f'{path}: we have no network for {architecture!r} with {arguments}; convert it by '
+    f'`python -m ecanet_jax convert {path} TARGET --model=NAME`. '
     f'{known(timm, architecture)}'
   )
 
