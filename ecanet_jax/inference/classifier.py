@@ -17,6 +17,7 @@ from ecanet_jax.inference import images as pictures
 from ecanet_jax.inference.images import Picture
 from ecanet_jax.models import network
 from ecanet_jax.models.convnet import ConvNet
+from ecanet_jax.runtime.accelerators import silence_libtpu
 from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.runtime.log import log
 from ecanet_jax.weights.files.formats import WRAPPERS
@@ -206,6 +207,7 @@ def load(
   Raises:
     UserError: there is nothing to read, a file is damaged, or it is of another network.
   """
+  silence_libtpu()
   lookup(WRAPPERS, kind, 'kind')
   step = int(checkpoint) if str(checkpoint).isdigit() else checkpoint
   loaded = read_weights(

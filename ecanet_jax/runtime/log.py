@@ -7,6 +7,12 @@ import warnings
 log = logging.getLogger('ecanet_jax')
 
 
+def start_log_once() -> None:
+  """`start_log`, unless the logger 'ecanet_jax' has a handler or a level already."""
+  if not log.handlers and log.level == logging.NOTSET:
+    start_log()
+
+
 def start_log() -> None:
   """Writes the log to standard error; of other libraries it shows only errors."""
   import absl.logging

@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal, plain lines in a log."""
+"""Progress: a bar on a terminal and in a notebook, plain lines in a log."""
 
 import contextlib
 import sys
@@ -6,18 +6,24 @@ import time
 from collections.abc import Callable, Iterable
 
 import jax
-import tqdm
+from tqdm.auto import tqdm
 
 from ecanet_jax.runtime.log import log
 
 
-def on_terminal() -> bool:
-  """Whether this is the first process and its messages go to a terminal."""
-  return jax.process_index() == 0 and sys.stderr.isatty()
+def watched() -> bool:
+  """Whether this is the first process and its messages go to a terminal or a notebook."""
+  return jax.process_index() == 0 and (sys.stderr.isatty() or in_notebook())
 
 
-def bar(items: Iterable, text: str, unit: str, total: int | None = None) -> tqdm.tqdm:
-  """Iterates with a progress bar; without the bar if standard error is no terminal.
+def in_notebook() -> bool:
+  """Whether Python runs as the kernel of a notebook."""
+  interactive = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
+  return 'IPKernelApp' in getattr(interactive, 'config', ())
+
+
+def bar(items: Iterable, text: str, unit: str, total: int | None = None) -> tqdm:
+  """Iterates with a progress bar; without the bar if nobody watches.
 
   Args:
     items: to iterate over.
@@ -25,8 +31,8 @@ def bar(items: Iterable, text: str, unit: str, total: int | None = None) -> tqdm
     unit: of the items.
     total: how many there are, for items without a length.
   """
-  return tqdm.tqdm(
-    items, desc=text, total=total, unit=unit, leave=False, disable=not on_terminal(),
+  return tqdm(
+    items, desc=text, total=total, unit=unit, leave=False, disable=not watched(),
     dynamic_ncols=True,
   )
 
@@ -51,8 +57,8 @@ class Progress:
     self._step, self._began, self._waited = start, time.monotonic(), 0.0
     self._first = 0.0  # seconds of the first step, until it is reported
     self._untimed = 0  # steps to which the mean time of the next ones is attributed
-    self._bar = tqdm.tqdm(
-      total=total, initial=start, desc='training', unit='step', disable=not on_terminal(),
+    self._bar = tqdm(
+      total=total, initial=start, desc='training', unit='step', disable=not watched(),
       dynamic_ncols=True,
     )
 
@@ -108,7 +114,7 @@ class Progress:
 
   def say(self, line: str) -> None:
     """Writes a line above the bar, or to the log."""
-    if on_terminal():
+    if watched():
       self._bar.write(line, file=sys.stderr)
     else:
       log.info('%s', line)

@@ -23,7 +23,7 @@ from ecanet_jax.models.from_config import make_model
 from ecanet_jax.runtime import paths, sharding
 from ecanet_jax.runtime.accelerators import log_devices
 from ecanet_jax.runtime.errors import Interrupted, UserError
-from ecanet_jax.runtime.log import log
+from ecanet_jax.runtime.log import log, start_log_once
 from ecanet_jax.tasks.choice import make_task
 from ecanet_jax.tasks.class_weights import class_weights
 from ecanet_jax.tasks.distillation import read_teacher
@@ -322,6 +322,8 @@ def train_and_evaluate(
 ) -> dict[str, Any]:
   """Trains `config` in `workdir` from its newest checkpoint; returns the last evaluation.
 
-  `given` has the keys of the command line, which `init.weights` does not change.
+  `given` has the keys of the command line, which `init.weights` does not change. The log goes to
+  standard error, unless the logger 'ecanet_jax' is set up already.
   """
+  start_log_once()
   return Trainer(config, workdir, given).run()

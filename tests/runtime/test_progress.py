@@ -1,4 +1,7 @@
-"""The time that a report counts."""
+"""The time that a report counts, and who sees the bars."""
+
+import sys
+import types
 
 import pytest
 
@@ -62,3 +65,11 @@ def test_the_line_says_how_well_the_chips_are_used(clock, heard, use, said):
   figures = bar.report(2, 0.0, METRICS)
   assert asked == [(2, 4.0)] and figures.items() >= use.items()
   assert said in heard.records[-1].message
+
+
+def test_a_notebook_shows_the_bars(monkeypatch):
+  kernel = types.SimpleNamespace(config={'IPKernelApp': {}})
+  monkeypatch.setitem(sys.modules, 'IPython', types.SimpleNamespace(get_ipython=lambda: kernel))
+  assert progress.in_notebook() and progress.watched()
+  monkeypatch.setitem(sys.modules, 'IPython', types.SimpleNamespace(get_ipython=lambda: None))
+  assert not progress.in_notebook()

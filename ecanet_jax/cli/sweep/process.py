@@ -11,12 +11,13 @@ import time
 from collections.abc import Sequence
 from typing import IO
 
-import tqdm
+from tqdm.auto import tqdm
 
 from ecanet_jax.cli.sweep.definition import Run
 from ecanet_jax.cli.sweep.worker import DONE
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.log import log
+from ecanet_jax.runtime.progress import in_notebook
 from ecanet_jax.tasks.classification import Classification
 from ecanet_jax.training.logging.writers import read_metrics
 
@@ -173,8 +174,9 @@ class _Board:
   def __init__(self, runs: Sequence[Run], finished: Sequence[Run]):
     self._total, self._ended, self._first = len(runs), len(finished), len(finished)
     self._began = time.monotonic()
-    self._bar = tqdm.tqdm(
-      total=len(runs), initial=len(finished), disable=not sys.stderr.isatty(), dynamic_ncols=True,
+    self._bar = tqdm(
+      total=len(runs), initial=len(finished), disable=not (sys.stderr.isatty() or in_notebook()),
+      dynamic_ncols=True,
       bar_format='{percentage:3.0f} %|{bar}| {n:.2f}/{total} runs, {remaining} left{postfix}',
     )
 

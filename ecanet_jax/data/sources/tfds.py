@@ -70,6 +70,7 @@ def open_builder(name: str, data_dir: str):
   raise UserError(f'data set {name!r} is not prepared in {directory}. Prepare it: {command}')
 
 
+@tf.autograph.experimental.do_not_convert  # a notebook shows its warning of TFDS's decorators
 def read_records(builder, split, *, shuffle_seed=None):
   """Returns the encoded records of a split (see pipeline.py) as a tf.data.Dataset."""
   read_config = tfds.ReadConfig(

@@ -53,7 +53,7 @@ def draw_curves(
   draw(rate, 'train/lr', 'learning rate')
   rate.set_ylabel('learning rate')
   images = draw(speed, 'train/images_per_second', 'images/s')
-  speed.set_ylabel('training images/s, without evaluation and saving')
+  speed.set_ylabel('images/s of the training steps alone')
   if images:
     middle = statistics.median(images)
     speed.axhline(middle, color='grey', linestyle='--', label=f'median {middle:,.0f}')
