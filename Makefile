@@ -19,8 +19,9 @@ test-all: $(VENV)/dev.stamp $(VENV)/aot-gpu.stamp
 lint: $(VENV)/dev.stamp
 	$(VENV)/bin/ruff check .
 
+# Not with --quiet, which hides the warnings from --strict.
 docs: $(VENV)/docs.stamp  ## the site in site/, with warnings as errors
-	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
 
 $(PYTHON):
 	$(PYTHON3) -m venv $(VENV)
