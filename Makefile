@@ -4,7 +4,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: train test test-all lint
+.PHONY: train test test-all lint docs
 
 train: $(VENV)/run.stamp  ## B0 with ECA on handwritten digits, from installation to export
 	$(PYTHON) -m ecanet_jax prepare --dataset=digits --data_dir=data
@@ -19,6 +19,10 @@ test-all: $(VENV)/dev.stamp $(VENV)/aot-gpu.stamp
 lint: $(VENV)/dev.stamp
 	$(VENV)/bin/ruff check .
 
+# Not with --quiet, which hides the warnings from --strict.
+docs: $(VENV)/docs.stamp  ## the site in site/, with warnings as errors
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
+
 $(PYTHON):
 	$(PYTHON3) -m venv $(VENV)
 
@@ -29,6 +33,10 @@ $(VENV)/run.stamp: requirements.txt | $(PYTHON)
 $(VENV)/dev.stamp: requirements.txt requirements-dev.txt | $(PYTHON)
 	$(PIP) -r requirements-dev.txt
 	touch $@ $(VENV)/run.stamp
+
+$(VENV)/docs.stamp: requirements-docs.txt | $(PYTHON)
+	$(PIP) -r requirements-docs.txt
+	touch $@
 
 $(VENV)/aot-gpu.stamp: requirements-aot-gpu.txt | $(PYTHON)
 	$(PIP) --upgrade --target $(VENV)/aot-gpu --no-deps -r requirements-aot-gpu.txt

@@ -2,27 +2,32 @@
 
 import importlib
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ecanet_jax.version import __version__
+
+if TYPE_CHECKING:
+  import flax.linen as nn
 
 __all__ = ['__version__', 'create_model', 'list_models', 'load', 'load_pretrained']
 
 
-def create_model(name: str, *, pretrained: str | os.PathLike | None = None, **overrides: Any):
+def create_model(
+  name: str, *, pretrained: str | os.PathLike | None = None, **overrides: Any
+) -> 'nn.Module | tuple[nn.Module, dict[str, Any]]':
   """Makes a registered network, with weights if a directory of them is given.
 
   Args:
     name: one of `list_models()`.
-    pretrained: a timm folder, whoever wrote it, also as 'hf-hub:OWNER/NAME'; the workdir of a
+    pretrained: a timm folder, ours or timm's own, or 'hf-hub:OWNER/NAME'; the workdir of a
       training; converted weights; or a file, with `dialect` if its names are not timm's.
     **overrides: fields of the network, as in `models.create_model`. `num_classes=0` gives the
-      pooled features instead of logits. With another `num_classes` than the weights have, the
-      classifier is initialised afresh. With `in_chans` = 1 (grey) or more than 3 channels the
-      weights of the stem are adapted as timm does.
+      pooled features instead of logits. If `num_classes` is not that of the weights, the classifier
+      is new and untrained. With `in_chans` = 1 (grey) or above 3 the stem's first kernel is
+      adapted as timm does.
 
   Returns:
-    A flax module; with `pretrained` the module and {'params', 'batch_stats'}.
+    A Flax module; with `pretrained` the module and {'params', 'batch_stats'}.
 
   Raises:
     UserError: an unknown name or field; weights that are damaged or of another network.

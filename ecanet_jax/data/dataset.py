@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from ecanet_jax.data.augmentation import settings
 from ecanet_jax.data.labels import with_checked_labels
@@ -58,7 +59,7 @@ class Dataset:
         augmentation do not depend on it.
 
     Returns:
-      Iterator of {'image': uint8 [b, size, size, 3], 'label': int32 [b]} with
+      An iterator of dicts with 'image', uint8 [b, size, size, 3], and 'label', int32 [b], where
       b = config.batch_size / num_hosts. Labels of a multi-label set are bool [b, classes]. Arrays
       may be read-only.
 
@@ -98,10 +99,10 @@ class Dataset:
       crops: 1 = the centre crop; 5 = the four corners and the centre.
 
     Returns:
-      (iterator, steps): exactly `steps` batches, as many on every host, {'image': uint8
-      [b, size, size, 3], 'label': int32 [b], 'mask': bool [b]} with b = batch_size / num_hosts.
-      Rows with mask False are padding. With crops=5 images are [b, 5, size, size, 3]. Labels of a
-      multi-label set are bool [b, classes].
+      An iterator and its number of batches, which is the same on every host. A batch is a dict with
+      'image', uint8 [b, size, size, 3], 'label', int32 [b], and 'mask', bool [b], where
+      b = batch_size / num_hosts. Rows with mask False are padding. With crops=5 images are
+      [b, 5, size, size, 3]. Labels of a multi-label set are bool [b, classes].
 
     Raises:
       UserError: the hosts cannot share the batch size. While iterating: an image cannot be decoded.
@@ -155,7 +156,7 @@ def _in_memory(config, workdir) -> Source:
 SOURCES = {'tfds': _tfds, 'folder': _image_folder, 'csv': _image_csv, 'memory': _in_memory}
 
 
-def open(config, workdir: 'paths.Path | None' = None) -> Dataset:
+def open(config: ConfigDict, workdir: 'paths.Path | None' = None) -> Dataset:
   """Opens the data set of a configuration: lists its files or reads its metadata.
 
   Args:

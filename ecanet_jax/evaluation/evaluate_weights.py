@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from ecanet_jax import data
 from ecanet_jax.data.class_comparison import check_classes
@@ -33,7 +34,7 @@ DEFAULTS = ('none', 'last', 'ema')  # of tta, checkpoint and kind; left out of a
 
 
 def evaluate_weights(
-  config,
+  config: ConfigDict,
   path: str | os.PathLike,
   *,
   checkpoint: str = 'last',

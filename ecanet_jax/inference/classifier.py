@@ -35,7 +35,7 @@ class Prediction:
   Attributes:
     label: the number of the class.
     name: its name; 'class 7' where the names are not known.
-    probability: of the softmax; of a multi-label network its own sigmoid.
+    probability: of the softmax over all classes; in a multi-label network the class's sigmoid.
   """
 
   label: int
@@ -51,14 +51,15 @@ class Classifier:
     variables: {'params', 'batch_stats'}, JAX arrays.
     label_names: a name for each class, or None.
     preprocessing: mean, std, interpolation, crop_fraction and image_size.
-    multi_label: a picture has any number of labels; each class has a probability of its own.
+    multi_label: whether a picture has any number of labels. Each class then has a probability of
+      its own.
   """
 
   def __init__(
     self, model: ConvNet, variables: Mapping[str, Any], preprocessing: Mapping[str, Any],
     label_names: tuple[str, ...] | None = None, *, multi_label: bool = False,
   ):
-    """Places the weights on the first device; for the arguments see the attributes and `load`."""
+    """Places the weights on the first device; the arguments are the attributes."""
     self.model, self.variables = model, jax.device_put(dict(variables))
     self.preprocessing, self.label_names = dict(preprocessing), label_names
     self.multi_label = multi_label
@@ -74,8 +75,8 @@ class Classifier:
         or `[H, W, C]`, uint8, or floating point in 0..1.
 
     Returns:
-      float32 `[size, size, 3]`, normalised: `model.apply(variables, x[None], train=False)` gives
-      the logits.
+      The network's input, float32 `[size, size, 3]`, normalised. `model.apply(variables, x[None],
+      train=False)` gives the logits.
 
     Raises:
       UserError: it is no picture, or the file is missing or damaged.
@@ -101,7 +102,7 @@ class Classifier:
   def stream(
     self, images: Iterable[Picture] | Picture, top: int = 5, batch_size: int = BATCH_SIZE
   ) -> Iterator[list[Prediction] | UserError]:
-    """`predict` for many pictures: yields while it reads, and an error in place of a result."""
+    """Yields what `predict` returns, picture by picture; the error of one that cannot be read."""
     if not self.model.num_classes:
       raise UserError('this network has no classifier (num_classes=0); it has .features().')
     if top < 1:

@@ -51,8 +51,8 @@ def attention_views(
     blocks: names of blocks, such as 'blocks_3_1'; () = all with attention.
 
   Returns:
-    Block name -> {'squeeze': `[B, 1, 1, C]` for a mean, 'weights': `[B, 1, 1, C]`} for channel
-    attention; other kinds have arrays of their own.
+    Two arrays for each block name. Channel attention has 'squeeze', `[B, 1, 1, C]` for a mean, and
+    'weights', `[B, 1, 1, C]`. Other kinds have arrays of their own.
 
   Raises:
     UserError: there is no such block, or it has no attention; the text lists those that have.

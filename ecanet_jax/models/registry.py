@@ -58,10 +58,10 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
       ({'kind': 'eca', 'where': 'skip'}).
 
   Returns:
-    A flax module; `model.init(key, images, train=False)` gives {'params', 'batch_stats'}, and
+    A Flax module. `model.init(key, images, train=False)` gives {'params', 'batch_stats'}, and
     `model.apply(variables, images, train=False)` maps `[B, H, W, 3]` to logits `[B, classes]`. With
-    `num_classes=0` it gives the pooled features `[B, C]`; `in_chans` = 1 or 4 is for other images
-    than RGB.
+    `num_classes=0` it gives the pooled features `[B, C]`. `in_chans` is the number of channels of
+    images that are not RGB, such as 1 for grey ones.
 
   Raises:
     UserError: an unknown name or field, or fields that the family cannot have.

@@ -13,7 +13,7 @@ MISTAKE, RESUME, PEER_LOST = 2, 75, 76
 
 
 class UserError(ValueError):
-  """A mistake of the user; programs print its text and exit with status 2."""
+  """A mistake in a call, command, config or file; programs print its line and exit with 2."""
 
 
 class Interrupted(Exception):

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from ecanet_jax import data
 from ecanet_jax.checkpoints.files import is_checkpoint
@@ -50,7 +51,7 @@ class Trainer:
   def __init__(self, config, workdir: str | os.PathLike, given: Collection[str] = ()):
     """Checks the config and prepares everything but the state.
 
-    With `init.weights` the config is a copy, filled from the weights but for the keys in `given`.
+    With `init.weights` the config is a copy that has the weights' values for keys not in `given`.
 
     Raises:
       UserError: a key that breaks its rule or does not fit another one, the data or the devices.
@@ -85,9 +86,7 @@ class Trainer:
     check_sizes(self.model, config.data.image_size, sizes)
     self.teacher = read_teacher(config, self.info, self.mesh, sizes)
     self.schedule = make_schedule(config, self.steps_per_epoch, self.total_steps)
-    self.tx = make_optimizer(
-      config, self.schedule, self.model.is_frozen, self.model.stages_behind
-    )
+    self.tx = make_optimizer(config, self.schedule, self.model.is_frozen, self.model.stages_behind)
     check_early_stop(config)
     self.history = EvaluationHistory(self.task.headline)
     self.nonfinite = NonFiniteCounter(config.bad_steps)
@@ -298,12 +297,11 @@ class Trainer:
   def _meta(self) -> dict[str, Any]:
     """The JSON part of a checkpoint."""
     config = plain(self.config)
-    described = {
+    return {
       'config': config, 'config_hash': config_hash(config),
-      'data': DataSummary.of(self.info).to_json(),
       'teacher': self.teacher and self.teacher.checksum,
+      'data': DataSummary.of(self.info).to_json(), **self.history.meta(), **self.nonfinite.meta(),
     }
-    return {**described, **self.history.meta(), **self.nonfinite.meta()}
 
   def _reason_to_stop(self, step: int) -> str:
     """Why the training ends before its last step; '' if it does not."""
@@ -318,12 +316,15 @@ class Trainer:
 
 
 def train_and_evaluate(
-  config, workdir: str | os.PathLike, given: Collection[str] = ()
+  config: ConfigDict, workdir: str | os.PathLike, given: Collection[str] = ()
 ) -> dict[str, Any]:
-  """Trains `config` in `workdir` from its newest checkpoint; returns the last evaluation.
+  """Trains a network, or resumes its training; returns the last evaluation's metrics.
 
-  `given` has the keys of the command line, which `init.weights` does not change. The log goes to
-  standard error, unless the logger 'ecanet_jax' is set up already.
+  Args:
+    config: from `ecanet_jax.config.get_config()` or `ecanet_jax.config.recipe(NAME)`.
+    workdir: for what it writes; local or gs://. The log goes to standard error, unless the logger
+      'ecanet_jax' is set up already.
+    given: keys that `init.weights` must not change, such as 'model.name'.
   """
   start_log_once()
   return Trainer(config, workdir, given).run()

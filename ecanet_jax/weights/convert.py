@@ -134,7 +134,7 @@ def from_torch(
     dialect: the code whose names they are, a key of `dialects.Family.dialects`.
 
   Returns:
-    {'params', 'batch_stats'}: nested dicts of contiguous float32 arrays.
+    'params' and 'batch_stats', nested dicts of contiguous float32 arrays.
 
   Raises:
     UserError: an unknown dialect, or one whose code computes something else; a key that is missing,

@@ -211,19 +211,19 @@ def load_pretrained(
 
   Args:
     directory: a timm folder, ours or timm's own, or 'hf-hub:OWNER/NAME'; the workdir of a training;
-      or a directory of converted weights; with `name`, a file, too.
+      a directory of converted weights; or, with `name`, a file.
     kind: of a training: 'ema' = the averaged weights, where there are any; 'raw' = as trained.
     name: the network that the directory must hold; '' = any.
     dialect: the code whose names a file has.
-    **overrides: fields of the network that do not change its arrays, such as drop_path. With
-      another `num_classes` the classifier is initialised afresh, and the log says so; 0 drops it,
-      and the output is the pooled features. With another `in_chans` the kernel that sees the images
-      is adapted (`weights.stem`).
+    **overrides: fields of the network that do not change its arrays, such as drop_path. Another
+      `num_classes` gives a new, untrained classifier, and the log says so; 0 drops the classifier,
+      and the output is the pooled features. Another `in_chans` adapts the stem's first kernel
+      (`weights.stem`).
 
   Returns:
-    The flax module, and {'params', 'batch_stats'} as numpy arrays: `model.apply(variables, images,
-    train=False)` maps `[B, H, W, in_chans]` to logits. The folder's config.json says how to prepare
-    the images; `ecanet_jax.load` does it.
+    The Flax module, and {'params', 'batch_stats'} as numpy arrays. `model.apply(variables, images,
+    train=False)` maps `[B, H, W, in_chans]` to logits. The images must be prepared as the folder's
+    config.json says; `ecanet_jax.load` gives a classifier that does it.
 
   Raises:
     UserError: there is nothing to read, a file is damaged, or the network is unknown or not the one

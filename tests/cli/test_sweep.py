@@ -17,6 +17,7 @@ from ecanet_jax import cli
 from ecanet_jax.cli.sweep import definition, results
 from ecanet_jax.cli.sweep.definition import Run, Sweep
 from ecanet_jax.cli.sweep.pictures import smoothed
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 from tests import check_sweep
 from tests.support import programs
@@ -150,7 +151,7 @@ def write_run(folder, top1, seconds):
   (folder / 'done.json').write_text(json.dumps({**done, 'device': '1 x cpu'}))
 
 
-def test_results(tmp_path):
+def test_results(tmp_path, monkeypatch):
   runs = tuple(
     Run(f'kind={kind}', seed, f'kind={kind}/seed_{seed}', (), ('epochs', 1.0), 32)
     for kind in ('se', 'eca') for seed in (0, 1, 2)
@@ -164,7 +165,14 @@ def test_results(tmp_path):
   assert results.title(record) == 'resnet18 on digits'
   assert results.title({**record, 'vary': {'model.name': ['a', 'b']}}) == 'a, b on digits'
   sweep = Sweep(runs, {'kind=se': 1234, 'kind=eca': 999}, record)
+  drawn = []
+  monkeypatch.setattr(paths, 'write_figure', lambda path, figure, **_: drawn.append(
+    (path.name, figure.get_suptitle().splitlines()[0])
+  ))
   table = results.write(sweep, tmp_path, failed, 'the command', 3)
+  assert drawn == [
+    ('top1_by_images.png', 'resnet18 on digits'), ('top1_by_time.png', 'resnet18 on digits'),
+  ]
   se, eca = (line for line in table.splitlines() if line.startswith('| kind='))
   assert se == (
     '| kind=se | 60.00 ± 10.00 | 100.00 ± 0.00 | 0.5000 ± 0.0000 | 3 | 1,234 | 64 | 4.0 ± 1.0 |'

@@ -7,7 +7,9 @@ program's own parser: its flags, config file, config keys and names exist.
 import argparse
 import importlib
 import os
+import pkgutil
 import re
+import runpy
 import subprocess
 import sys
 
@@ -48,6 +50,35 @@ def test_every_command_belongs_to_one_class():
 def test_links(page):
   targets = re.findall(r'\]\(([^)#\s]+)', page.read_text())
   assert not [each for each in targets if '://' not in each and not (page.parent / each).exists()]
+
+
+def test_the_site_has_every_page():
+  # MkDocs's own check needs MkDocs; `make docs` runs it.
+  text = (ROOT / 'mkdocs.yml').read_text()
+  listed = set(re.findall(r'[\w/]+\.md', text[text.index('\nnav:'):]))
+  docs = ROOT / 'docs'
+  assert listed == {str(page.relative_to(docs)) for page in docs.rglob('*.md')}
+
+
+def test_the_pages_of_the_api_name_what_exists():
+  names = [
+    name for page in (ROOT / 'docs' / 'api').glob('*.md')
+    for name in re.findall(r'^::: (\S+)', page.read_text(), re.MULTILINE)
+  ]
+  assert len(names) > 15 and all(pkgutil.resolve_name(name) for name in names)
+
+
+def test_a_link_out_of_the_site_becomes_a_path():
+  text = 'See [log](../a/b.txt), [page](weights.md) and ![x](images/x.png).'
+  expected = 'See `a/b.txt`, [page](weights.md) and ![x](images/x.png).'
+  hook = runpy.run_path(str(ROOT / 'scripts' / 'docs_links.py'))
+  assert hook['on_page_markdown'](text) == expected
+
+
+def test_the_picture_of_the_ablations_is_that_of_its_results():
+  picture = ROOT / 'docs' / 'images' / 'digits_attention.png'
+  results = ROOT / 'benchmarks' / 'results' / 'digits_attention' / 'top1_by_images.png'
+  assert picture.read_bytes() == results.read_bytes()
 
 
 # What is parsed.

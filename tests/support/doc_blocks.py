@@ -11,7 +11,7 @@ import shlex
 
 from tests.support.programs import ROOT
 
-PAGES = (ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')))
+PAGES = (ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md')))
 SHELL, PYTHON, SHOWN = ('bash',), ('python',), ('text', 'json')
 NEED = re.compile(r'# (needs |on the first of |ImageNet: )')
 # Of every command that needs nothing from outside exactly one pattern matches.
@@ -28,7 +28,7 @@ PATTERNS = {
   'long': r'python (-m ecanet_jax (sweep|compile)|-m benchmarks|-m pytest'
           r'|train\.py --config=configs/(?!smoke|digits)|train\.py .* --config\.)',
   # Sets up an environment.
-  'set-up': r'(make (train|test|test-all|lint)|pip install .*|git clone .*)$',
+  'set-up': r'(make (train|test|test-all|lint|docs)|pip install .*|git clone .*)$',
 }
 OUTSIDE = re.compile(r'(python|pip|scripts/\w+\.sh|gcloud|git|envsubst|xpk|sky) ')
 

@@ -80,8 +80,8 @@ def draw_curves(
       axes.fill_between(x, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
     lines.append(line)
   _zoom(whole, end, drawn)
-  for axes, title in zip(panels, ('whole training', 'its end'), strict=True):
-    axes.set_title(title)
+  for axes, part in zip(panels, ('whole training', 'its end'), strict=True):
+    axes.set_title(part)
     axes.set_ylabel(metric.heading)
     axes.grid(alpha=0.3)
     if axis == 'images':

@@ -11,21 +11,21 @@ class Attention:
   """Kind, place and settings of a network's attention.
 
   Attributes:
-    kind: a name of ATTENTION.
-    where: a name of WHERE: the blocks that have it at `position`.
+    kind: a name of ATTENTION, such as 'eca'.
+    where: a name of WHERE: the blocks that have the attention at `position`.
     stages: limits `where` to these stages, from 1; () = all.
     position: a position of the family's blocks; 'standard' = the published one.
     elsewhere: position in all other blocks; '' = none.
     k: ECA's kernel size: (3,) for all, or one per stage; () = by `k_policy`.
     k_policy: a name of K_POLICY.
-    gamma: of the equations of k.
-    b: of the equations of k.
+    gamma: of ECA-Net's Eq. 9, or of the linear mapping.
+    b: of the same.
     reduction: SE, CBAM: channels / squeezed channels.
-    reduction_of: the channels in that ratio: 'channels' (those reweighted) or 'block' (those before
-      its expansion; in EfficientNet its input's).
-    divisor: squeezed channels are rounded to a multiple of it.
+    reduction_of: which channels are divided: 'channels' (those reweighted) or 'block' (those of the
+      block before its expansion; in EfficientNet those of its input).
+    divisor: the squeezed channels are rounded to a multiple of it.
     bias: SE: whether the two layers have biases.
-    activation: SE: between the two layers; '' = the network's.
+    activation: SE: the activation between the two layers; '' = the network's.
     squeeze: a name of SQUEEZE.
     gate: a name of GATE.
     groups: SE-GC: groups of its layer; 0 = the kind's own.

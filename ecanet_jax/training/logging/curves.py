@@ -40,9 +40,11 @@ def draw_curves(
       axes.plot(*zip(*points, strict=True), label=name, marker=marker)
     return [value for _, value in points]
 
-  draw(loss, 'train/loss', f'training ({training_loss})' if training_loss else 'training')
-  draw(loss, 'eval/loss', 'evaluation')
+  losses = draw(loss, 'train/loss', f'training ({training_loss})' if training_loss else 'training')
+  losses += draw(loss, 'eval/loss', 'evaluation')
   loss.set_ylabel('loss')
+  if losses and min(losses) > 0:
+    loss.set_yscale('log')
   for metric in metrics:
     draw(accuracy, f'eval/{metric.name}', metric.title, metric.scale)
   if len({metric.unit for metric in metrics}) == 1:
