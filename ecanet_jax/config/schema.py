@@ -177,7 +177,9 @@ KEYS = (
   Key('loss.balanced', False, 'factors from the training split: images / (classes * of the class)'),
 
   # A trained network, the teacher, whose outputs are targets, too.
-  Key('distill.weights', '', "workdir, weights folder or hf-hub:OWNER/NAME; '' = no teacher"),
+  Key('distill.weights', '', "workdir, weights folder, hf-hub:OWNER/NAME or file; '' = no teacher"),
+  Key('distill.model', '', 'name of the teacher, for a file'),
+  Key('distill.dialect', 'timm', 'the code whose names a file has'),
   Key('distill.kind', 'soft', "soft (KL divergence of the outputs) | hard (the teacher's class)"),
   Key('distill.temperature', 4.0, 'soft: divides the outputs of both', above(0)),
   Key('distill.share', 0.5, "of the teacher's loss in the loss", at_least(0).at_most(1)),

@@ -129,15 +129,12 @@ def read_teacher(
 
 
 def _read(section) -> LoadedWeights:
-  path = section.weights
+  path, model = section.weights, section.model
   with paths.answers(path):
     is_file = not is_hub_name(path) and paths.to_path(path).is_file()
-  if is_file:
-    raise UserError(
-      'a file does not say which network it is of; make a folder of it: '
-      f'python -m ecanet_jax convert {path} FOLDER --model=NAME, and give FOLDER.'
-    )
-  return read_weights(path)
+  if is_file and not model:
+    raise UserError('a file does not say which network it is of; give --config.distill.model=NAME.')
+  return read_weights(path, model={'name': model} if model else None, dialect=section.dialect)
 
 
 def _check(source: LoadedWeights, config, info: DatasetInfo, sizes: Collection[int]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from ecanet_jax.checkpoints.files import newest_data
 from ecanet_jax.config.difference import as_text
 from ecanet_jax.config.trees import differences
+from ecanet_jax.data import DatasetInfo
 from ecanet_jax.data.class_comparison import check_classes
 from ecanet_jax.data.summary import DataSummary
 from ecanet_jax.models import create_from_config
@@ -50,20 +51,25 @@ def check(where, old: dict[str, Any], new: dict[str, Any], model: ConvNet) -> No
     )
 
 
-def check_data(workdir: paths.Path, section: Any, now: DataSummary, config) -> None:
+def check_data(workdir: paths.Path, section: Any, info: DatasetInfo, config) -> None:
   """Refuses data with other classes than the checkpoint's; other numbers of images are a line.
 
   Args:
     workdir: of the training.
     section: `data` of the checkpoint's meta; None for a checkpoint without it.
-    now: of the data set of this training.
+    info: of the data set of this training.
     config: the whole config.
 
   Raises:
     UserError: with the first difference, unless data.accept_changes is set; or one of the two has
       any number of labels for an image.
   """
-  was = DataSummary.from_json(section)
+  if info.drawn:
+    log.warning(
+      '%s has no split.csv any more: evaluation images are chosen anew, and the training may have '
+      'seen them', workdir,
+    )
+  was, now = DataSummary.from_json(section), DataSummary.of(info)
   if was is None:
     log.warning(
       "%s: the checkpoint has no class names; they are not compared with the data's", workdir

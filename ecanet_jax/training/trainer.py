@@ -150,7 +150,7 @@ class Trainer:
       return init_state(*parts, self.mesh, loaded), False
     meta, now = checkpoints.meta(step), plain(self.config)
     difference.compare(meta['config'], now)
-    resume.check_data(self.workdir, meta.get('data'), DataSummary.of(self.info), self.config)
+    resume.check_data(self.workdir, meta.get('data'), self.info, self.config)
     shapes = state_shapes(*parts).items()
     items = checkpoints.restore(step, shapes, sharding.replicated(self.mesh))
     resume.check(checkpoints.directory / str(step), meta['config'], now, self.model)

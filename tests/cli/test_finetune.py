@@ -106,6 +106,17 @@ def test_the_same_command_with_new_images(made, tuned, capsys):
   assert (workdir / 'split.csv').read_text() == before
 
 
+def test_without_its_split_it_warns(made, tuned, capsys):
+  workdir, _ = tuned
+  text = (workdir / 'split.csv').read_text()
+  (workdir / 'split.csv').unlink()
+  try:
+    assert command(made, f'--workdir={workdir}') == 0
+  finally:
+    (workdir / 'split.csv').write_text(text)
+  assert f'{workdir} has no split.csv any more' in capsys.readouterr().err
+
+
 def test_a_training_that_resumes_takes_its_own_values(made, tuned, heard):
   workdir, found = tuned
   config = load_config('finetune', [f'--config.data.data_dir={made.images}'])

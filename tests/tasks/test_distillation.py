@@ -11,7 +11,7 @@ import torch
 from flax.traverse_util import flatten_dict
 
 from configs import smoke
-from ecanet_jax import data
+from ecanet_jax import cli, data
 from ecanet_jax.checkpoints.files import load_weights
 from ecanet_jax.checkpoints.manager import Checkpoints
 from ecanet_jax.runtime import sharding
@@ -55,6 +55,16 @@ def teacher(tmp_path_factory):
   config.data.mean, config.data.std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
   Trainer(config, workdir).run()
   return workdir
+
+
+def test_a_file_teaches_like_the_training(teacher, tmp_path):
+  file = tmp_path / 'teacher.safetensors'
+  assert cli.main(['convert', str(teacher), str(file)]) == 0
+  config = small(file)
+  config.distill.model = config.model.name
+  info, mesh = data.open(config).info, sharding.make_mesh(1)
+  found, expected = (Teacher(each, info, mesh, {16}) for each in (config, small(teacher)))
+  assert found.checksum == expected.checksum
 
 
 @pytest.fixture(scope='module')
@@ -118,8 +128,8 @@ def test_mistakes(teacher, student, tmp_path):
   refused('distill.temperature=0.0 must be above 0.', temperature=0.0)
   refused('distill.weights=no/where: no/where: no such file', weights='no/where')
   (tmp_path / 'w.npz').touch()
-  refused('a file does not say which network it is of; make a folder of it: python -m ecanet_jax '
-          f'convert {tmp_path / "w.npz"} FOLDER --model=NAME', weights=str(tmp_path / 'w.npz'))
+  refused('a file does not say which network it is of; give --config.distill.model=NAME',
+          weights=str(tmp_path / 'w.npz'))
   config = small(teacher)
   info = data.open(config).info
   for change, text in (

@@ -9,6 +9,7 @@ from configs import smoke
 from ecanet_jax.checkpoints import integrity
 from ecanet_jax.checkpoints.files import load_saved
 from ecanet_jax.data.summary import DataSummary
+from ecanet_jax.data.types import DatasetInfo, Split
 from ecanet_jax.evaluation.evaluate_weights import evaluate_weights
 from ecanet_jax.runtime import sharding
 from ecanet_jax.runtime.errors import UserError
@@ -157,9 +158,12 @@ def test_a_checkpoint_without_names_is_not_compared(images, workdir, heard):
 
 
 def test_several_labels_for_an_image(tmp_path):
-  was, now = DataSummary(3, CLASSES, 40, 6), DataSummary(3, CLASSES, 40, 6, multi_label=True)
+  was = DataSummary(3, CLASSES, 40, 6)
+  info = DatasetInfo(
+    Split('train', 40, 3), Split('val', 6, 3), 3, CLASSES, True, multi_label=True
+  )
   assert refusal(
-    resume.check_data, tmp_path, was.to_json(), now, configured(tmp_path)
+    resume.check_data, tmp_path, was.to_json(), info, configured(tmp_path)
   ).startswith(
     f'{tmp_path} was trained with one label for an image and the data have any number of labels. '
     'For a new training'
