@@ -28,7 +28,7 @@ def pictures_in(notebook):
 
 def test_it_is_stored_with_its_results(notebook):
   nbformat.validate(notebook)
-  assert NOTEBOOK.stat().st_size < 400_000
+  assert NOTEBOOK.stat().st_size < 300_000
   assert len(pictures_in(notebook)) == 4
   text = nbformat.writes(notebook)
   assert 'result: top-1' in text and 'widget-view' not in text
