@@ -9,6 +9,7 @@ import zipfile
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from PIL import Image
 
 from ecanet_jax.cli import doctor
 from tests.support import programs
@@ -132,12 +133,15 @@ def test_it_works_without_the_checkout(wheel, tmp_path):
   # In a directory with a package `configs` of its own.
   (tmp_path / 'configs').mkdir()
   (tmp_path / 'configs' / '__init__.py').write_text("MINE = 'of the user'")
+  (tmp_path / 'configs' / 'digits.py').write_text("raise RuntimeError('imported')")
   done = run('-c', 'import configs, ecanet_jax.configs.smoke; print(configs.MINE)')
   assert done.stdout == 'of the user\n', done.stderr
+  Image.new('L', (32, 32)).save(tmp_path / 'picture.png')
   for arguments, said in (
     (['prepare', '--dataset=digits', '--data_dir=data'], 'digits test: 360 images'),
     (['train', '--config=digits', '--workdir=r', *FOUR_STEPS], 'on 360 of 360 images of test'),
     (['eval', '--workdir=r'], 'on 360 of 360 images of test'),
+    (['predict', 'r', 'picture.png'], 'picture.png'),
   ):
     done = run('-m', 'ecanet_jax', *arguments)
     assert done.returncode == 0 and said in done.stdout, done.stderr
