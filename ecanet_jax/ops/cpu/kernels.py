@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import functools
 import hashlib
+import logging
 import os
 import pathlib
 import platform
@@ -21,10 +22,10 @@ from typing import Any
 import jax
 import jaxlib
 import numpy as np
-from absl import logging
 
 from ecanet_jax.ops.cpu_flags import cpu_flags
 
+log = logging.getLogger('ecanet_jax')  # as runtime/log.py
 # The compiled files; they include the headers.
 SOURCE = pathlib.Path(__file__).with_name('kernels.cc')
 OPERATIONS = SOURCE.with_name('operations.cc')
@@ -126,7 +127,7 @@ def _unless_it_fails(load: Callable[[], Any], *errors: type[Exception]) -> Any |
   try:
     return load()
   except (OSError, RuntimeError, subprocess.SubprocessError, *errors) as error:
-    logging.warning('CPU kernels are not used, which is slower: %s', ' '.join(str(error).split()))
+    log.warning('CPU kernels are not used, which is slower: %s', ' '.join(str(error).split()))
     return None
 
 
@@ -171,7 +172,8 @@ def _library(source: pathlib.Path, flags: list[str]) -> pathlib.Path:
   library, command = _place(source, flags)
   with _locked(library.with_suffix('.lock')):
     if not library.exists():
-      logging.info('compiling the CPU kernels, once on this machine: %s', shlex.join(command))
+      log.info('compiling the CPU kernels, once on this machine: %s', source.name)
+      log.debug('%s', shlex.join(command))
       fresh = library.with_suffix(f'.{os.getpid()}.partial')
       try:
         done = subprocess.run(

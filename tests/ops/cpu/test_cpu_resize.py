@@ -85,11 +85,10 @@ def test_what_is_no_image_is_refused(resize, image):
     resize(tf.constant(image), 8, 'bilinear')
 
 
-def test_without_a_compiler_there_is_none(monkeypatch, tmp_path, caplog):
-  caplog.set_level('WARNING', 'absl')
+def test_without_a_compiler_there_is_none(monkeypatch, tmp_path, heard):
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
   monkeypatch.setenv('CXX', 'false')
   assert kernels.operations.__wrapped__() is None
-  assert 'CPU kernels are not used, which is slower: false failed' in caplog.text
+  assert 'CPU kernels are not used, which is slower: false failed' in heard.text
   monkeypatch.setenv('CXX', 'true')  # compiles nothing
   assert kernels.operations.__wrapped__() is None
