@@ -72,13 +72,15 @@ def packages() -> Iterator[Finding]:
   """The packages that a training needs, and those for the conversion of weights."""
   from packaging.requirements import Requirement
 
-  found = []
+  found, extra = [], []
   for text in requirements():
     wanted = Requirement(text)
     if wanted.marker and not wanted.marker.evaluate({'extra': 'train'}):
       continue
     have = installed(wanted.name)
-    if not have:
+    if not have and wanted.marker and not wanted.marker.evaluate({'extra': ''}):
+      extra.append(wanted.name)
+    elif not have:
       yield BROKEN, f'{wanted.name} is not installed', f"pip install '{_plain(wanted)}'"
     elif not wanted.specifier.contains(have, prereleases=True):
       yield (
@@ -87,6 +89,11 @@ def packages() -> Iterator[Finding]:
       )
     else:
       found.append(f'{wanted.name} {have}')
+  if extra:
+    yield (
+      BROKEN, f'training and evaluation need {", ".join(extra)}; load, predict and convert do not',
+      install_all(),
+    )
   yield OK, ', '.join(found), ''
   extras = [f'{name} {installed(name)}' for name in ('torch', 'timm', 'huggingface_hub')
             if installed(name)]

@@ -54,6 +54,17 @@ def test_what_is_broken(answered, monkeypatch, capsys, tmp_path):
   assert levels == {'torch': 'warning', 'jax-cuda12-plugin': 'broken', 'tensorflow': 'warning'}
 
 
+def test_a_wheel_without_the_extra_train(monkeypatch):
+  wanted = ['jax>=0.10', 'matplotlib; extra == "train"', 'sklearn-x; extra == "train"']
+  monkeypatch.setattr(doctor, 'requirements', lambda: wanted)
+  monkeypatch.setattr(doctor, 'installed', lambda name: '0.10.2' if name == 'jax' else '')
+  (broken,) = [finding for finding in doctor.packages() if finding[0] == doctor.BROKEN]
+  assert broken[1:] == (
+    'training and evaluation need matplotlib, sklearn-x; load, predict and convert do not',
+    doctor.install_all(),
+  )
+
+
 def test_devices_that_do_not_answer(monkeypatch):
   def hangs(*arguments, **options):
     raise subprocess.TimeoutExpired(arguments, 1)
