@@ -47,6 +47,7 @@ KEYS = (
   Key('model.num_classes', 1000, 'outputs of the classifier', at_least(2)),
   Key('model.preset', str, 'padding and BatchNorm constants: torch | tf'),
   Key('model.activation', str, 'swish | relu | relu6 | hard_swish'),
+  Key('model.global_pool', str, 'before the classifier: avg | max | avgmax'),
   Key('model.dropout', float, 'before the classifier'),
   Key('model.drop_path', float, 'stochastic depth: rate at the end of the network'),
   Key('model.bn_groups', 1, 'BatchNorm statistics: 1 = whole global batch, N = per N-th of it'),
