@@ -130,6 +130,8 @@ KEYS = (
   Key('data.crop_fraction', 0.875,
       'evaluation: image_size / shorter side of the image that the centre is cut out of',
       above(0).at_most(1)),
+  Key('data.crop_mode', 'center',
+      'evaluation: center (the image keeps its proportions) | squash (resized to a square)'),
   Key('data.interpolation', 'bicubic', 'bicubic | bilinear'),
   Key('data.mean', (0.485, 0.456, 0.406), 'RGB, image in 0..1', numbers(3)),
   Key('data.std', (0.229, 0.224, 0.225), 'the same', numbers(3, at_least(1e-6))),

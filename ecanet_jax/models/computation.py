@@ -38,6 +38,6 @@ def _value(model: nn.Module, key: str) -> Any:
   value = getattr(model, key, None)
   if key == 'attention' and value is not None and value.kind == 'none':
     return 'none'  # its other options have no effect
-  if key == 'bn_eps' and value is None and getattr(model, 'preset', None) in PRESET:
-    return PRESET[model.preset].bn_eps
+  if key == 'bn_eps' and value == PRESET[model.preset].bn_eps:
+    return None  # the preset's
   return value

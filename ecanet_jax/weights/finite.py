@@ -8,6 +8,15 @@ import numpy as np
 from ecanet_jax.runtime.errors import UserError
 
 
+def not_finite(arrays: Mapping[str, np.ndarray]) -> str:
+  """Says how many arrays hold NaN or infinity, and names the first; '' if none does."""
+  bad = [key for key, array in arrays.items() if not np.isfinite(np.asarray(array)).all()]
+  if not bad:
+    return ''
+  what = 'NaN' if np.isnan(np.asarray(arrays[bad[0]])).any() else 'infinity'
+  return f'{len(bad)} of {len(arrays)} arrays hold NaN or infinity, first {bad[0]} ({what})'
+
+
 def check_finite(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
   """Checks that all values are finite.
 
@@ -18,10 +27,8 @@ def check_finite(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> N
   Raises:
     UserError: an array holds NaN or infinity; the message has the first and their number.
   """
-  bad = [key for key, array in arrays.items() if not np.isfinite(np.asarray(array)).all()]
-  if bad:
-    what = 'NaN' if np.isnan(np.asarray(arrays[bad[0]])).any() else 'infinity'
+  if text := not_finite(arrays):
     raise UserError(
-      f'{path}: {len(bad)} of {len(arrays)} arrays hold NaN or infinity, first {bad[0]} ({what}). '
-      'Such weights are of a training that diverged; take an earlier checkpoint of it.'
+      f'{path}: {text}. Such weights are of a training that diverged; take an earlier checkpoint '
+      'of it.'
     )

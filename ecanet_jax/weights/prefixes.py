@@ -70,11 +70,22 @@ def take_off(
   if not any(key in used for key in classifier):
     used |= _classifier(state, prefix, classifier)
   others = [key for key in state if key not in used.values()]
+  listed = ', '.join(others[:3]) + (f', and {len(others) - 3} more' if len(others) > 3 else '')
   log.warning(
     'Removed the prefix %r from %d of %d keys of the state dict%s.', prefix, len(used), len(state),
-    f'; {len(others)} others do not belong to the network ({others[0]}, ...)' if others else '',
+    f'; not of the network: {listed}' if others else '',
   )
   return {key: state[theirs] for key, theirs in used.items()}
+
+
+def shared_prefix(keys: Collection[str]) -> str:
+  """Returns the parts that all keys begin with, such as 'model.backbone.'; '' for none."""
+  parts = []
+  for column in zip(*(key.split('.')[:-1] for key in keys)):
+    if len(set(column)) > 1:
+      break
+    parts.append(column[0])
+  return '.'.join([*parts, '']) if parts else ''
 
 
 def _without_wrappers(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -170,7 +170,7 @@ def test_what_timm_recommends_for_tests_is_said(resnet18, caplog):
 
 
 @pytest.mark.parametrize('arguments', [
-  {'global_pool': 'max'}, {'global_pool': 'avgmax'}, {'in_chans': 1}, {'num_classes': 0},
+  {'global_pool': 'max', 'in_chans': 1}, {'global_pool': 'avgmax', 'num_classes': 0},
 ], ids=str)
 def test_arguments_that_are_built(tmp_path, arguments):
   theirs = of_timm('mobilenetv2_050', **arguments)

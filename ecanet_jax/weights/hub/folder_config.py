@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from ecanet_jax.data.preprocessing import CROP_MODES
 from ecanet_jax.models import list_models
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
@@ -18,7 +19,6 @@ TIMM_KEYS = {
   'mean': 'mean', 'std': 'std', 'interpolation': 'interpolation', 'crop_fraction': 'crop_pct',
 }
 INTERPOLATIONS = ('bicubic', 'bilinear')
-CROP_MODES = ('center',)
 # What timm recommends for tests beside the size and crop of the training.
 FOR_TESTS = ('test_input_size', 'test_crop_pct')
 
@@ -125,6 +125,8 @@ def _data(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     raise refuse('interpolation', ', '.join(INTERPOLATIONS))
   if given.get('crop_mode', 'center') not in CROP_MODES:
     raise refuse('crop_mode', ', '.join(CROP_MODES))
+  if given.get('crop_mode', 'center') != 'center':
+    data['crop_mode'] = given['crop_mode']
   if given.get('label_offset'):
     raise refuse('label_offset', 'the classes are those of the classifier')
   if 'input_size' in given:

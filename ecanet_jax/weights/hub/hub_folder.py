@@ -75,7 +75,7 @@ def write_folder(
     record: the network's record, with its name in timm.
     model: from `create_model`.
     state_dict: in the timm dialect.
-    data: the preprocessing, at least the keys `data.preprocessing.KEYS` of a recipe's `data`.
+    data: the preprocessing, `data.preprocessing.KEYS` of a recipe's `data`.
     label_names: the classes' names, in order.
     multi_label: an image has any number of labels.
     model_config: the recipe's `model` section; `read_folder` reads it back.
@@ -136,7 +136,7 @@ def _config(
       'custom_load': False,
       'input_size': [model.in_chans, size, size],
       'fixed_input_size': False,
-      'crop_mode': 'center',
+      'crop_mode': data.get('crop_mode', 'center'),
       **{theirs: _plain(data[ours]) for ours, theirs in TIMM_KEYS.items()},
       'num_classes': classes,
       'pool_size': [-(-size // 32)] * 2,
