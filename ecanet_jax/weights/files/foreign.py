@@ -32,7 +32,7 @@ def foreign(path: str, file: str | os.PathLike | IO[bytes]) -> str:
       return foreign(path, opened)
   head = file.read(HEAD)
   for signature, what in SIGNATURES.items():
-    if head.startswith(signature):
+    if head.startswith(signature) and not path.endswith(('.h5', '.hdf5')):
       return f'{path} is {what}.'
   if head[257:262] == b'ustar':
     return f'{path} is a tar archive: unpack it, and give the file in it.'
