@@ -150,7 +150,10 @@ def from_torch(
   )
   variables = {}
   for entry in found:
-    array = entry.leaf.to_ours(np.asarray(state[entry.key]))
+    array = np.asarray(state[entry.key])
+    if array.dtype.kind not in 'biufV':  # V: bfloat16 and float8
+      raise UserError(f'{entry.key} is an array of {array.dtype}, not of numbers.')
+    array = entry.leaf.to_ours(array)
     variables[entry.path] = np.array(array, np.float32, order='C')  # not a view of the file's bytes
   tree = traverse_util.unflatten_dict(variables, sep='/')
   return {'params': tree['params'], 'batch_stats': tree.get('batch_stats', {})}

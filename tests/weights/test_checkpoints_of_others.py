@@ -4,6 +4,7 @@ import argparse
 import collections
 import json
 import pathlib
+import pickle
 import sys
 import types
 
@@ -235,7 +236,13 @@ def archive_of_numpy(path):
   path.with_suffix('.npz').rename(path)
 
 
+def pickle_of_numpy(path):
+  path.write_bytes(pickle.dumps(dict(STATE)))
+
+
 @pytest.mark.parametrize(('write', 'reason'), [
+  (pickle_of_numpy, 'is a pickle of Python, not a file of torch.save'),
+  (lambda path: torch.save(tensors(), path, pickle_protocol=4), r'save only tensors: torch\.save'),
   (lambda path: torch.save(Unknown(), path), r'holds an object of the class .*Unknown'),
   (lambda path: torch.save({'model': Unknown()}, path), "'model' is of type .*Unknown"),
   (torch_script, 'is a TorchScript program, not a state dict'),

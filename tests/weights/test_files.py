@@ -223,7 +223,7 @@ def test_code_in_a_pth_does_not_run(tmp_path, torch):
 def test_code_in_an_npz_does_not_run(tmp_path):
   evil = np.array([Evil(str(tmp_path / 'made'))], dtype=object)
   np.savez(tmp_path / 'w.npz', a=evil)
-  with pytest.raises(UserError, match=r'not a complete npz file with only arrays .*[Oo]bject'):
+  with pytest.raises(UserError, match=r'npz file with only arrays .*objects of Python.*; save arr'):
     read_state_dict(str(tmp_path / 'w.npz'))
   (tmp_path / 'w.npz').write_bytes(pickle.dumps({'a': Evil(str(tmp_path / 'made'))}))
   with pytest.raises(UserError, match='not a complete npz file with only arrays'):

@@ -69,14 +69,23 @@ def _to_npz(state_dict: Mapping[str, np.ndarray]) -> bytes:
   return file.getvalue()
 
 
+class NotArrays(ValueError):
+  """A file is whole, and holds other things than named arrays."""
+
+
 def _from_npz(data: bytes) -> dict[str, np.ndarray]:
   if zipfile.is_zipfile(io.BytesIO(data)):
     check_archive(io.BytesIO(data))
-  content = np.load(io.BytesIO(data), allow_pickle=False)
-  if not isinstance(content, np.lib.npyio.NpzFile):
-    raise ValueError('it is a single array')
-  with content:
-    return {key: content[key] for key in content.files}
+  try:
+    content = np.load(io.BytesIO(data), allow_pickle=False)
+    if not isinstance(content, np.lib.npyio.NpzFile):
+      raise NotArrays('it is a single array')
+    with content:
+      return {key: content[key] for key in content.files}
+  except ValueError as error:
+    if 'allow_pickle' in str(error):
+      raise NotArrays('it holds objects of Python, which can run code') from error
+    raise
 
 
 # Suffix -> (serialize, parse).
@@ -211,6 +220,11 @@ def _read(path: str, suffix: str, record: checksum.Record | None) -> dict[str, n
     return parse(content)
   except UserError as error:
     raise UserError(f'{path}: {error}') from error
+  except NotArrays as error:
+    raise UserError(
+      f'{path} is not a complete npz file with only arrays ({error}); save arrays of numbers: '
+      'np.savez(FILE, **arrays).'
+    ) from error
   except UNREADABLE as error:
     raise UserError(
       foreign(path, io.BytesIO(content)) or

@@ -30,6 +30,7 @@ TF2_ENDING = '/.ATTRIBUTES/VARIABLE_VALUE'
 TRAINING = ('global_step', 'beta1_power', 'beta2_power')
 SLOTS = ('RMSProp', 'RMSProp_1', 'Momentum', 'Adam', 'Adam_1', 'biased', 'local_step')
 
+KERAS_ENTRY = 'model.weights.h5'  # of a .keras file
 KERAS_SUFFIXES = ('.keras', '.h5', '.hdf5')
 
 # Kind of layer -> its arrays, in the order in which Keras 3 numbers them.
@@ -213,7 +214,9 @@ def _read_file(path: str) -> dict[str, np.ndarray]:
     if path.endswith('.keras'):
       check_archive(file)
       with zipfile.ZipFile(file) as archive:  # which has checksums
-        file = io.BytesIO(archive.read('model.weights.h5'))
+        if KERAS_ENTRY not in archive.namelist():
+          raise UserError(f'{path} is a zip archive without {KERAS_ENTRY}, not a file of Keras.')
+        file = io.BytesIO(archive.read(KERAS_ENTRY))
     else:
       _probe(path, paths.to_path(path).read_bytes())
     with h5py.File(file, 'r') as content:
@@ -256,6 +259,8 @@ def _arrays(path: str, content: Mapping[str, Any]) -> Iterator[tuple[str, np.nda
       for name in group.attrs['weight_names']:
         yield _keras_name(_text(name)), np.asarray(group[_text(name)])
     return
+  if 'layers' not in content:
+    raise UserError(f'{path} is an HDF5 file without layers of Keras; it holds other data.')
   for kind, group in content['layers'].items():  # Keras 3
     arrays = group.get('vars', {})
     if not len(arrays):

@@ -9,6 +9,7 @@ import collections
 import contextlib
 import io
 import pickle
+import pickletools
 import re
 import warnings
 import zipfile
@@ -75,8 +76,13 @@ def read_torch(path: str, kind: str) -> dict[str, np.ndarray]:
 
 def _load(torch, path: str, file) -> tuple[Any, list[str]]:
   """Returns the content, and the names of the classes that were ignored."""
+  advice = 'copy it again, or save only the state dict of the model'
   try:
-    classes = _check_zip(torch, path, file) if _is_zip(file) else list(BESIDE)
+    classes = list(BESIDE)
+    if _is_zip(file):
+      _check_zip(path, file)
+      advice = 'save only tensors: torch.save(model.state_dict(), FILE)'  # the archive is whole
+      classes = torch.serialization.get_unsafe_globals_in_checkpoint(_rewound(file))
     with _safe_globals(torch, classes), warnings.catch_warnings():
       warnings.simplefilter('ignore')  # of pickle protocols and of types of tensors
       return torch.load(_rewound(file), map_location='cpu', weights_only=True), classes
@@ -90,14 +96,13 @@ def _load(torch, path: str, file) -> tuple[Any, list[str]]:
         'only tensors: torch.save(model.state_dict(), FILE).'
       ) from error
     raise UserError(
-      foreign(path, _rewound(file)) or
-      f'{path} is not a complete PyTorch file with only tensors ({_reason(error)}); copy it '
-      'again, or save only the state dict of the model.'
+      foreign(path, _rewound(file)) or _plain_pickle(path, file) or
+      f'{path} is not a complete PyTorch file with only tensors ({_reason(error)}); {advice}.'
     ) from error
 
 
-def _check_zip(torch, path: str, file) -> list[str]:
-  """Checks a zip file; returns the classes in it that PyTorch does not know.
+def _check_zip(path: str, file) -> None:
+  """Checks that a zip file is whole, and one of torch.save.
 
   Raises:
     UserError: it is a TorchScript program, or an entry differs from its checksum.
@@ -123,7 +128,6 @@ def _check_zip(torch, path: str, file) -> list[str]:
     raise UserError(
       f'{path} is damaged: its entry {damaged[0]} differs from its checksum; copy it again.'
     )
-  return torch.serialization.get_unsafe_globals_in_checkpoint(_rewound(file))
 
 
 def _is_whole(archive: zipfile.ZipFile, name: str) -> bool:
@@ -170,6 +174,25 @@ def _array(torch, path: str, key: Any, value) -> np.ndarray:
 
 def _is_zip(file) -> bool:
   return zipfile.is_zipfile(_rewound(file))
+
+
+def _plain_pickle(path: str, file) -> str:
+  """Says that a file is a whole pickle that torch.save has not written, else ''."""
+  with contextlib.ExitStack() as stack:
+    stream = _rewound(file) if isinstance(file, io.BytesIO) else stack.enter_context(
+      open(file, 'rb')
+    )
+    try:
+      for _ in pickletools.genops(stream):
+        pass
+    except Exception:  # it is damaged, or not a pickle
+      return ''
+    if stream.read(1):
+      return ''
+  return (
+    f'{path} is a pickle of Python, not a file of torch.save, and could run code; save its arrays '
+    'with numpy.savez, or its tensors with torch.save.'
+  )
 
 
 def _rewound(file):

@@ -1,6 +1,7 @@
 """Reads the config.json of a weights folder, of this package or of timm."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,7 +61,7 @@ def read_config(directory: paths.Path, name: str = '') -> FolderConfig:
     architecture, arguments = str(config['architecture']), dict(config.get('model_args') or {})
     classes = int(config.get('num_classes', given.get('num_classes', 1000)))
     labels = _labels(config.get('label_names') or given.get('label_names'))
-    model, data = ours.get('model'), _data(given, str(path))
+    model, data = ours.get('model'), _data(given, str(directory))
     pool = config.get('global_pool') or 'avg'
   except UserError:
     raise
@@ -69,9 +70,11 @@ def read_config(directory: paths.Path, name: str = '') -> FolderConfig:
       f'{path}: {error.strerror or error}; give the directory of a timm folder.'
     ) from error
   except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-    raise UserError(
-      f'{path} is not the config.json of a timm folder; copy or download it again.'
-    ) from error
+    damaged = isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
+    raise UserError(f'{path} is not the config.json of a timm folder; ' + (
+      'copy or download it again.' if damaged else
+      'give the file of weights itself, and say which network it is of.'
+    )) from error
   if not model:
     if 'global_pool' not in arguments and timm_network.POOLS.get(pool) != 'avg':
       raise UserError(
@@ -117,9 +120,8 @@ def _data(given: Mapping[str, Any], where: str) -> dict[str, Any]:
   given = {key: value for key, value in given.items() if value is not None}
   data = {ours: given[theirs] for ours, theirs in TIMM_KEYS.items() if theirs in given}
   refuse = lambda key, known: UserError(
-    f'{where}: {key}={given[key]!r} is no preprocessing of ours ({known}); to choose one, give the '
-    'file of weights itself: `python -m ecanet_jax convert FOLDER/FILE TARGET --model=NAME '
-    '--preprocessing=NAME`.'
+    f'{where}: {key}={given[key]!r} is no preprocessing of ours ({known}); choose one: '
+    f'`{timm_network.convert_alone(where)} --preprocessing=NAME`.'
   )
   if data.get('interpolation', 'bicubic') not in INTERPOLATIONS:
     raise refuse('interpolation', ', '.join(INTERPOLATIONS))
@@ -136,5 +138,5 @@ def _data(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     data['image_size'] = width
   if tests := {key: given[key] for key in FOR_TESTS if key in given}:
     listed = ', '.join(f'{key} {value}' for key, value in tests.items())
-    log.info('%s recommends for tests %s; its training size is used', where, listed)
+    log.info('%s: %s recommends for tests %s; its training size is used', where, CONFIG, listed)
   return data

@@ -129,14 +129,15 @@ def unknown(architecture: str, arguments: Mapping[str, Any], name: str, where: s
   )
 
 
-def _advice(where: str) -> str:
-  """A command that reads the file alone, whatever config.json says."""
+def convert_alone(where: str) -> str:
+  """A command that reads a folder's file alone, whatever config.json says."""
   folder = paths.to_path(where)
   file = find_weights(folder) or folder / 'model.safetensors'
-  return (
-    f'convert it by `python -m ecanet_jax convert {file} TARGET --model=NAME` if NAME computes the '
-    'same'
-  )
+  return f'python -m ecanet_jax convert {file} TARGET --model=NAME'
+
+
+def _advice(where: str) -> str:
+  return f'convert it by `{convert_alone(where)}` if NAME computes the same'
 
 
 def _in_timm(architecture: str) -> bool:
