@@ -6,13 +6,16 @@ import pytest
 import ecanet_jax
 from ecanet_jax import create_model
 from ecanet_jax.config.schema import get_config
+from ecanet_jax.evaluation.evaluate_weights import evaluate_weights
+from ecanet_jax.models import network
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.training.pretrained_init import initial_weights, resolve
-from ecanet_jax.weights import from_torch, read_weights, to_torch, write_state_dict
+from ecanet_jax.weights import from_torch, read_weights, to_torch, write_folder, write_state_dict
 from ecanet_jax.weights.convert import classifier_keys, entries
 from ecanet_jax.weights.other_classifier import settle_classifier
 from ecanet_jax.weights.verify import our_logits
 from tests.support.random_variables import random_variables
+from tests.support.weights_folder import PREPROCESSING
 
 torch = pytest.importorskip('torch')
 
@@ -87,6 +90,13 @@ def test_load_gives_features_and_no_prediction(tmp_path):
   assert classifier.features(picture).shape == (1, FEATURES)
   with pytest.raises(UserError, match=r'has no classifier .* it has \.features\(\)'):
     classifier.predict(picture)
+
+
+def test_an_evaluation_needs_a_classifier(tmp_path):
+  pooled = create_model('tiny_efficientnet', num_classes=0)
+  write_folder(tmp_path / 'x', network('tiny_efficientnet'), pooled, BODY, PREPROCESSING)
+  with pytest.raises(UserError, match=r'has no classifier, so .* --config\.init\.weights='):
+    evaluate_weights(get_config(), tmp_path / 'x')
 
 
 def test_a_classifier_that_computes_the_same_is_kept(tmp_path, caplog):
