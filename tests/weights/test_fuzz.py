@@ -2,8 +2,8 @@
 
 Bits are flipped, parts are cut out, doubled and zeroed, and beginnings and ends are exchanged with
 another file's. Zip archives and TensorFlow's checkpoints have checksums of every array. The other
-formats protect their headers alone: there, changed bytes of an array's own values cannot be seen
-without the checksums that this package writes beside a file.
+formats have none: there, changed bytes of an array's own values cannot be seen without the
+checksums that this package writes beside a file.
 """
 
 import io
