@@ -166,10 +166,8 @@ def _replace_classifier(
 
   classes = create_from_config(config['model']).num_classes
   section, variables = replace_classifier(config['model'], variables, num_classes)
-  print(
-    f'the classifier of {classes} classes is replaced by a new one of {num_classes}, which has to '
-    'be trained'
-  )
+  was = f'classifier of {classes} classes is replaced by a' if classes else 'classifier is a'
+  print(f'the {was} new one of {num_classes}, which has to be trained')
   return {**config, 'model': section}, variables
 
 

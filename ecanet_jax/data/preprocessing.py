@@ -11,7 +11,9 @@ from typing import Any
 from ecanet_jax.runtime.errors import lookup
 
 # The keys of a recipe's `data` section that are preprocessing.
-KEYS = ('mean', 'std', 'interpolation', 'crop_fraction', 'image_size')
+KEYS = ('mean', 'std', 'interpolation', 'crop_fraction', 'image_size', 'crop_mode')
+# 'center': the image keeps its proportions; 'squash': it becomes a square. timm has these names.
+CROP_MODES = {mode: mode for mode in ('center', 'squash')}
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BORDER = 32  # pixels that tensorflow/tpu's centre crop leaves out of the side, at every size
@@ -36,7 +38,7 @@ class Preprocessing:
   crop_fraction: float | None = 0.875
 
   def data(self, image_size: int) -> dict[str, Any]:
-    """Returns KEYS of a recipe's `data` section, as JSON values, for an image size in pixels."""
+    """Returns keys of a recipe's `data` section, as JSON values, for an image size in pixels."""
     crop = self.crop_fraction or round(image_size / (image_size + BORDER), 4)
     return {
       'mean': list(self.mean), 'std': list(self.std), 'interpolation': self.interpolation,
@@ -110,7 +112,8 @@ def default_preprocessing(network: str, dialect: str = 'timm') -> str:
 def describe(data: Mapping[str, Any]) -> str:
   """Returns the preprocessing of a `data` section in words."""
   numbers = lambda values: '(' + ', '.join(f'{value:.4g}' for value in values) + ')'
+  squashed = ', squashed' if data.get('crop_mode') == 'squash' else ''
   return (
     f'mean {numbers(data["mean"])}, std {numbers(data["std"])}, {data["interpolation"]}, '
-    f'centre crop {data["crop_fraction"]:.4g}, {data["image_size"]} px'
+    f'centre crop {data["crop_fraction"]:.4g}, {data["image_size"]} px{squashed}'
   )

@@ -77,6 +77,11 @@ def evaluate_weights(
     path, model=config.model.to_dict() if bare else None, dialect=dialect, kind=kind,
     step=int(checkpoint) if checkpoint.isdigit() else checkpoint,
   )
+  if not source.create().num_classes:
+    raise UserError(
+      f'{path} has no classifier, so there are no classes to compare; train one on it with '
+      f'--config.init.weights={path}.'
+    )
   said = apply_preprocessing(config, source, preprocessing, given)
   with config.unlocked():
     config.model = source.model

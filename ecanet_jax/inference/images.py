@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ecanet_jax.data.image_files import FORMATS
+from ecanet_jax.data.preprocessing import CROP_MODES
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup, one_line
 
@@ -65,11 +66,14 @@ def resize_and_crop(image: Image.Image, data: Mapping[str, Any]) -> Image.Image:
 
   Args:
     image: RGB.
-    data: crop_fraction, image_size and interpolation, as in a recipe's `data` section.
+    data: crop_fraction, image_size, interpolation and crop_mode ('center' if it is missing), as in
+      a recipe's `data` section.
   """
   size = data['image_size']
   shorter = math.floor(size / data['crop_fraction'])
   sides = [shorter * length // min(image.size) for length in image.size]
+  if lookup(CROP_MODES, data.get('crop_mode', 'center'), 'crop_mode') == 'squash':
+    sides = [shorter, shorter]
   image = image.resize(sides, _resampling(data))
   left, top = (round((length - size) / 2) for length in image.size)
   return image.crop((left, top, left + size, top + size))

@@ -16,7 +16,7 @@ from ecanet_jax.nn import initializers
 from ecanet_jax.nn.attention import ATTENTION, Attention, Slot, check, place
 from ecanet_jax.nn.block import Block
 from ecanet_jax.nn.layers import CONV, PRESET, Layers, drop_path
-from ecanet_jax.nn.pooling import GlobalPool
+from ecanet_jax.nn.pooling import GLOBAL_POOL, GlobalPool
 from ecanet_jax.ops import BACKENDS
 from ecanet_jax.ops.activation import ACTIVATIONS
 from ecanet_jax.runtime.errors import UserError, lookup
@@ -90,6 +90,7 @@ class ConvNet(nn.Module):
     activation: a name of `ops.activation.ACTIVATIONS`.
     num_classes: outputs of the classifier; 0 = no classifier: the output is the pooled features.
     in_chans: channels of the images; 3 = RGB.
+    global_pool: a kind of `GlobalPool`.
     dropout: rate before the classifier.
     drop_path: stochastic depth; block i of n drops with rate drop_path * i / n (TF EfficientNet).
     bn_groups: BatchNorm's statistics: 1 = of the global batch, N = of each N-th of it.
@@ -109,6 +110,7 @@ class ConvNet(nn.Module):
   activation: str = 'relu'
   num_classes: int = 1000
   in_chans: int = 3
+  global_pool: str = 'avg'
   dropout: float = 0.0
   drop_path: float = 0.0
   bn_groups: int = 1
@@ -136,6 +138,7 @@ class ConvNet(nn.Module):
     """Raises UserError for fields that this family cannot have."""
     lookup(PRESET, self.preset, 'preset')
     lookup(ACTIVATIONS, self.activation, 'activation')
+    lookup(GLOBAL_POOL, self.global_pool, 'global_pool')
     lookup(BACKENDS, self.backend, 'backend')
     lookup(REMAT, self.remat, 'remat')
     for field in ('dropout', 'drop_path'):
@@ -244,8 +247,8 @@ class ConvNet(nn.Module):
     return x
 
   def classify(self, x, train: bool):
-    """Global mean, dropout, classifier if any: `[B, H, W, C]` -> float32 `[B, num_classes]`."""
-    x = GlobalPool()(x)
+    """Global pooling, dropout, classifier if any: `[B, H, W, C]` -> float32 `[B, num_classes]`."""
+    x = GlobalPool(self.global_pool)(x)
     x = nn.Dropout(self.dropout, deterministic=not train)(x)
     if not self.num_classes:
       return x

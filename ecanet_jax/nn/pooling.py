@@ -47,9 +47,23 @@ class Pool(nn.Module):
     return pool(x, self.kernel_size, self.stride, padding)
 
 
+# Over H and W; timm/layers/adaptive_avgmax_pool.py has the same names.
+GLOBAL_POOL = {
+  'avg': lambda x: x.mean((1, 2)),
+  'max': lambda x: x.max((1, 2)),
+  'avgmax': lambda x: (x.mean((1, 2)) + x.max((1, 2))) / 2,
+}
+
+
 class GlobalPool(nn.Module):
-  """Mean over H and W in float32: `[B, H, W, C]` -> `[B, C]`."""
+  """Mean or maximum over H and W in float32: `[B, H, W, C]` -> `[B, C]`.
+
+  Attributes:
+    kind: a name of GLOBAL_POOL.
+  """
+
+  kind: str = 'avg'
 
   @nn.compact
   def __call__(self, x):
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32)).mean((1, 2))
+    return GLOBAL_POOL[self.kind](x.astype(jnp.promote_types(x.dtype, jnp.float32)))

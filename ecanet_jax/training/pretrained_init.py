@@ -14,17 +14,16 @@ from ecanet_jax.config.schema import check
 from ecanet_jax.config.stored import FILE
 from ecanet_jax.data.label_names import names_as_wnids
 from ecanet_jax.data.preprocessing import KEYS
+from ecanet_jax.models.computation import FREE_FIELDS, other_fields
 from ecanet_jax.models.convnet import ConvNet
 from ecanet_jax.nn.parameter_shapes import parameter_shapes
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.runtime.key_difference import check_keys
 from ecanet_jax.runtime.log import log
-from ecanet_jax.training.resume import other_fields
 from ecanet_jax.weights.files.formats import WRAPPERS
 from ecanet_jax.weights.hub.client import is_hub_name
 from ecanet_jax.weights.loaded_weights import LoadedWeights, read_weights
-from ecanet_jax.weights.timm_reference import FREE_FIELDS
 
 HEAD = 'params/classifier/'
 PIXEL_KEYS = ('mean', 'std', 'interpolation')  # preprocessing that changes pixel values
@@ -178,7 +177,7 @@ def _read(config) -> LoadedWeights:
 
 def _check_fields(theirs: ConvNet, ours: ConvNet) -> None:
   """Refuses weights of a network with the same arrays that computes something else."""
-  if other := other_fields(theirs, ours):
+  if other := other_fields(theirs, ours, ('folded',)):
     listed = '; '.join(f'{key} {their!r} and {our!r}' for key, (their, our) in other.items())
     raise UserError(
       'the arrays fit, but their network computes something else, theirs and ours: '

@@ -1,6 +1,5 @@
 """Checks that a checkpoint has the network, optimizer and classes of the training that resumes."""
 
-import dataclasses
 from typing import Any
 
 from ecanet_jax.checkpoints.files import newest_data
@@ -10,16 +9,13 @@ from ecanet_jax.data import DatasetInfo
 from ecanet_jax.data.class_comparison import check_classes
 from ecanet_jax.data.summary import DataSummary
 from ecanet_jax.models import create_from_config
+from ecanet_jax.models.computation import other_fields
 from ecanet_jax.models.convnet import ConvNet
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.runtime.log import log
 from ecanet_jax.tasks.distillation import Teacher
 from ecanet_jax.training.schedule import training_steps
-from ecanet_jax.weights.timm_reference import FREE_FIELDS
-
-# Fields of a network that do not change what given weights compute in evaluation.
-FREE = FREE_FIELDS | {'folded'}
 
 
 def check(where, old: dict[str, Any], new: dict[str, Any], model: ConvNet) -> None:
@@ -37,7 +33,7 @@ def check(where, old: dict[str, Any], new: dict[str, Any], model: ConvNet) -> No
   changed = {}
   if differences(old['model'], new['model']):
     theirs = _network(old['model'])
-    other = other_fields(theirs, model) if theirs else {}
+    other = other_fields(theirs, model, ('folded',)) if theirs else {}
     changed = {f'model.{key}': pair for key, pair in other.items()}
   names = old['optimizer']['name'], new['optimizer']['name']
   if names[0] != names[1]:
@@ -155,13 +151,6 @@ def _log_images(was: DataSummary, now: DataSummary, config) -> None:
     changed.append('steps of an epoch: {:.4g} -> {:.4g}'.format(*epochs))
     changed.append('steps of the training: {} -> {}'.format(*steps))
   log.warning('the data have changed since the checkpoint: %s', '; '.join(changed))
-
-
-def other_fields(theirs: ConvNet, ours: ConvNet) -> dict[str, tuple]:
-  """Fields that make networks with the same arrays compute different things, with both values."""
-  fields = [field.name for field in dataclasses.fields(ours) if field.name not in FREE]
-  values = {key: (getattr(theirs, key, None), getattr(ours, key)) for key in fields}
-  return {key: pair for key, pair in values.items() if pair[0] != pair[1]}
 
 
 def _network(section: dict[str, Any]) -> ConvNet | None:

@@ -17,13 +17,10 @@ from flax import traverse_util
 from ecanet_jax.nn.parameter_shapes import flat_shapes, parameter_shapes
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.runtime.key_difference import check_keys
-from ecanet_jax.runtime.log import log
-from ecanet_jax.weights import dialects, layout
+from ecanet_jax.weights import dialects, layout, prefixes
 from ecanet_jax.weights.mismatch_hint import hint
 
 Variables = dict[str, Any]
-
-PREFIXES = ('module.', '_orig_mod.')  # added by DistributedDataParallel and torch.compile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,8 +122,8 @@ def from_torch(
 ) -> Variables:
   """Converts a PyTorch state dict to a network's variables.
 
-  If every key begins with `module.` or `_orig_mod.`, the prefix is removed and the log says so.
-  BatchNorm's `num_batches_tracked` is optional and is dropped.
+  Prefixes of other modules are removed, as `own_arrays` does. BatchNorm's `num_batches_tracked` is
+  optional and is dropped.
 
   Args:
     model: from `create_model`.
@@ -143,7 +140,7 @@ def from_torch(
   """
   found, counters = entries(model, dialect)
   dialects.check_fit(model, dialect)
-  state = strip_prefixes(state_dict)
+  state = own_arrays(model, state_dict, dialect)
   shapes = {key: np.shape(array) for key, array in state.items()}
   check_keys(
     {entry.key: entry.their_shape for entry in found},
@@ -153,29 +150,54 @@ def from_torch(
   )
   variables = {}
   for entry in found:
-    array = entry.leaf.to_ours(np.asarray(state[entry.key]))
+    array = np.asarray(state[entry.key])
+    if array.dtype.kind not in 'biufV':  # V: bfloat16 and float8
+      raise UserError(f'{entry.key} is an array of {array.dtype}, not of numbers.')
+    array = entry.leaf.to_ours(array)
     variables[entry.path] = np.array(array, np.float32, order='C')  # not a view of the file's bytes
   tree = traverse_util.unflatten_dict(variables, sep='/')
   return {'params': tree['params'], 'batch_stats': tree.get('batch_stats', {})}
 
 
-def strip_prefixes(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """Removes the wrappers' prefixes that every key has, and logs that."""
-  state = dict(state_dict)
-  while state:
-    prefix = next((p for p in PREFIXES if all(key.startswith(p) for key in state)), None)
-    if prefix is None:
-      break
-    log.warning('Removed the prefix %r from all %d keys of the state dict.', prefix, len(state))
-    state = {key.removeprefix(prefix): array for key, array in state.items()}
-  return state
+def own_arrays(
+  model: nn.Module, state_dict: Mapping[str, np.ndarray], dialect: str = 'timm', kind: str = 'ema'
+) -> dict[str, np.ndarray]:
+  """Finds a network's arrays in the state dict of a larger module, and removes the prefix.
+
+  Args:
+    model: the network; its number of classes does not matter.
+    state_dict: arrays by key.
+    dialect: the code whose names they are.
+    kind: where there are two: 'ema' = the averaged weights, 'raw' = those as trained.
+
+  Returns:
+    The arrays under the keys of the dialect, and other arrays with the same prefix.
+
+  Raises:
+    UserError: an unknown dialect, or several networks that fit.
+  """
+  found, _ = entries(model, dialect)
+  head = classifier_keys(model, dialect)
+  return prefixes.take_off(
+    state_dict, [entry.key for entry in found if entry.key not in head], head, kind,
+    dialects.dialect_of(model, dialect).separator,
+  )
+
+
+def classifier_keys(model: nn.Module, dialect: str = 'timm') -> tuple[str, ...]:
+  """Returns the keys of the classifier's kernel and bias; () where the dialect has none."""
+  table = dialects.dialect_of(model, dialect)
+  return tuple(
+    table.key(module.theirs, leaf.theirs)
+    for module in dialects.modules(model, dialect) if module.ours == 'classifier'
+    for leaf in table.layouts['dense']
+  )
 
 
 def count_classes(
   model: nn.Module, state_dict: Mapping[str, np.ndarray], dialect: str = 'timm'
 ) -> int | None:
   """Returns the number of classes in a state dict, from its classifier's bias; None without one."""
-  theirs = [m.theirs for m in dialects.modules(model, dialect) if m.ours == 'classifier']
-  key = dialects.dialect_of(model, dialect).key(theirs[0], 'bias') if theirs else ''
-  bias = strip_prefixes(state_dict).get(key)
+  keys = classifier_keys(model, dialect)
+  bias = own_arrays(model, state_dict, dialect).get(keys[-1]) if keys else None
   return None if bias is None or np.ndim(bias) != 1 else len(bias)

@@ -47,7 +47,7 @@ def widen_kernels(
   Each side gets the same number of zeros.
 
   Args:
-    state_dict: without the prefixes of wrappers (`convert.strip_prefixes`).
+    state_dict: without the prefixes of wrappers (`convert.own_arrays`).
     model: the network, with ECA.
     dialect: the code whose names the keys are.
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import flax.linen as nn
 import numpy as np
+from flax import traverse_util
 
 from ecanet_jax.data.preprocessing import KEYS, default_preprocessing, find_preprocessing
 from ecanet_jax.data.summary import DataSummary
-from ecanet_jax.models import create_model, network
+from ecanet_jax.models import network
 from ecanet_jax.models.other_names import weights_hint
 from ecanet_jax.models.registry import create_from_config
 from ecanet_jax.nn.parameter_shapes import IMAGE_SIZE, flat_shapes, parameter_shapes
@@ -19,11 +20,14 @@ from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.runtime.key_difference import check_keys
 from ecanet_jax.runtime.log import log
 from ecanet_jax.weights.classifier import drop_classifier, replace_classifier
-from ecanet_jax.weights.convert import count_classes, from_torch, strip_prefixes
+from ecanet_jax.weights.convert import from_torch, own_arrays
 from ecanet_jax.weights.eca_kernel_size import widen_kernels
 from ecanet_jax.weights.files import formats
 from ecanet_jax.weights.files.tensorflow import READERS
+from ecanet_jax.weights.files.weights_file import find_weights
+from ecanet_jax.weights.finite import check_finite
 from ecanet_jax.weights.hub import client, hub_folder
+from ecanet_jax.weights.other_classifier import settle_classifier
 from ecanet_jax.weights.stem import adapt_stem
 
 
@@ -33,7 +37,7 @@ class LoadedWeights:
 
   Attributes:
     model: a recipe's `model` section.
-    data: the preprocessing: the keys `data.preprocessing.KEYS` of a recipe's `data` section.
+    data: the preprocessing: keys of `data.preprocessing.KEYS` of a recipe's `data` section.
     data_source: where `data` comes from, in words.
     variables: {'params', 'batch_stats'}.
     state_dict: the arrays under the file's own names; {} for a checkpoint.
@@ -127,6 +131,7 @@ def _read_checkpoint(path: paths.Path, request: _Request) -> LoadedWeights:
 
   _check_no_preprocessing(path, request)
   saved = load_saved(path, ema=request.kind == 'ema', step=request.step)
+  check_finite(path, traverse_util.flatten_dict(dict(saved.variables), sep='/'))
   data = {key: saved.config['data'][key] for key in KEYS if key in saved.config['data']}
   summary = DataSummary.from_json(saved.data)
   return LoadedWeights(
@@ -137,13 +142,15 @@ def _read_checkpoint(path: paths.Path, request: _Request) -> LoadedWeights:
 
 def _read_folder(path: paths.Path, request: _Request) -> LoadedWeights:
   if not (path / hub_folder.CONFIG).exists():
+    if request.model and (file := find_weights(path)):
+      return _read_file(file, request)
     raise UserError(
       f'{path} has neither checkpoints of a training nor the {hub_folder.CONFIG} of a timm folder; '
       'give the directory that holds them.'
     )
-  found = hub_folder.read_folder(path, (request.model or {}).get('name') or '')
+  found = hub_folder.read_folder(path, (request.model or {}).get('name') or '', request.kind)
   record = network(found.model['name'])
-  if set(KEYS) <= set(found.data):
+  if set(KEYS) <= {*found.data, 'crop_mode'}:
     _check_no_preprocessing(path, request)
     data, source = found.data, f'of {hub_folder.CONFIG}'
   else:
@@ -151,12 +158,13 @@ def _read_folder(path: paths.Path, request: _Request) -> LoadedWeights:
     data |= found.data
     if found.data:
       source += f', but for {", ".join(found.data)} of {hub_folder.CONFIG}'
-  state_dict, variables = _import(
-    found.model, found.state_dict, record.timm_dialect, request.widen
+  section, state_dict, variables = _import(
+    path, found.model, found.state_dict, record.timm_dialect, request, settle=True
   )
+  names = found.label_names if section.get('num_classes') != 0 else ()
   return LoadedWeights(
-    found.model, data, source, variables, state_dict, record.timm_dialect,
-    found.label_names or None, found.multi_label,
+    section, data, source, variables, state_dict, record.timm_dialect, names or None,
+    found.multi_label,
   )
 
 
@@ -166,27 +174,42 @@ def _read_file(path: paths.Path, request: _Request) -> LoadedWeights:
       f'{path} does not say which network it is of; name it, as convert does by --model=NAME.'
     )
   record, dialect = network(request.model['name']), request.dialect
-  read = READERS.get(dialect, formats.read_state_dict)
-  state_dict = strip_prefixes(read(str(path), request.kind))
+  state_dict = READERS.get(dialect, formats.read_state_dict)(str(path), request.kind)
   section = {key: value for key, value in request.model.items() if value is not None}
-  if 'num_classes' not in section:
-    registered = create_model(record.name)
-    section['num_classes'] = (
-      count_classes(registered, state_dict, dialect) or registered.num_classes
-    )
-  state_dict, variables = _import(section, state_dict, dialect, request.widen)
+  section, state_dict, variables = _import(
+    path, section, state_dict, dialect, request, settle='num_classes' not in section
+  )
   data, source = _named_preprocessing(request, record, dialect)
   return LoadedWeights(section, data, source, variables, state_dict, dialect)
 
 
 def _import(
-  section: Mapping[str, Any], state_dict: Mapping[str, np.ndarray], dialect: str, widen: bool
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-  """Returns the state dict with its kernels widened if asked for, and the network's variables."""
-  model, state_dict = create_from_config(section), strip_prefixes(state_dict)
-  if widen:
-    state_dict = widen_kernels(state_dict, model, dialect)
-  return state_dict, from_torch(model, state_dict, dialect)
+  path: paths.Path, section: Mapping[str, Any], state_dict: Mapping[str, np.ndarray], dialect: str,
+  request: _Request, *, settle: bool,
+) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, Any]]:
+  """Returns the `model` section, the network's state dict and its variables.
+
+  Args:
+    path: of the weights, for messages.
+    section: the `model` section.
+    state_dict: as it is in the file.
+    dialect: of the state dict.
+    request: whether to widen kernels, and which weights to take.
+    settle: the number of classes is the state dict's.
+  """
+  section = dict(section)
+  model = create_from_config(section)
+  if settle and not model.num_classes:
+    model = create_from_config({**section, 'num_classes': 1})
+  state = own_arrays(model, state_dict, dialect, request.kind)
+  if settle:
+    state, section['num_classes'] = settle_classifier(str(path), model, state, dialect)
+    model = create_from_config(section)
+  if request.widen:
+    state = widen_kernels(state, model, dialect)
+  variables = from_torch(model, state, dialect)
+  check_finite(path, state)
+  return section, state, variables
 
 
 def _named_preprocessing(request: _Request, record, dialect: str) -> tuple[dict[str, Any], str]:
@@ -247,8 +270,9 @@ def load_pretrained(
     section, variables = drop_classifier(section, variables)
   elif wanted and wanted != found:
     log.warning(
-      '%s: its classifier of %d classes is replaced by a new one of %d, which has to be trained.',
-      directory, found, wanted,
+      '%s: %s new one of %d, which has to be trained.', directory,
+      f'its classifier of {found} classes is replaced by a' if found else 'the classifier is a',
+      wanted,
     )
     section, variables = replace_classifier(section, variables, wanted)
   if channels := overrides.pop('in_chans', None):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import flax.linen as nn
 
 from ecanet_jax.weights import dialects, eca_kernel_size
+from ecanet_jax.weights.prefixes import shared_prefix
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -12,8 +13,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 def hint(model: nn.Module, given: Shapes, dialect: str) -> str:
   """Says in one sentence why a state dict probably does not fit; '' where no cause is obvious.
 
-  The causes are another dialect, another attention, another number of classes, and other ECA kernel
-  sizes.
+  The causes are another dialect, another attention, no classifier, another number of classes, and
+  other ECA kernel sizes.
 
   Args:
     model: the network.
@@ -35,6 +36,13 @@ def hint(model: nn.Module, given: Shapes, dialect: str) -> str:
       f'Its attention is {" and ".join(sorted(kinds)) or "none"}, the network has {kind}; '
       'choose the network with the same attention.'
     )
+  if theirs.get('classifier') and not any(
+    table.module(key) == theirs['classifier'] for key in given
+  ):
+    return (
+      'It has no classifier: it is a start of a training (init.weights), and gives features '
+      '(num_classes=0).'
+    )
   bias = given.get(table.key(theirs.get('classifier', ''), 'bias'))
   if bias and bias != (model.num_classes,):
     return (
@@ -52,10 +60,10 @@ def likely_dialect(model: nn.Module, given: Shapes, asked: str = '') -> str:
     given: the state dict's shapes by key.
     asked: the dialect that wins a tie.
   """
-  counts = {}
+  counts, prefix = {}, shared_prefix(given)
   for dialect, table in dialects.family(model).dialects.items():
     known = {module.theirs for module in dialects.modules(model, dialect)}
-    counts[dialect] = sum(table.module(key) in known for key in given)
+    counts[dialect] = sum(table.module(key.removeprefix(prefix)) in known for key in given)
   best = max(counts, key=lambda dialect: (counts[dialect], dialect == asked))
   return best if 2 * counts[best] >= len(given) > 0 else ''
 

@@ -1,22 +1,18 @@
 """Finds the same network in timm and computes its logits, if PyTorch and timm are installed."""
 
-import dataclasses
 from collections.abc import Mapping
 
 import flax.linen as nn
 import numpy as np
 
 from ecanet_jax.models import list_models, network
+from ecanet_jax.models.computation import other_fields
 from ecanet_jax.models.record import Network
 from ecanet_jax.runtime.errors import one_line
 from ecanet_jax.weights.torchvision_shim import import_torchvision
 
-# Fields of a network that change neither its arrays nor its logits in evaluation. The number of
-# classes is an argument on both sides.
-FREE_FIELDS = frozenset(
-  ('num_classes', 'dropout', 'drop_path', 'bn_groups', 'bn_decay', 'frozen_stages', 'frozen_bn',
-   'zero_init_last', 'backend', 'remat', 'dtype', 'parent', 'name')
-)
+# Further arguments on both sides.
+BOTH = ('in_chans', 'global_pool')
 
 
 class ReferenceMissing(Exception):
@@ -32,16 +28,10 @@ def find_record(model: nn.Module) -> Network | None:
   records = [network(name) for name in list_models()]
   same = [
     record for record in records
-    if record.family is type(model) and _same(record.family(**record.arguments), model)
+    if record.family is type(model)
+    and not other_fields(record.family(**record.arguments), model, BOTH)
   ]
   return next((record for record in same if record.timm), same[0] if same else None)
-
-
-def _same(a: nn.Module, b: nn.Module) -> bool:
-  fields = {field.name for field in dataclasses.fields(type(a))} - FREE_FIELDS - {'in_chans'}
-  if a.attention.kind == b.attention.kind == 'none':  # the other options have no effect then
-    fields -= {'attention'}
-  return all(getattr(a, field) == getattr(b, field) for field in fields)
 
 
 def timm_logits(
@@ -72,7 +62,7 @@ def timm_logits(
     ) from error
   reference = timm.create_model(
     record.timm, pretrained=False, num_classes=model.num_classes, in_chans=model.in_chans,
-    **record.timm_arguments,
+    global_pool=model.global_pool, **record.timm_arguments,
   )
   reference.load_state_dict({
     key: torch.from_numpy(np.array(value)) for key, value in state_dict.items()

@@ -13,6 +13,7 @@ import numpy as np
 from ecanet_jax.nn.parameter_shapes import variable_shapes
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights.convert import from_torch, to_torch
+from ecanet_jax.weights.finite import not_finite
 from ecanet_jax.weights.timm_reference import ReferenceMissing, find_record, timm_logits
 
 TOLERANCE = 1e-4
@@ -76,9 +77,11 @@ def verify(
     tolerance: the largest allowed `max_rel`.
 
   Raises:
-    UserError: the difference is above the tolerance or not finite, or `from_torch` refuses the
-      state dict.
+    UserError: the difference is above the tolerance, the weights are not finite, or `from_torch`
+      refuses the state dict.
   """
+  if text := not_finite(state_dict):
+    raise UserError(f'{text}; nothing is written. Take an earlier checkpoint of the training.')
   image_size = min(max(image_size, SMALLEST), LARGEST)
   shape = (IMAGES, image_size, image_size, model.in_chans)
   images = np.random.default_rng(0).normal(size=shape).astype(np.float32)

@@ -21,7 +21,9 @@ NAMED = {
   'checkpoints/compare.py': {'--workdir'},  # train resumes
   'data/sources/tfds.py': {'--dataset', '--data_dir', '--manual_dir'},  # a whole command
   'data/tfdata/pipeline.py': {'--verify_only', '--data_dir'},  # of `prepare`, which it names
-  'weights/hub/hub_folder.py': {'--model'}, 'tasks/distillation.py': {'--model'},  # whole commands
+  'weights/hub/timm_network.py': {'--model'},  # a whole command
+  'tasks/distillation.py': {'--model'},  # a whole command
+  'weights/hub/folder_config.py': {'--preprocessing'},  # a whole command
   'weights/export.py': {'--dialect'},  # convert; a training exports in timm's dialect
   'weights/eca_kernel_size.py': {'--widen'},  # says that it is convert's
   'weights/loaded_weights.py': {'--model'},  # says that it is convert's

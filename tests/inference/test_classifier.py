@@ -100,7 +100,7 @@ def test_mistakes(classifier, folder, photos):
   for call, text in {
     lambda: classifier.predict([], top=0): 'top=0 must be at least 1',
     lambda: classifier.logits([], batch_size=0): 'batch_size=0 must be at least 1',
-    lambda: ecanet_jax.load(folder / 'model.safetensors'): 'give --model=NAME',
+    lambda: ecanet_jax.load(folder / 'model.safetensors'): 'name it, as convert does by',
     lambda: ecanet_jax.load(folder, kind='emma'): "unknown kind 'emma'. Did you mean 'ema'",
     lambda: ecanet_jax.load(folder / 'none'): 'no such file or directory',
   }.items():

@@ -19,23 +19,27 @@ FILES = {
 }
 
 
-def data(size, fraction, interpolation):
+def data(size, fraction, interpolation, mode='center'):
   return {
+    'crop_mode': mode,
     'image_size': size, 'crop_fraction': fraction, 'interpolation': interpolation,
     'mean': [0.5, 0.4, 0.3], 'std': [0.2, 0.3, 0.4],
   }
 
 
 @pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic'])
-@pytest.mark.parametrize(('size', 'fraction'), [(32, 0.875), (48, 1.0), (80, 0.71)])
-def test_it_is_that_of_the_evaluation(interpolation, size, fraction):
+@pytest.mark.parametrize(('size', 'fraction', 'mode'), [
+  (32, 0.875, 'center'), (48, 1.0, 'center'), (80, 0.71, 'center'), (32, 0.875, 'squash'),
+])
+def test_it_is_that_of_the_evaluation(interpolation, size, fraction, mode):
   tf = pytest.importorskip('tensorflow')
   from ecanet_jax.data.tfdata.decode import eval_transform
 
-  evaluation = eval_transform(size, fraction, interpolation)
+  evaluation = eval_transform(size, fraction, interpolation, crop_mode=mode)
   for name, content in FILES.items():
     expected = evaluation(tf.constant(content)).numpy().astype(int)
-    ours = images.resize_and_crop(images.read_image(content), data(size, fraction, interpolation))
+    given = data(size, fraction, interpolation, mode)
+    ours = images.resize_and_crop(images.read_image(content), given)
     difference = np.abs(np.asarray(ours) - expected)
     # Pillow clips between its two passes, which a dithered picture shows.
     assert difference.max() <= (8 if name == 'palette' else 1), name
@@ -43,12 +47,15 @@ def test_it_is_that_of_the_evaluation(interpolation, size, fraction):
 
 
 @pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic'])
-@pytest.mark.parametrize(('size', 'fraction'), [(32, 0.875), (33, 0.95), (48, 1.0)])
-def test_it_is_that_of_timm(interpolation, size, fraction):
+@pytest.mark.parametrize(('size', 'fraction', 'mode'), [
+  (32, 0.875, 'center'), (33, 0.95, 'center'), (48, 1.0, 'center'), (32, 0.875, 'squash'),
+])
+def test_it_is_that_of_timm(interpolation, size, fraction, mode):
   timm = pytest.importorskip('timm')
-  given = data(size, fraction, interpolation)
+  given = data(size, fraction, interpolation, mode)
   transform = timm.data.create_transform(
-    size, interpolation=interpolation, mean=given['mean'], std=given['std'], crop_pct=fraction
+    size, interpolation=interpolation, mean=given['mean'], std=given['std'], crop_pct=fraction,
+    crop_mode=mode,
   )
   ours = images.normalise(images.resize_and_crop(PICTURE, given), given)
   np.testing.assert_allclose(ours, transform(PICTURE).numpy().transpose(1, 2, 0), atol=1e-6)
@@ -91,6 +98,8 @@ def test_no_picture(picture, text):
 def test_unknown_interpolation():
   with pytest.raises(UserError, match=r"unknown interpolation .* 'lanczos'"):
     images.resize_and_crop(PICTURE, data(32, 0.9, 'lanczos'))
+  with pytest.raises(UserError, match=r"unknown crop_mode 'squish'. Did you mean 'squash'?"):
+    images.resize_and_crop(PICTURE, data(32, 0.9, 'bicubic', 'squish'))
 
 
 def test_files_folders_and_patterns(tmp_path, monkeypatch):

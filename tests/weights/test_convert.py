@@ -105,6 +105,8 @@ def test_other_dialect_has_a_hint():
   state = to_torch(model, random_variables(model), 'lukemelas')
   with pytest.raises(UserError, match="keys look like the dialect 'lukemelas', not 'timm'"):
     from_torch(model, state, 'timm')
+  with pytest.raises(UserError, match="keys look like the dialect 'lukemelas', not 'timm'"):
+    from_torch(model, {f'model.net.{key}': array for key, array in state.items()}, 'timm')
 
 
 def test_unknown_keys_have_no_hint():

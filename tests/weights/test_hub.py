@@ -59,6 +59,23 @@ def test_a_name_of_the_hub_is_read_as_a_folder(tmp_path, monkeypatch):
   ]
 
 
+def test_a_repository_with_weights_of_pytorch_alone(tmp_path, monkeypatch):
+  torch = pytest.importorskip('torch')
+  state = write(tmp_path / 'x')
+  (tmp_path / 'x' / 'model.safetensors').unlink()
+  torch.save({key: torch.from_numpy(array.copy()) for key, array in state.items()},
+             tmp_path / 'x' / 'pytorch_model.bin')
+  asked = install(monkeypatch, Hub(tmp_path / 'x')).asked
+  source = read_weights('hf-hub:someone/tiny')
+  np.testing.assert_array_equal(
+    source.variables['params']['stem']['kernel'],
+    random_variables(MODEL)['params']['stem']['kernel'],
+  )
+  assert [arguments['allow_patterns'] for _, arguments in asked] == [
+    client.WANTED, ('config.json', *client.OTHERS)
+  ]
+
+
 def test_push(tmp_path, monkeypatch):
   write(tmp_path / 'x')
   asked = install(monkeypatch, Hub()).asked

@@ -141,7 +141,8 @@ class FileSource(Source):
   def eval(self, rows: int, shard: Shard, crops: int = 1) -> Iterator[Batch]:
     """Yields this host's part of the evaluation split once; the last batch may be short."""
     transform = decode.eval_transform(
-      self._data.image_size, self._data.crop_fraction, self._data.interpolation, crops
+      self._data.image_size, self._data.crop_fraction, self._data.interpolation, crops,
+      self._data.crop_mode,
     )
     part = shard.examples(len(self._eval))
     return pipeline.indexed_in_order(

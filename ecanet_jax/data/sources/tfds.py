@@ -145,7 +145,8 @@ class TfdsSource(Source):
   def eval(self, rows: int, shard: Shard, crops: int = 1) -> Iterator[Batch]:
     """Yields this host's part of the evaluation split once; the last batch may be short."""
     transform = decode.eval_transform(
-      self._data.image_size, self._data.crop_fraction, self._data.interpolation, crops
+      self._data.image_size, self._data.crop_fraction, self._data.interpolation, crops,
+      self._data.crop_mode,
     )
     return self._in_order(self._data.eval_split, transform, rows, shard)
 

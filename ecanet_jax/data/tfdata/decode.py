@@ -9,6 +9,7 @@ RGB. An alpha channel is dropped (as in Pillow's convert('RGB')), the EXIF orien
 import functools
 
 from ecanet_jax.data.augmentation.host import crop
+from ecanet_jax.data.preprocessing import CROP_MODES
 from ecanet_jax.data.tfdata.tf_import import tensorflow, traced
 from ecanet_jax.ops.cpu.resize import resizer
 from ecanet_jax.runtime.errors import lookup
@@ -155,7 +156,10 @@ def train_transform(data_config, image_size: int):
   return traced((*key, image_size, interpolation), transform, signature)
 
 
-def eval_transform(image_size: int, crop_fraction: float, interpolation: str, crops: int = 1):
+def eval_transform(
+  image_size: int, crop_fraction: float, interpolation: str, crops: int = 1,
+  crop_mode: str = 'center',
+):
   """Returns the function bytes -> uint8 [size, size, 3] for evaluation.
 
   The image is resized, and then cropped, as timm and torchvision do.
@@ -166,10 +170,15 @@ def eval_transform(image_size: int, crop_fraction: float, interpolation: str, cr
     interpolation: 'bicubic' or 'bilinear'.
     crops: 1 = the central square; 5 = those in the four corners and the centre, which gives uint8
       [5, size, size, 3].
+    crop_mode: a name of `data.preprocessing.CROP_MODES`.
+
+  Raises:
+    UserError: an unknown crop mode.
   """
+  lookup(CROP_MODES, crop_mode, 'crop_mode (data.crop_mode)')
 
   def windows(image):
-    whole = crop.resized(*tf.unstack(tf.shape(image)[:2]), image_size, crop_fraction)
+    whole = crop.resized(*tf.unstack(tf.shape(image)[:2]), image_size, crop_fraction, crop_mode)
     corners = {1: crop.center, 5: crop.five}[crops](*whole, image_size)
     return [tf.stack([*whole, top, left]) for top, left in corners]
 
@@ -178,7 +187,7 @@ def eval_transform(image_size: int, crop_fraction: float, interpolation: str, cr
     parts = [resize(image, image_size, interpolation, window=part) for part in windows(image)]
     return tf.stack(parts) if crops > 1 else parts[0]
 
-  key = ('eval', image_size, crop_fraction, interpolation, crops)
+  key = ('eval', image_size, crop_fraction, interpolation, crops, crop_mode)
   return traced(key, transform, [tf.TensorSpec([], tf.string)])
 
 

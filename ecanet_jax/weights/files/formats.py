@@ -1,6 +1,6 @@
-"""Reads and writes state dicts as .safetensors and .npz files, and reads PyTorch's files.
+"""Reads and writes state dicts as .safetensors and .npz files; reads those of every known format.
 
-No code from a file is ever run: PyTorch files are read with `weights_only=True`, .npz files with
+No code from a file is ever run: for PyTorch's see `torch_files`; .npz files are read with
 `allow_pickle=False`. A written file gets a record of checksums beside it, which reading verifies.
 """
 
@@ -8,12 +8,12 @@ import contextlib
 import io
 import json
 import os
-import re
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 
+import ml_dtypes
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -21,16 +21,24 @@ import safetensors.numpy
 from ecanet_jax.checkpoints.zip_limits import check_archive
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup, one_line
-from ecanet_jax.runtime.log import log
-from ecanet_jax.weights.files import checksum
+from ecanet_jax.weights.files import checksum, shards
+from ecanet_jax.weights.files.foreign import foreign
+from ecanet_jax.weights.files.torch_files import read_torch
+from ecanet_jax.weights.files.wrappers import WRAPPERS
 
-TORCH_SUFFIXES = ('.pth', '.pt', '.bin', '.tar')
-TORCH_MINIMUM = (2, 10)  # older ones can run code despite weights_only=True (GHSA-63cw-57p8-fm3p)
+TORCH_SUFFIXES = ('.pth', '.pt', '.bin', '.tar', '.ckpt', '.pkl', '.th')
 
-# The keys under which a PyTorch training checkpoint holds its weights, the first match wins. timm
-# and the ECA authors use state_dict, torchvision uses model.
-WRAPPERS = {
-  'ema': ('state_dict_ema', 'model_ema', 'state_dict', 'model'), 'raw': ('state_dict', 'model'),
+# Types of arrays in safetensors files. numpy lacks NARROW_FLOATS; they become float32, which has
+# all of their values.
+TYPES = {
+  'F64': np.float64, 'F32': np.float32, 'F16': np.float16, 'I64': np.int64, 'U64': np.uint64,
+  'I32': np.int32, 'U32': np.uint32, 'I16': np.int16, 'U16': np.uint16, 'I8': np.int8,
+  'U8': np.uint8, 'BOOL': np.bool_,
+}
+NARROW_FLOATS = {
+  'BF16': ml_dtypes.bfloat16, 'F8_E4M3': ml_dtypes.float8_e4m3fn, 'F8_E5M2': ml_dtypes.float8_e5m2,
+  'F8_E4M3FNUZ': ml_dtypes.float8_e4m3fnuz, 'F8_E5M2FNUZ': ml_dtypes.float8_e5m2fnuz,
+  'F8_E8M0': ml_dtypes.float8_e8m0fnu,
 }
 
 
@@ -43,8 +51,13 @@ def to_bytes(state_dict: Mapping[str, np.ndarray]) -> bytes:
 
 
 def from_bytes(data: bytes) -> dict[str, np.ndarray]:
-  """Parses the bytes of a safetensors file."""
-  return safetensors.numpy.load(data)
+  """Parses the bytes of a safetensors file; bfloat16 and float8 become float32."""
+  arrays = {}
+  for name, view in safetensors.deserialize(data):
+    kind = lookup(TYPES | NARROW_FLOATS, view['dtype'], f'type of {name!r}')
+    array = np.frombuffer(view['data'], kind).reshape(view['shape'])
+    arrays[name] = array.astype(np.float32) if view['dtype'] in NARROW_FLOATS else array
+  return arrays
 
 
 def _to_npz(state_dict: Mapping[str, np.ndarray]) -> bytes:
@@ -56,14 +69,23 @@ def _to_npz(state_dict: Mapping[str, np.ndarray]) -> bytes:
   return file.getvalue()
 
 
+class NotArrays(ValueError):
+  """A file is whole, and holds other things than named arrays."""
+
+
 def _from_npz(data: bytes) -> dict[str, np.ndarray]:
   if zipfile.is_zipfile(io.BytesIO(data)):
     check_archive(io.BytesIO(data))
-  content = np.load(io.BytesIO(data), allow_pickle=False)
-  if not isinstance(content, np.lib.npyio.NpzFile):
-    raise ValueError('it is a single array')
-  with content:
-    return {key: content[key] for key in content.files}
+  try:
+    content = np.load(io.BytesIO(data), allow_pickle=False)
+    if not isinstance(content, np.lib.npyio.NpzFile):
+      raise NotArrays('it is a single array')
+    with content:
+      return {key: content[key] for key in content.files}
+  except ValueError as error:
+    if 'allow_pickle' in str(error):
+      raise NotArrays('it holds objects of Python, which can run code') from error
+    raise
 
 
 # Suffix -> (serialize, parse).
@@ -153,31 +175,36 @@ def write_state_dict(path: str, state_dict: Mapping[str, np.ndarray]) -> None:
 def read_state_dict(
   path: str, kind: str = 'ema', record: checksum.Record | None = None
 ) -> dict[str, np.ndarray]:
-  """Reads a state dict from a .safetensors or .npz file or, with PyTorch, .pth, .pt, .bin or .tar.
+  """Reads a state dict from a .safetensors or .npz file or, with PyTorch, from one of its files.
 
   Args:
-    path: the file.
+    path: the file; its ending is one of FORMATS or TORCH_SUFFIXES, or the index of several files,
+      such as model.safetensors.index.json.
     kind: which weights of a PyTorch training checkpoint to read: 'ema' = the averaged ones
-      (`state_dict_ema`, `model_ema`) if it has any, 'raw' = those of `state_dict` or `model`. The
-      log says which were read.
+      if it has any, 'raw' = those as trained; see `wrappers`. The log says which were read.
     record: the checksums of a .safetensors or .npz file; None = those of FILE.json, if it exists.
 
   Returns:
-    Arrays by name. Floating-point arrays of a PyTorch file become float32.
+    Arrays by name. Floating-point arrays of a PyTorch file, and bfloat16 and float8, are float32.
 
   Raises:
     UserError: there is no such file; its format is unknown; it is damaged, differs from its
       checksums, or holds objects other than tensors; PyTorch is needed and is missing or too old.
   """
+  lookup(WRAPPERS, kind, 'kind')
   with paths.answers(path):
     if not paths.to_path(path).is_file():
       raise UserError(f'{path}: no such file.')
+  if path.endswith(shards.SUFFIX):
+    files = shards.files_of(path)
+    content = {file: read_state_dict(file, kind) for file in sorted(set(files.values()))}
+    return shards.joined(path, files, content)
   suffix = os.path.splitext(path)[1]
   if suffix in FORMATS:
     return _read(path, suffix, record or checksum.read_record(path))
   if path.endswith(TORCH_SUFFIXES):
-    return _read_torch(path, lookup(WRAPPERS, kind, 'kind'))
-  known = ', '.join((*FORMATS, *TORCH_SUFFIXES))
+    return read_torch(path, kind)
+  known = ', '.join((*FORMATS, *TORCH_SUFFIXES, shards.SUFFIX))
   raise UserError(f'{path} must end in one of {known}.')
 
 
@@ -191,57 +218,16 @@ def _read(path: str, suffix: str, record: checksum.Record | None) -> dict[str, n
   checksum.check(path, content, lambda: parse(content), record)
   try:
     return parse(content)
+  except UserError as error:
+    raise UserError(f'{path}: {error}') from error
+  except NotArrays as error:
+    raise UserError(
+      f'{path} is not a complete npz file with only arrays ({error}); save arrays of numbers: '
+      'np.savez(FILE, **arrays).'
+    ) from error
   except UNREADABLE as error:
     raise UserError(
+      foreign(path, io.BytesIO(content)) or
       f'{path} is not a complete {suffix.removeprefix(".")} file with only arrays '
       f'({one_line(error)}); copy or download it again.'
     ) from error
-
-
-def _read_torch(path: str, wrappers: tuple[str, ...]) -> dict[str, np.ndarray]:
-  torch, file = _torch(path), paths.to_read(path)
-  try:
-    if zipfile.is_zipfile(file):
-      check_archive(file)
-    if isinstance(file, io.BytesIO):
-      file.seek(0)
-    content = torch.load(file, map_location='cpu', weights_only=True)
-  except Exception as error:  # pickle's, zip's and torch's own errors have no common base
-    raise UserError(
-      f'{path} is not a complete PyTorch file with only tensors ({one_line(error)}); copy it '
-      'again, or save only the state dict of the model.'
-    ) from error
-  if isinstance(content, Mapping):
-    for wrapper in wrappers:
-      if isinstance(content.get(wrapper), Mapping):
-        log.warning('%s: read %r, one of %s.', path, wrapper, sorted(map(str, content)))
-        content = content[wrapper]
-        break
-  if not isinstance(content, Mapping) or not content:
-    raise UserError(f'{path} holds an object of type {type(content).__name__}, not a state dict.')
-  for key, value in content.items():
-    if not isinstance(value, torch.Tensor):
-      raise UserError(
-        f'{path}: {key!r} is of type {type(value).__name__}, not a tensor; '
-        'save only the state dict.'
-      )
-  return {
-    key: (value.float() if value.is_floating_point() else value).numpy()
-    for key, value in content.items()
-  }
-
-
-def _torch(path: str):
-  try:
-    import torch
-  except ImportError as error:
-    raise UserError(
-      f'{path} needs PyTorch to be read: pip install "ecanet-jax[torch]", or convert it to '
-      '.safetensors.'
-    ) from error
-  version = tuple(int(n) for n in re.findall(r'\d+', torch.__version__)[:2])
-  if version < TORCH_MINIMUM:
-    raise UserError(
-      f'PyTorch {torch.__version__} is too old to read {path} safely; 2.10 or newer is needed.'
-    )
-  return torch

@@ -8,7 +8,10 @@ code, but only its arrays are opened.
 import io
 import os
 import re
+import subprocess
+import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +21,7 @@ from ecanet_jax.checkpoints.zip_limits import check_archive
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup, one_line
 from ecanet_jax.runtime.log import log
+from ecanet_jax.weights.files.foreign import foreign
 
 AVERAGED = '/ExponentialMovingAverage'
 TF2_ENDING = '/.ATTRIBUTES/VARIABLE_VALUE'
@@ -26,6 +30,7 @@ TF2_ENDING = '/.ATTRIBUTES/VARIABLE_VALUE'
 TRAINING = ('global_step', 'beta1_power', 'beta2_power')
 SLOTS = ('RMSProp', 'RMSProp_1', 'Momentum', 'Adam', 'Adam_1', 'biased', 'local_step')
 
+KERAS_ENTRY = 'model.weights.h5'  # of a .keras file
 KERAS_SUFFIXES = ('.keras', '.h5', '.hdf5')
 
 # Kind of layer -> its arrays, in the order in which Keras 3 numbers them.
@@ -37,6 +42,19 @@ KERAS_ARRAYS = {
   'normalization': ('mean', 'variance', 'count'),
 }
 IMAGES = ('mean', 'variance', 'count')  # of the `Normalization` layer, which prepares the images
+
+# Reads all of an HDF5 file of the standard input.
+PROBE = """
+import io, sys, h5py
+def read(name, item):
+  list(item.attrs.values())
+  if isinstance(item, h5py.Dataset):
+    item[()]
+with h5py.File(io.BytesIO(sys.stdin.buffer.read()), 'r') as file:
+  read('', file)
+  file.visititems(read)
+"""
+PROBE_SECONDS, PROBE_RATE = 30, 10_000_000  # for the start, and bytes a second
 
 
 def read_tf1(prefix: str, kind: str = 'ema') -> dict[str, np.ndarray]:
@@ -72,7 +90,10 @@ def read_tf1(prefix: str, kind: str = 'ema') -> dict[str, np.ndarray]:
   try:
     reader = tf.train.load_checkpoint(prefix)
     found = {name: reader.get_tensor(name) for name in sorted(reader.get_variable_to_shape_map())}
-  except (tf.errors.OpError, RuntimeError, ValueError) as error:
+  except (
+    tf.errors.OpError, RuntimeError, ValueError, IndexError, KeyError, TypeError, AttributeError,
+    MemoryError,
+  ) as error:
     raise UserError(
       f'{prefix} is not a complete TF1 checkpoint ({one_line(error)}); copy or download it again.'
     ) from error
@@ -192,16 +213,42 @@ def _read_file(path: str) -> dict[str, np.ndarray]:
     file = paths.to_read(path)
     if path.endswith('.keras'):
       check_archive(file)
-      with zipfile.ZipFile(file) as archive:
-        file = io.BytesIO(archive.read('model.weights.h5'))
+      with zipfile.ZipFile(file) as archive:  # which has checksums
+        if KERAS_ENTRY not in archive.namelist():
+          raise UserError(f'{path} is a zip archive without {KERAS_ENTRY}, not a file of Keras.')
+        file = io.BytesIO(archive.read(KERAS_ENTRY))
+    else:
+      _probe(path, paths.to_path(path).read_bytes())
     with h5py.File(file, 'r') as content:
       return dict(_arrays(path, content))
   except (UserError, paths.StoreError):
     raise
-  except (OSError, KeyError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile) as error:
+  except (
+    OSError, KeyError, RuntimeError, TypeError, ValueError, AttributeError, IndexError, MemoryError,
+    zipfile.BadZipFile, zlib.error, NotImplementedError,
+  ) as error:
     raise UserError(
+      foreign(path, paths.to_read(path)) or
       f'{path} is not a complete Keras file of weights ({one_line(error)}); copy it again.'
     ) from error
+
+
+def _probe(path: str, content: bytes) -> None:
+  """Reads an HDF5 file in another process first: a damaged one can stop or end a process.
+
+  Raises:
+    ValueError: it cannot be read to its end, or not in time.
+  """
+  seconds = PROBE_SECONDS + len(content) / PROBE_RATE
+  try:
+    done = subprocess.run(
+      [sys.executable, '-P', '-c', PROBE], input=content, capture_output=True, timeout=seconds
+    )
+  except subprocess.TimeoutExpired as error:
+    raise ValueError(f'HDF5 has not read it in {seconds:.0f} s') from error
+  if done.returncode:
+    said = done.stderr.decode(errors='replace').strip().splitlines()
+    raise ValueError(said[-1] if said else f'HDF5 ended with status {done.returncode}')
 
 
 def _arrays(path: str, content: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
@@ -212,6 +259,8 @@ def _arrays(path: str, content: Mapping[str, Any]) -> Iterator[tuple[str, np.nda
       for name in group.attrs['weight_names']:
         yield _keras_name(_text(name)), np.asarray(group[_text(name)])
     return
+  if 'layers' not in content:
+    raise UserError(f'{path} is an HDF5 file without layers of Keras; it holds other data.')
   for kind, group in content['layers'].items():  # Keras 3
     arrays = group.get('vars', {})
     if not len(arrays):

@@ -4,12 +4,18 @@ Needs `huggingface_hub` (`pip install "ecanet-jax[hub]"`). No other module opens
 connection for weights. This one does so only for a name that begins with hf-hub:, and for --push.
 """
 
+import functools
 import os
 
 from ecanet_jax.runtime.errors import UserError, one_line
 
 PREFIX = 'hf-hub:'
-WANTED = ('config.json', 'model.safetensors')  # no other file of a repository is downloaded
+WANTED = ('config.json', 'model.safetensors')
+# Downloaded where there is no model.safetensors. No other file of a repository ever is.
+OTHERS = (
+  'model.safetensors.index.json', 'model-*-of-*.safetensors', 'pytorch_model.bin',
+  'pytorch_model.bin.index.json', 'pytorch_model-*-of-*.bin',
+)
 
 
 def is_hub_name(path: str | os.PathLike) -> bool:
@@ -34,7 +40,11 @@ def fetch_folder(name: str) -> str:
   _check(repository, f'{PREFIX}OWNER/NAME')
   hub = _hub(name)
   try:
-    return hub.snapshot_download(repository, revision=revision or None, allow_patterns=WANTED)
+    download = functools.partial(hub.snapshot_download, repository, revision=revision or None)
+    folder = download(allow_patterns=WANTED)
+    if not os.path.exists(os.path.join(folder, WANTED[-1])):
+      folder = download(allow_patterns=(WANTED[0], *OTHERS))
+    return folder
   except (OSError, ValueError) as error:  # the hub's own errors are both kinds
     raise UserError(
       f'{name} cannot be downloaded: {one_line(error)}; check the name, the connection and '

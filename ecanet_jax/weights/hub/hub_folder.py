@@ -17,26 +17,20 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from ecanet_jax.models import create_model, list_models, network
 from ecanet_jax.models.record import Network
 from ecanet_jax.nn.parameter_shapes import parameter_shapes
 from ecanet_jax.runtime import paths
-from ecanet_jax.runtime.errors import UserError, known
-from ecanet_jax.runtime.log import log
+from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.version import __version__
-from ecanet_jax.weights.convert import count_classes, entries
+from ecanet_jax.weights.convert import entries
 from ecanet_jax.weights.files import checksum, formats
+from ecanet_jax.weights.files.weights_file import find_weights
+from ecanet_jax.weights.hub.folder_config import CONFIG, MULTI_LABEL, TIMM_KEYS, read_config
 from ecanet_jax.weights.hub.model_card import card
 
 WEIGHTS = 'model.safetensors'
-CONFIG = 'config.json'
 CARD = 'README.md'
 FILES = frozenset((WEIGHTS, CONFIG, CARD, '.gitattributes'))  # an export may replace these
-MULTI_LABEL = 'multi_label_classification'  # problem_type in config.json, as in transformers
-# Our names of the preprocessing -> timm's; image_size is in timm's input_size.
-TIMM_KEYS = {
-  'mean': 'mean', 'std': 'std', 'interpolation': 'interpolation', 'crop_fraction': 'crop_pct',
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +75,7 @@ def write_folder(
     record: the network's record, with its name in timm.
     model: from `create_model`.
     state_dict: in the timm dialect.
-    data: the preprocessing, at least the keys `data.preprocessing.KEYS` of a recipe's `data`.
+    data: the preprocessing, `data.preprocessing.KEYS` of a recipe's `data`.
     label_names: the classes' names, in order.
     multi_label: an image has any number of labels.
     model_config: the recipe's `model` section; `read_folder` reads it back.
@@ -136,13 +130,13 @@ def _config(
     'architecture': record.timm or f'ecanet_jax_{record.name}',
     'num_classes': classes,
     'num_features': _features(model),
-    'global_pool': 'avg',
-    'model_args': {**record.timm_arguments, **_channels(model)},
+    'global_pool': model.global_pool,
+    'model_args': {**record.timm_arguments, **_fields(model)},
     'pretrained_cfg': {
       'custom_load': False,
       'input_size': [model.in_chans, size, size],
       'fixed_input_size': False,
-      'crop_mode': 'center',
+      'crop_mode': data.get('crop_mode', 'center'),
       **{theirs: _plain(data[ours]) for ours, theirs in TIMM_KEYS.items()},
       'num_classes': classes,
       'pool_size': [-(-size // 32)] * 2,
@@ -152,7 +146,7 @@ def _config(
       'version': __version__,
       'source': record.source,
       'model': _plain(
-        model_config or {'name': record.name, 'num_classes': classes, **_channels(model)}
+        model_config or {'name': record.name, 'num_classes': classes, **_fields(model)}
       ),
     },
   }
@@ -181,102 +175,30 @@ def check_target(directory: str | os.PathLike) -> paths.Path:
   return target
 
 
-def read_folder(directory: str | os.PathLike, name: str = '') -> Folder:
+def read_folder(
+  directory: str | os.PathLike, name: str = '', kind: str = 'ema'
+) -> Folder:
   """Reads a folder written by this package or by timm.
 
   Args:
-    directory: with config.json and model.safetensors.
+    directory: with config.json and a file of weights.
     name: of the network to read it as; '' = the one that config.json names.
+    kind: which weights of a PyTorch training checkpoint, see `files.wrappers`.
 
   Raises:
-    UserError: a file is missing, damaged or differs from its checksums, or we do not have the
-      network.
+    UserError: a file is missing, damaged or differs from its checksums; we do not have the network,
+      or it is another one than `name`.
   """
   path = paths.to_path(directory)
-  try:
-    config = checksum.read_json(path / CONFIG)
-    architecture, given = config['architecture'], config.get('pretrained_cfg', config)
-    ours = config.get('ecanet_jax') or {}
-    data, model, sums = _data(given), ours.get('model'), ours.get('checksums')
-    arguments = dict(config.get('model_args') or {})
-    classes = config.get('num_classes', given.get('num_classes', 1000))
-    labels = _labels(config.get('label_names') or given.get('label_names'))
-  except OSError as error:
-    raise UserError(
-      f'{path / CONFIG}: {error.strerror or error}; give the directory of a timm folder.'
-    ) from error
-  except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-    raise UserError(
-      f'{path / CONFIG} is not the config.json of a timm folder; copy or download it again.'
-    ) from error
-  if name:
-    _check_preset(name, (model or {}).get('name') or _known(architecture, arguments), path)
-  elif not model:
-    model = {'name': _our_name(architecture, arguments, path), 'num_classes': classes}
-    model |= {key: arguments[key] for key in ('in_chans',) if key in arguments}
-  state_dict = formats.read_state_dict(str(path / WEIGHTS), record=sums)
-  if name:
-    found = count_classes(create_model(name), state_dict, network(name).timm_dialect)
-    model = {'name': name, 'num_classes': found or classes}
-  classes = model.get('num_classes', classes)
-  if labels and len(labels) != classes:
-    log.warning(
-      '%s: label_names has %d names for %s classes; they are not used.',
-      path / CONFIG, len(labels), classes,
-    )
-    labels = ()
-  return Folder(model, data, state_dict, labels, config.get('problem_type') == MULTI_LABEL)
-
-
-def _labels(names: Any) -> tuple[str, ...]:
-  """The label_names of a config.json: a list, or a dict from the class's number to its name.
-
-  timm allows numbers without a name. Such a dict gives (), as anything else that is no text does.
-  """
-  if isinstance(names, Mapping):
-    numbered = {str(number): name for number, name in names.items()}
-    names = [numbered.get(str(number)) for number in range(len(numbered))]
-  texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
-  return tuple(names) if texts else ()
-
-
-def _check_preset(name: str, theirs: str, path: paths.Path) -> None:
-  """Checks that padding and BatchNorm's constants are the weights'; the arrays cannot tell."""
-  presets = [create_model(of).preset for of in (name, theirs or name) if of in list_models()]
-  if len(set(presets)) > 1:
-    raise UserError(
-      f'{path} holds {theirs}, which has the padding and BatchNorm of preset={presets[1]}; '
-      f'{name} has preset={presets[0]}. Ask for {theirs}, or for no name.'
-    )
-
-
-def _known(architecture: str, arguments: Mapping[str, Any]) -> str:
-  """Returns our name of a network of timm, or '' if we do not have it."""
-  free = ('num_classes', 'in_chans')
-  arguments = {key: value for key, value in arguments.items() if key not in free}
-  for name in list_models():
-    record = network(name)
-    if (record.timm, dict(record.timm_arguments)) == (architecture, arguments):
-      return name
-  return ''
-
-
-def _our_name(architecture: str, arguments: Mapping[str, Any], path: paths.Path) -> str:
-  if name := _known(architecture, arguments):
-    return name
-  timm = {network(name).timm for name in list_models()} - {''}
-  raise UserError(
-    f'{path}: we have no network for {architecture!r} with {arguments}; convert it by '
-    f'`python -m ecanet_jax convert {path} TARGET --model=NAME`. '
-    f'{known(timm, architecture)}'
+  config = read_config(path, name)
+  file = find_weights(path)
+  if file is None:
+    raise UserError(f'{path} has no file of weights, such as {WEIGHTS}; copy it there.')
+  sums = config.checksums if file.name == WEIGHTS else None
+  state_dict = formats.read_state_dict(str(file), kind, sums)
+  return Folder(
+    config.model, config.data, state_dict, config.label_names, config.multi_label
   )
-
-
-def _data(given: Mapping[str, Any]) -> dict[str, Any]:
-  data = {ours: given[theirs] for ours, theirs in TIMM_KEYS.items() if theirs in given}
-  if 'input_size' in given:
-    data['image_size'] = given['input_size'][-1]
-  return data
 
 
 def _features(model: nn.Module) -> int:
@@ -288,9 +210,10 @@ def _with_classifier(model: nn.Module) -> nn.Module:
   return model.clone(num_classes=model.num_classes or 1)
 
 
-def _channels(model: nn.Module) -> dict[str, int]:
-  """Returns timm's argument for images that are not RGB."""
-  return {} if model.in_chans == 3 else {'in_chans': model.in_chans}
+def _fields(model: nn.Module) -> dict[str, Any]:
+  """Returns timm's arguments for images that are not RGB, and for another global pooling."""
+  fields = {'in_chans': 3, 'global_pool': 'avg'}
+  return {key: getattr(model, key) for key in fields if getattr(model, key) != fields[key]}
 
 
 def _count_parameters(model: nn.Module) -> int:

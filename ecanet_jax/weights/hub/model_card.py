@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ecanet_jax.data.preprocessing import describe
-from ecanet_jax.weights.timm_reference import FREE_FIELDS
+from ecanet_jax.models.computation import FREE_FIELDS
 
 NOT_MEASURED = 'not measured'
 

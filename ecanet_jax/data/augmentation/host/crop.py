@@ -61,13 +61,16 @@ def center_crop(height, width, fraction: float):
   return tf.stack([(height - side) // 2, (width - side) // 2, side, side])
 
 
-def resized(height, width, size: int, fraction: float) -> tuple:
+def resized(height, width, size: int, fraction: float, mode: str = 'center') -> tuple:
   """Returns height and width of an image before the evaluation's crop, int32 scalars.
 
   The shorter side is `size / fraction`, rounded down (timm/data/transforms_factory.py:
-  transforms_imagenet_eval), and the longer one in proportion, as in torchvision's Resize.
+  transforms_imagenet_eval), and the longer one in proportion, as in torchvision's Resize. With the
+  mode 'squash' both sides are that long.
   """
   shorter = math.floor(size / fraction)
+  if mode == 'squash':
+    return shorter, shorter
   return tuple(shorter * side // tf.minimum(height, width) for side in (height, width))
 
 
