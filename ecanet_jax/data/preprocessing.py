@@ -12,6 +12,7 @@ from ecanet_jax.runtime.errors import lookup
 
 # The keys of a recipe's `data` section that are preprocessing.
 KEYS = ('mean', 'std', 'interpolation', 'crop_fraction', 'image_size')
+OPTIONAL_KEYS = ('exif',)  # weights that do not have it ignore the EXIF orientation
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BORDER = 32  # pixels that tensorflow/tpu's centre crop leaves out of the side, at every size
@@ -113,4 +114,5 @@ def describe(data: Mapping[str, Any]) -> str:
   return (
     f'mean {numbers(data["mean"])}, std {numbers(data["std"])}, {data["interpolation"]}, '
     f'centre crop {data["crop_fraction"]:.4g}, {data["image_size"]} px'
+    + (', EXIF orientation applied' if data.get('exif') == 'apply' else '')
   )

@@ -8,7 +8,12 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from ecanet_jax.data.preprocessing import KEYS, default_preprocessing, find_preprocessing
+from ecanet_jax.data.preprocessing import (
+  KEYS,
+  OPTIONAL_KEYS,
+  default_preprocessing,
+  find_preprocessing,
+)
 from ecanet_jax.data.summary import DataSummary
 from ecanet_jax.models import create_model, network
 from ecanet_jax.models.other_names import weights_hint
@@ -127,7 +132,8 @@ def _read_checkpoint(path: paths.Path, request: _Request) -> LoadedWeights:
 
   _check_no_preprocessing(path, request)
   saved = load_saved(path, ema=request.kind == 'ema', step=request.step)
-  data = {key: saved.config['data'][key] for key in KEYS if key in saved.config['data']}
+  keys = [key for key in (*KEYS, *OPTIONAL_KEYS) if key in saved.config['data']]
+  data = {key: saved.config['data'][key] for key in keys}
   summary = DataSummary.from_json(saved.data)
   return LoadedWeights(
     saved.config['model'], data, 'of the checkpoint', saved.variables, {}, 'timm',

@@ -141,7 +141,11 @@ def allowed_count(fraction: float, images: int) -> int:
 
 
 def error_text(error: Exception) -> str:
-  """Returns the message of a TensorFlow error on one line, without the names of its operations."""
-  text = ' '.join(str(getattr(error, 'message', None) or error).split())
+  """Returns the message of a TensorFlow error on one line, without the names of its operations.
+
+  Of an error in Python it is the error's own text: TensorFlow adds its type and the traceback.
+  """
+  text = str(getattr(error, 'message', None) or error)
+  text = ' '.join(text.partition('Traceback (most recent call last)')[0].split())
   text = text.split('}} ')[-1] if text.startswith('{{') else text
-  return text.split(' [Op:')[0][:200]
+  return text.removeprefix('UserError: ').split(' [Op:')[0].split(' [[{{')[0][:200]

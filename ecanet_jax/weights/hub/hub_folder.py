@@ -156,6 +156,8 @@ def _config(
       ),
     },
   }
+  if data.get('exif', 'ignore') != 'ignore':
+    config['ecanet_jax']['exif'] = data['exif']  # timm has no word for it
   if label_names is not None:
     config['label_names'] = list(label_names)
   return config
@@ -198,6 +200,7 @@ def read_folder(directory: str | os.PathLike, name: str = '') -> Folder:
     architecture, given = config['architecture'], config.get('pretrained_cfg', config)
     ours = config.get('ecanet_jax') or {}
     data, model, sums = _data(given), ours.get('model'), ours.get('checksums')
+    data |= {key: ours[key] for key in ('exif',) if key in ours}
     arguments = dict(config.get('model_args') or {})
     classes = config.get('num_classes', given.get('num_classes', 1000))
     labels = _labels(config.get('label_names') or given.get('label_names'))
