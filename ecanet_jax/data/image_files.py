@@ -5,7 +5,6 @@ data/tfdata/decode.py has a fast path with the same pixels for the usual JPEG, P
 
 import io
 
-import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ecanet_jax.runtime.errors import UserError, lookup, one_line
@@ -61,15 +60,6 @@ def decode(content: bytes, exif: str = 'ignore') -> Image.Image:
     raise UserError(one_line(error)) from error
 
 
-def is_upright(content: bytes) -> bool:
-  """Whether an image file has no EXIF orientation, or one that changes nothing."""
-  try:
-    with Image.open(io.BytesIO(content)) as image:
-      return image.getexif().get(ExifTags.Base.Orientation, 1) == 1
-  except Exception:  # as in `decode`, which says what is wrong
-    return False
-
-
 def to_rgb(image: Image.Image) -> Image.Image:
   """Returns an image of Pillow as RGB, by its `convert('RGB')`.
 
@@ -83,6 +73,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
   return image.convert('RGB')
 
 
-def decode_array(content: bytes, exif: str = 'ignore') -> np.ndarray:
-  """Returns `decode` as uint8 [H, W, 3]."""
-  return np.array(decode(content, exif))
+def is_upright(content: bytes) -> bool:
+  """Whether an image file has no EXIF orientation, or one that changes nothing."""
+  try:
+    with Image.open(io.BytesIO(content)) as image:
+      return image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+  except Exception:  # as in `decode`, which says what is wrong
+    return False

@@ -157,7 +157,14 @@ class Trainer:
     resume.check_teacher(self.workdir, meta.get('teacher'), self.teacher, self.config)
     self.history.restore(meta)
     self.nonfinite.restore(meta)
-    log.info('resumed at step %d of %d from %s', step, self.total_steps, self.workdir)
+    if step > self.total_steps:
+      log.warning(
+        'the checkpoint in %s is of step %d, but the config ends at step %d: nothing is trained; '
+        'for more steps set a larger --config.epochs or --config.steps',
+        self.workdir, step, self.total_steps,
+      )
+    else:
+      log.info('resumed at step %d of %d from %s', step, self.total_steps, self.workdir)
     return TrainState.of(items), meta.get('evaluates', False)
 
   def _train(

@@ -11,6 +11,8 @@ Resizing is antialiased, rounded and clipped to uint8, as in Pillow.
 
 import functools
 
+import numpy as np
+
 from ecanet_jax.data import image_files
 from ecanet_jax.data.augmentation.host import crop
 from ecanet_jax.data.tfdata.tf_import import tensorflow, traced
@@ -84,8 +86,7 @@ def _decode(data, exif: str, from_jpeg, cut=lambda image: image):
   lookup(image_files.EXIF, exif, 'exif (data.exif)')
 
   def by_pillow():
-    function = functools.partial(image_files.decode_array, exif=exif)
-    image = tf.numpy_function(function, [data], tf.uint8, stateful=False)
+    image = _python(lambda content: np.asarray(image_files.decode(content, exif)), data, tf.uint8)
     return cut(tf.ensure_shape(image, [None, None, 3]))
 
   def by_tensorflow():
@@ -100,9 +101,18 @@ def _decode(data, exif: str, from_jpeg, cut=lambda image: image):
   if exif == 'ignore':
     image = by_bytes()
   else:
-    is_upright = tf.numpy_function(image_files.is_upright, [data], tf.bool, stateful=False)
-    image = tf.cond(tf.ensure_shape(is_upright, []), by_bytes, by_pillow)
+    is_upright = tf.ensure_shape(_python(image_files.is_upright, data, tf.bool), [])
+    image = tf.cond(is_upright, by_bytes, by_pillow)
   return tf.ensure_shape(image, [None, None, 3])
+
+
+def _python(function, data, dtype):
+  """The result of a Python function of the bytes; outside of graphs TensorFlow gives an array."""
+
+  def apply(content):
+    return function(content if isinstance(content, bytes) else content.item())
+
+  return tf.numpy_function(apply, [data], dtype, stateful=False)
 
 
 def _is_plain_jpeg(data):
