@@ -90,6 +90,21 @@ def test_exif_orientation(decoders):
       assert decoders['whole'](content)[0].shape == stored.shape
 
 
+def test_training_and_evaluation_apply_the_orientation():
+  from ecanet_jax.config import schema
+  from ecanet_jax.data.tfdata import decode
+
+  square = COLOURS.crop((0, 0, 32, 32))
+  content = tf.constant(image_formats.with_orientation(square, 6)['JPEG turned 6'])
+  stored = decode.eval_transform(32, 1.0, 'bicubic')(content).numpy()
+  turned = decode.eval_transform(32, 1.0, 'bicubic', exif='apply')(content)
+  np.testing.assert_array_equal(turned, np.rot90(stored, -1))
+  config = schema.get_config().data
+  config.crop, config.crop_fraction, config.flip, config.exif = 'center', 1.0, False, 'apply'
+  trained = decode.train_transform(config, 32)(content, tf.constant([0, 0], tf.int64))
+  np.testing.assert_array_equal(trained, turned)
+
+
 def check_damaged(decoders, kind, count):
   original = image_formats.by_pillow(FUZZED[kind])
   for number, content in enumerate(image_formats.damaged(FUZZED[kind], count)):
