@@ -11,7 +11,9 @@ from typing import Any
 from ecanet_jax.runtime.errors import lookup
 
 # The keys of a recipe's `data` section that are preprocessing.
-KEYS = ('mean', 'std', 'interpolation', 'crop_fraction', 'image_size', 'crop_mode')
+KEYS = ('mean', 'std', 'interpolation', 'crop_fraction', 'image_size')
+# Those that weights need not have: the default is 'center' and 'ignore'.
+OPTIONAL_KEYS = ('crop_mode', 'exif')
 # 'center': the image keeps its proportions; 'squash': it becomes a square. timm has these names.
 CROP_MODES = {mode: mode for mode in ('center', 'squash')}
 
@@ -116,4 +118,5 @@ def describe(data: Mapping[str, Any]) -> str:
   return (
     f'mean {numbers(data["mean"])}, std {numbers(data["std"])}, {data["interpolation"]}, '
     f'centre crop {data["crop_fraction"]:.4g}, {data["image_size"]} px{squashed}'
+    + (', EXIF orientation applied' if data.get('exif') == 'apply' else '')
   )

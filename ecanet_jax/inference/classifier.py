@@ -50,7 +50,7 @@ class Classifier:
     model: the flax module.
     variables: {'params', 'batch_stats'}, JAX arrays.
     label_names: a name for each class, or None.
-    preprocessing: mean, std, interpolation, crop_fraction and image_size.
+    preprocessing: mean, std, interpolation, crop_fraction, image_size and perhaps exif.
     multi_label: whether a picture has any number of labels. Each class then has a probability of
       its own.
   """
@@ -81,8 +81,10 @@ class Classifier:
     Raises:
       UserError: it is no picture, or the file is missing or damaged.
     """
-    image = pictures.resize_and_crop(pictures.read_image(picture), self.preprocessing)
-    return pictures.normalise(image, self.preprocessing)
+    data = self.preprocessing
+    image = pictures.read_image(picture, data.get('exif', 'ignore'))
+    image = pictures.resize_and_crop(image, data)
+    return pictures.normalise(image, data)
 
   def predict(
     self, images: Iterable[Picture] | Picture, top: int = 5, batch_size: int = BATCH_SIZE

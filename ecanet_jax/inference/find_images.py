@@ -3,7 +3,7 @@
 import glob
 from collections.abc import Iterable
 
-from ecanet_jax.data.image_files import EXTENSIONS
+from ecanet_jax.data.image_files import EXTENSIONS, KNOWN
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 
@@ -30,7 +30,7 @@ def _pictures(name: str) -> list[str]:
   if path.is_dir():
     if inside := _inside(path):
       return inside
-    raise UserError(f'{name}: no picture in this folder; known endings: {", ".join(EXTENSIONS)}.')
+    raise UserError(f'{name}: no picture in this folder; {KNOWN}.')
   if path.exists():
     return [str(path)]
   if not glob.has_magic(name):

@@ -1,21 +1,20 @@
 """Reads a picture of any form with Pillow and prepares it as the evaluation does.
 
-The colours are those of data/tfdata/decode.py: grey and CMYK become RGB, an alpha channel is
-dropped, of an animation the first frame is taken, the EXIF orientation is ignored. The pixels
-differ by at most 1 of 255, because Pillow rounds between its two passes; a few differ by more where
-Pillow clips in between.
+The pixels are decoded by data/image_files.py. After resizing they differ from the evaluation's by
+at most 1 of 255, because Pillow rounds between its two passes; a few differ by more where Pillow
+clips in between.
 """
 
-import io
+import contextlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from ecanet_jax.data.image_files import FORMATS
+from ecanet_jax.data import image_files
 from ecanet_jax.data.preprocessing import CROP_MODES
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup, one_line
@@ -27,23 +26,24 @@ RESAMPLING = {'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB with alpha
 
 
-def read_image(picture: Picture) -> Image.Image:
+def read_image(picture: Picture, exif: str = 'ignore') -> Image.Image:
   """Returns the picture as an RGB image.
 
   Args:
-    picture: a path, local or gs://; the bytes of a JPEG, PNG, GIF, BMP or WebP file; an image of
-      Pillow; or an array `[H, W]` or `[H, W, C]` of 1, 3 or 4 channels, uint8, or floating point in
-      0..1.
+    picture: a path, local or gs://; the bytes of an image file; an image of Pillow; or an array
+      `[H, W]` or `[H, W, C]` of 1, 3 or 4 channels, uint8, or floating point in 0..1.
+    exif: of a file or bytes: `ignore` or `apply` the EXIF orientation.
 
   Raises:
-    UserError: it is none of these, or the file is missing or damaged.
+    UserError: it is none of these, or the file is missing or cannot be decoded.
   """
   if isinstance(picture, Image.Image):
-    return _to_rgb(picture, 'the image')
+    with _named('the image'):
+      return image_files.to_rgb(picture)
   if isinstance(picture, bytes | bytearray | memoryview):
-    return _decode(bytes(picture), f'the image of {len(picture):,} bytes')
+    return _decode(bytes(picture), f'the image of {len(picture):,} bytes', exif)
   if isinstance(picture, str | os.PathLike):
-    return _decode(_read(picture), os.fspath(picture))
+    return _decode(_read(picture), os.fspath(picture), exif)
   if hasattr(picture, '__array__'):
     return _from_array(np.asarray(picture))
   raise UserError(
@@ -101,27 +101,18 @@ def _read(path: str | os.PathLike) -> bytes:
     raise UserError(f'{path} cannot be read: {error.strerror or one_line(error)}.') from error
 
 
-def _decode(content: bytes, name: str) -> Image.Image:
+def _decode(content: bytes, name: str, exif: str) -> Image.Image:
+  with _named(name):
+    return image_files.decode(content, exif)
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+  """Adds the name of the picture to an error of the decoder."""
   try:
-    image = Image.open(io.BytesIO(content), formats=FORMATS)
-    image.load()
-  except UnidentifiedImageError as error:
-    what = 'is empty' if not content else f'is none of {", ".join(FORMATS)}'
-    raise UserError(f'{name} {what}.') from error
-  except Exception as error:  # Pillow raises many kinds for a damaged file
-    raise UserError(f'{name} is damaged: {one_line(error)}.') from error
-  return _to_rgb(image, name)
-
-
-def _to_rgb(image: Image.Image, name: str) -> Image.Image:
-  if image.mode.startswith('I;16'):  # Pillow would clip at 255; TensorFlow takes the high byte
-    image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-  if image.mode in ('I', 'F'):
-    raise UserError(f'{name} has the mode {image.mode} of Pillow, whose range is not known; '
-                    'convert it to RGB.')
-  if image.mode == 'P' and 'transparency' in image.info:
-    image = image.convert('RGBA')  # straight to RGB Pillow warns
-  return image if image.mode == 'RGB' else image.convert('RGB')
+    yield
+  except UserError as error:
+    raise UserError(f'{name}: the image cannot be decoded: {error}.') from error
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

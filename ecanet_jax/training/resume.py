@@ -82,6 +82,17 @@ def check_data(workdir: paths.Path, section: Any, info: DatasetInfo, config) -> 
   _log_images(was, now, config)
 
 
+def report(workdir: paths.Path, step: int, total_steps: int) -> None:
+  """Logs the step that a training resumes at, or that the config ends before it."""
+  if step > total_steps:
+    log.warning(
+      'the checkpoint in %s is of step %d, but the config ends at step %d: nothing is trained; '
+      'for more steps set a larger --config.epochs or --config.steps', workdir, step, total_steps,
+    )
+  else:
+    log.info('resumed at step %d of %d from %s', step, total_steps, workdir)
+
+
 def check_teacher(workdir: paths.Path, was: str | None, teacher: Teacher | None, config) -> None:
   """Refuses a teacher with other values than that of the checkpoint.
 

@@ -157,7 +157,7 @@ class Trainer:
     resume.check_teacher(self.workdir, meta.get('teacher'), self.teacher, self.config)
     self.history.restore(meta)
     self.nonfinite.restore(meta)
-    log.info('resumed at step %d of %d from %s', step, self.total_steps, self.workdir)
+    resume.report(self.workdir, step, self.total_steps)
     return TrainState.of(items), meta.get('evaluates', False)
 
   def _train(

@@ -79,15 +79,15 @@ def test_all_forms_of_a_picture_are_the_same(tmp_path):
 @pytest.mark.parametrize(('picture', 'text'), [
   ('nowhere.jpg', 'nowhere.jpg: no such file.'),
   ('.', '. is a folder; give the pictures in it.'),
-  (b'', 'the image of 0 bytes is empty.'),
-  (b'GARBAGE' * 9, 'the image of 63 bytes is none of JPEG, PNG, GIF, BMP, WEBP.'),
-  (FILES['jpeg'][:300], 'bytes is damaged: '),
+  (b'', 'the image of 0 bytes: the image cannot be decoded: the file is empty.'),
+  (b'GARBAGE' * 9, 'the image of 63 bytes: the image cannot be decoded: it is no image '),
+  (FILES['jpeg'][:300], 'bytes: the image cannot be decoded: '),
   (np.zeros((4, 4, 2), np.uint8), r'shape (4, 4, 2) is no picture; give [H, W, 3]'),
   (np.full((4, 4, 3), 200.0), 'from 200 to 200 must be in 0..1'),
   (np.full((4, 4, 3), np.nan), 'must be in 0..1'),
   (np.zeros((4, 4, 3), np.int64), 'type int64 must be uint8'),
   (7, 'int is no picture'),
-  (Image.new('F', (4, 4)), 'mode F of Pillow'),
+  (Image.new('F', (4, 4)), 'the image cannot be decoded: it has floating point pixels'),
 ])
 def test_no_picture(picture, text):
   with pytest.raises(UserError) as error:
@@ -118,7 +118,7 @@ def test_files_folders_and_patterns(tmp_path, monkeypatch):
   assert find_images(['**/*.jpeg']) == ['in/c.jpeg']
   for name, text in {
     'c.jpg': 'c.jpg: no such file or folder', '*.gif': 'no picture matches this pattern',
-    'empty': 'empty: no picture in this folder; known endings: .jpg',
+    'empty': 'empty: no picture in this folder; known extensions: .jpg',
   }.items():
     with pytest.raises(UserError) as error:
       find_images([name])

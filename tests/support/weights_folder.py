@@ -12,8 +12,8 @@ PREPROCESSING = {
 }
 
 
-def write(directory, seed=0, **changes):
+def write(directory, seed=0, exif='ignore', **changes):
   """Writes the folder and returns its state dict."""
-  state = to_torch(MODEL, random_variables(MODEL, seed))
-  write_folder(directory, network('tiny_efficientnet'), MODEL, state, PREPROCESSING, **changes)
+  state, data = to_torch(MODEL, random_variables(MODEL, seed)), PREPROCESSING | {'exif': exif}
+  write_folder(directory, network('tiny_efficientnet'), MODEL, state, data, **changes)
   return state

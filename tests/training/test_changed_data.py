@@ -144,6 +144,15 @@ def test_more_images_are_a_line_and_accepted_names_a_warning(images, workdir, he
   assert f'resumed at step 2 of 3 from {workdir}' in heard.messages
 
 
+def test_fewer_steps_than_the_checkpoint_has(images, workdir, heard):
+  config = configured(images, **{'export': False, 'epochs': 0.2})
+  Trainer(config, workdir).run()
+  assert (
+    f'the checkpoint in {workdir} is of step 2, but the config ends at step 1: nothing is trained; '
+    'for more steps set a larger --config.epochs or --config.steps'
+  ) in heard.messages
+
+
 def test_a_checkpoint_without_names_is_not_compared(images, workdir, heard):
   step = workdir / 'checkpoints' / '2'
   meta = json.loads((step / 'meta' / 'metadata').read_text())

@@ -46,6 +46,12 @@ def test_comes_back(tmp_path):
   ]
 
 
+def test_an_applied_exif_orientation_comes_back(tmp_path):
+  write(tmp_path, exif='apply')
+  assert read_folder(tmp_path).data['exif'] == 'apply'
+  assert ecanet_jax.load(tmp_path).preprocessing['exif'] == 'apply'
+
+
 def test_former_export_is_replaced(tmp_path):
   write(tmp_path / 'x')
   (tmp_path / 'x' / 'README.md').write_text('mine')

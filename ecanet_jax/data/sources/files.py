@@ -142,7 +142,7 @@ class FileSource(Source):
     """Yields this host's part of the evaluation split once; the last batch may be short."""
     transform = decode.eval_transform(
       self._data.image_size, self._data.crop_fraction, self._data.interpolation, crops,
-      self._data.crop_mode,
+      self._data.crop_mode, self._data.exif,
     )
     part = shard.examples(len(self._eval))
     return pipeline.indexed_in_order(
@@ -155,7 +155,7 @@ class FileSource(Source):
 
   def train_images(self, side: int, rows: int) -> Iterator[Batch]:
     """Yields the whole training split once, in order: the largest centred squares."""
-    transform = decode.eval_transform(side, 1.0, self._data.interpolation)
+    transform = decode.eval_transform(side, 1.0, self._data.interpolation, exif=self._data.exif)
     part = range(len(self._train))
     return pipeline.indexed_in_order(
       self._train, part, transform, rows, self._data.decode_threads

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ecanet_jax.data.image_files import EXTENSIONS
+from ecanet_jax.data.image_files import EXTENSIONS, KNOWN
 from ecanet_jax.data.sources.files import REQUESTS, FileSource, FileSplit
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, closest
@@ -149,8 +149,7 @@ def _split_label(label: str, separator: str, place: str) -> tuple[str, ...]:
 def _path(root: paths.Path, path: str, place: str) -> str:
   if not path.lower().endswith(EXTENSIONS):
     raise UserError(
-      f'{place}: {path!r} is not an image that can be read; known extensions: '
-      f'{", ".join(EXTENSIONS)}'
+      f'{place}: {path!r} is not an image that can be read; {KNOWN}'
     )
   if paths.is_remote(path):
     return path

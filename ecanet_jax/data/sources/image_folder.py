@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ecanet_jax.data.image_files import EXTENSIONS
+from ecanet_jax.data.image_files import EXTENSIONS, KNOWN
 from ecanet_jax.data.sources import holdout
 from ecanet_jax.data.sources.files import REQUESTS, FileSource, FileSplit
 from ecanet_jax.runtime import paths
@@ -30,15 +30,29 @@ _IGNORED = ('thumbs.db', 'desktop.ini')
 class FolderSplit(FileSplit):
   """The class folders of one split."""
 
-  def __init__(self, directory: paths.Path):
+  def __init__(self, directory: paths.Path, allow_empty: bool = False):
+    """Lists the folders.
+
+    Args:
+      directory: that of the class folders.
+      allow_empty: a class may be without images, but not all of them.
+
+    Raises:
+      UserError: a class folder without images, or a file that is no image.
+    """
     with concurrent.futures.ThreadPoolExecutor(REQUESTS) as pool, paths.answers(directory):
       self.class_names = _class_names(directory, pool.map)
       folders = [str(directory / name) for name in self.class_names]
       by_class = list(pool.map(lambda folder: list(_images(folder)), folders))
+    empty = [folder for folder, found in zip(folders, by_class, strict=True) if not found]
+    if empty and (not allow_empty or len(empty) == len(folders)):
+      more = f', and {len(empty) - 1} more' if empty[1:] else ''
+      raise UserError(
+        f'{empty[0]}: a class folder without any image{more}. Remove it, or set '
+        '--config.data.allow_empty_classes=True.'
+      )
     files, labels = [], []
-    for label, (folder, found) in enumerate(zip(folders, by_class, strict=True)):
-      if not found:
-        raise UserError(f'{folder}: a class folder without any image')
+    for label, found in enumerate(by_class):
       files += found
       labels += [label] * len(found)
     super().__init__(directory, files, np.array(labels, np.int32))
@@ -62,7 +76,7 @@ class ImageFolderSource(FileSource):
       raise UserError("data.source='folder' needs data.data_dir, the folder that holds the splits")
     self._root, self._whole, drawn = paths.to_path(data.data_dir), None, False
     if directory := self._undivided():
-      whole = self._whole = FolderSplit(directory)
+      whole = self._whole = FolderSplit(directory, data.allow_empty_classes)
       self._held_out, drawn = holdout.divide(
         self._root, directory, whole.names(self._root), whole.labels, whole.class_names,
         data.eval_share, config.seed, workdir and workdir / holdout.FILE,
@@ -86,10 +100,13 @@ class ImageFolderSource(FileSource):
 
   def _splits(self) -> tuple[FolderSplit, FolderSplit]:
     root, data = self._root, self._data
-    train = FolderSplit(_split_directory(root, data.train_split, 'data.train_split'))
+    allow_empty = data.allow_empty_classes
+    train = FolderSplit(_split_directory(root, data.train_split, 'data.train_split'), allow_empty)
     if data.eval_split == data.train_split:
       return train, train
-    evaluation = FolderSplit(_split_directory(root, data.eval_split, 'data.eval_split'))
+    evaluation = FolderSplit(
+      _split_directory(root, data.eval_split, 'data.eval_split'), allow_empty
+    )
     if train.class_names != evaluation.class_names:
       _raise_different(train, evaluation)
     return train, evaluation
@@ -129,20 +146,27 @@ def _class_names(directory: paths.Path, each: Callable) -> tuple[str, ...]:
   return tuple(names)
 
 
-def _images(directory: str) -> Iterator[str]:
-  """The images of a folder at any depth: its own ones first, then those of its folders."""
+def _images(directory: str, above: tuple[str, ...] = ()) -> Iterator[str]:
+  """The images of a folder at any depth: its own ones first, then those of its folders.
+
+  Args:
+    directory: the folder.
+    above: the real paths of the folders that led to it, to find a link that leads back.
+  """
+  remote = paths.is_remote(directory)
+  real = directory if remote else os.path.realpath(directory)
+  if any(f'{folder}/'.startswith(f'{real}/') for folder in above):
+    raise UserError(f'{directory}: the link leads back to {real}, a folder above it; remove it')
   entries = _entries(directory)
   for path, is_folder in entries:
     if is_folder or os.path.basename(path).lower() in _IGNORED:
       continue
     if not path.lower().endswith(EXTENSIONS):
-      raise UserError(
-        f'{path}: not an image that can be read; known extensions: {", ".join(EXTENSIONS)}'
-      )
+      raise UserError(f'{path}: not an image that can be read; {KNOWN}')
     yield path
   for path, is_folder in entries:
     if is_folder:
-      yield from _images(path)
+      yield from _images(path, (*above, real))
 
 
 def _entries(directory: str, each: Callable = map) -> list[tuple[str, bool]]:
@@ -153,11 +177,23 @@ def _entries(directory: str, each: Callable = map) -> list[tuple[str, bool]]:
     each: `map`, or a thread pool's. A bucket is asked about every name that is not an image's.
   """
   if not paths.is_remote(directory):
-    with os.scandir(directory) as found:
-      return sorted((entry.path, entry.is_dir()) for entry in found if entry.name[0] != '.')
+    try:
+      with os.scandir(directory) as found:
+        return sorted(_local(entry) for entry in found if entry.name[0] != '.')
+    except OSError as error:
+      raise UserError(f'{directory}: the folder cannot be read: {error.strerror}') from error
   found = sorted(str(path) for path in paths.to_path(directory).iterdir() if path.name[0] != '.')
   is_folder = lambda path: not path.lower().endswith(EXTENSIONS) and paths.to_path(path).is_dir()
   return list(zip(found, each(is_folder, found), strict=True))
+
+
+def _local(entry: os.DirEntry) -> tuple[str, bool]:
+  """The path of a local file or folder, and whether it is a folder."""
+  is_folder = entry.is_dir()
+  if not is_folder and not entry.is_file():
+    what = 'a link that leads nowhere' if entry.is_symlink() else 'neither a file nor a folder'
+    raise UserError(f'{entry.path}: {what}; remove it')
+  return entry.path, is_folder
 
 
 def _raise_different(train: FolderSplit, evaluation: FolderSplit):

@@ -146,7 +146,7 @@ class TfdsSource(Source):
     """Yields this host's part of the evaluation split once; the last batch may be short."""
     transform = decode.eval_transform(
       self._data.image_size, self._data.crop_fraction, self._data.interpolation, crops,
-      self._data.crop_mode,
+      self._data.crop_mode, self._data.exif,
     )
     return self._in_order(self._data.eval_split, transform, rows, shard)
 
@@ -161,7 +161,7 @@ class TfdsSource(Source):
   def train_images(self, side: int, rows: int) -> Iterator[Batch]:
     """Yields the whole training split once, in order: the largest centred squares."""
     self._require_single_label()
-    transform = decode.eval_transform(side, 1.0, self._data.interpolation)
+    transform = decode.eval_transform(side, 1.0, self._data.interpolation, exif=self._data.exif)
     return self._in_order(self._data.train_split, transform, rows, Shard())
 
   def _require_single_label(self) -> None:

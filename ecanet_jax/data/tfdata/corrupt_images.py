@@ -7,6 +7,7 @@ it that can be decoded, with the crop of image i. The replacement is a pure func
 batch is taken.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,6 +22,8 @@ tf = tf_import.tensorflow()
 
 NAMED = 20  # images that the log names
 TRIES = 100  # images in a row that are tried as a replacement
+# TensorFlow adds two tracebacks to an error of a Python function.
+_FROM_PYTHON = re.compile(r'UserError: (.*)\nTraceback \(most recent call last\)')
 
 
 class CorruptImages:
@@ -142,6 +145,9 @@ def allowed_count(fraction: float, images: int) -> int:
 
 def error_text(error: Exception) -> str:
   """Returns the message of a TensorFlow error on one line, without the names of its operations."""
-  text = ' '.join(str(getattr(error, 'message', None) or error).split())
+  text = str(getattr(error, 'message', None) or error)
+  if found := _FROM_PYTHON.search(text):
+    return found[1][:200]
+  text = ' '.join(text.split())
   text = text.split('}} ')[-1] if text.startswith('{{') else text
-  return text.split(' [Op:')[0][:200]
+  return text.split(' [Op:')[0].split(' [[{{')[0][:200]

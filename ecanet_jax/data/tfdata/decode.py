@@ -1,13 +1,19 @@
-"""Decoding and resizing of image files: JPEG, PNG, GIF (first frame), BMP and WebP.
+"""Decoding and resizing of image files; the pixels are those of Pillow's `convert('RGB')`.
 
-The format is found from the bytes, not from the file's name. JPEG is decoded with the accurate DCT,
-as Pillow does, and in training only in the part that the crop needs. Grey and CMYK images become
-RGB. An alpha channel is dropped (as in Pillow's convert('RGB')), the EXIF orientation is ignored
-(as in torchvision and timm). Resizing is antialiased, rounded and clipped to uint8, as in Pillow.
+The bytes choose the decoder, not the file's name. The fast path is TensorFlow's decoder, for files
+of which it gives Pillow's pixels: JPEG in grey or colour, PNG of 8 bits, and lossy WebP without
+alpha, animation and metadata. In training it decodes only the part of a JPEG that the crop needs.
+All other files go to Pillow (data/image_files.py), which decodes fewer at the same time, because it
+needs Python's lock.
+
+Resizing is antialiased, rounded and clipped to uint8, as in Pillow.
 """
 
 import functools
 
+import numpy as np
+
+from ecanet_jax.data import image_files
 from ecanet_jax.data.augmentation.host import crop
 from ecanet_jax.data.preprocessing import CROP_MODES
 from ecanet_jax.data.tfdata.tf_import import tensorflow, traced
@@ -24,14 +30,18 @@ _CROPS = {
     height, width, fraction
   ),
 }
+_DCT = 'INTEGER_ACCURATE'  # Pillow's
+MARGIN = 2  # pixels: the next sample of colours of half the size
+FAST_PIXELS = 2**26  # TensorFlow has limits of its own, but Pillow's shall count
 _KERNELS = {'bicubic': 'keyscubic', 'bilinear': 'triangle'}
 
 
-def decode(data):
+def decode(data, exif: str = 'ignore'):
   """Decodes a whole image.
 
   Args:
     data: string scalar, the bytes of the file.
+    exif: `ignore` or `apply`; see `image_files.decode`.
 
   Returns:
     uint8 [H, W, 3].
@@ -39,42 +49,104 @@ def decode(data):
   Raises:
     tf.errors.InvalidArgumentError: the bytes are not a complete image of a known format.
   """
-  image = tf.cond(
-    is_jpeg(data),
-    lambda: tf.io.decode_jpeg(data, channels=3, dct_method='INTEGER_ACCURATE'),
-    lambda: _decode_other(data),
-  )
-  return tf.ensure_shape(image, [None, None, 3])
+  return _decode(data, exif, lambda: tf.io.decode_jpeg(data, channels=3, dct_method=_DCT))
 
 
-def decode_crop(data, choose_box):
+def decode_crop(data, choose_box, exif: str = 'ignore'):
   """Decodes the part of an image that `choose_box(height, width)` -> int32 [4] selects.
 
   Args:
     data: string scalar, the bytes of the file.
     choose_box: returns top, left, height, width in pixels.
+    exif: as in `decode`.
 
   Returns:
-    uint8 [h, w, 3].
+    uint8 [h, w, 3], the pixels of the same part of `decode`.
   """
 
-  def from_jpeg():
-    shape = tf.image.extract_jpeg_shape(data)
-    box = choose_box(shape[0], shape[1])
-    return tf.image.decode_and_crop_jpeg(data, box, channels=3, dct_method='INTEGER_ACCURATE')
-
-  def from_other():
-    image = _decode_other(data)
+  def cut(image):
     shape = tf.shape(image)
     top, left, height, width = tf.unstack(choose_box(shape[0], shape[1]))
     return image[top : top + height, left : left + width]
 
-  return tf.ensure_shape(tf.cond(is_jpeg(data), from_jpeg, from_other), [None, None, 3])
+  def from_jpeg():
+    shape = tf.image.extract_jpeg_shape(data)[:2]
+    box = choose_box(shape[0], shape[1])
+    # At the edge of what is decoded, colours would be up-sampled without their neighbours.
+    first = tf.maximum(box[:2] - MARGIN, 0)
+    last = tf.minimum(box[:2] + box[2:] + MARGIN, shape)
+    window = tf.concat([first, last - first], 0)
+    image = tf.image.decode_and_crop_jpeg(data, window, channels=3, dct_method=_DCT)
+    return tf.slice(image, [*tf.unstack(box[:2] - first), 0], [*tf.unstack(box[2:]), 3])
+
+  return _decode(data, exif, from_jpeg, cut)
 
 
-def is_jpeg(data):
-  """Returns whether the bytes begin like a JPEG file, bool scalar."""
-  return tf.strings.substr(data, 0, 3) == b'\xff\xd8\xff'
+def _decode(data, exif: str, from_jpeg, cut=lambda image: image):
+  """Decodes with the decoder that suits the bytes; `cut` is applied to what is decoded whole."""
+  lookup(image_files.EXIF, exif, 'exif (data.exif)')
+
+  def by_pillow():
+    image = _python(lambda content: np.asarray(image_files.decode(content, exif)), data, tf.uint8)
+    return cut(tf.ensure_shape(image, [None, None, 3]))
+
+  def by_tensorflow():
+    return cut(tf.io.decode_image(data, channels=3, expand_animations=False))
+
+  def by_bytes():
+    return tf.cond(
+      _is_plain_jpeg(data), from_jpeg,
+      lambda: tf.cond(_is_plain_png_or_webp(data), by_tensorflow, by_pillow),
+    )
+
+  if exif == 'ignore':
+    image = by_bytes()
+  else:
+    is_upright = tf.ensure_shape(_python(image_files.is_upright, data, tf.bool), [])
+    image = tf.cond(is_upright, by_bytes, by_pillow)
+  return tf.ensure_shape(image, [None, None, 3])
+
+
+def _python(function, data, dtype):
+  """The result of a Python function of the bytes; outside of graphs TensorFlow gives an array."""
+
+  def apply(content):
+    return function(content if isinstance(content, bytes) else content.item())
+
+  return tf.numpy_function(apply, [data], dtype, stateful=False)
+
+
+def _is_plain_jpeg(data):
+  """Whether the bytes begin like a JPEG file in grey, YCbCr or RGB, bool scalar."""
+
+  def is_plain():
+    shape = tf.cast(tf.image.extract_jpeg_shape(data), tf.int64)
+    return (shape[2] != 4) & (shape[0] * shape[1] <= FAST_PIXELS)
+
+  return tf.cond(tf.strings.substr(data, 0, 3) == b'\xff\xd8\xff', is_plain, lambda: False)
+
+
+def _is_plain_png_or_webp(data):
+  """Whether the bytes begin like a PNG of 8 bits, or like a WebP of a lossy image alone."""
+
+  def few(sides):
+    return tf.reduce_prod(tf.cast(sides, tf.int64)) <= FAST_PIXELS
+
+  def png():
+    sides = tf.io.decode_raw(tf.strings.substr(data, 16, 8), tf.int32, little_endian=False)
+    return (tf.strings.substr(data, 24, 1) == b'\x08') & few(sides)
+
+  def webp():
+    sides = tf.io.decode_raw(tf.strings.substr(data, 26, 4), tf.uint16)
+    return few(tf.cast(sides, tf.int32) % 2**14)  # the other two bits are a scale
+
+  def by_kind():
+    kind = tf.strings.substr(data, 0, 4) + tf.strings.substr(data, 12, 4)
+    return tf.cond(
+      kind == b'\x89PNGIHDR', png, lambda: tf.cond(kind == b'RIFFVP8 ', webp, lambda: False)
+    )
+
+  return tf.cond(tf.strings.length(data) > 30, by_kind, lambda: False)
 
 
 def resize(image, size: int, interpolation: str, mirrored=False, window=None):
@@ -133,22 +205,22 @@ def train_transform(data_config, image_size: int):
   """Returns the function (bytes, seed int64 [2]) -> uint8 [size, size, 3] for training.
 
   Args:
-    data_config: `config.data`; its crop, area, aspect, flip, crop_fraction and interpolation are
-      used.
+    data_config: `config.data`; its crop, area, aspect, flip, crop_fraction, interpolation and exif
+      are used.
     image_size: pixels of the result.
 
   Raises:
     UserError: an unknown crop or interpolation.
   """
-  interpolation = data_config.interpolation
+  interpolation, exif = data_config.interpolation, data_config.exif
   box_of = lookup(_CROPS, data_config.crop, 'crop (data.crop)')
   area, aspect = tuple(data_config.area), tuple(data_config.aspect)
   choose = functools.partial(box_of, area=area, aspect=aspect, fraction=data_config.crop_fraction)
-  key = ('train', box_of, area, aspect, data_config.crop_fraction, data_config.flip)
+  key = ('train', box_of, area, aspect, data_config.crop_fraction, data_config.flip, exif)
 
   def transform(data, seed):
     crop_values, flip_value = crop.draw(seed)
-    image = decode_crop(data, functools.partial(choose, crop_values))
+    image = decode_crop(data, functools.partial(choose, crop_values), exif)
     mirrored = flip_value < 0.5 if data_config.flip else False
     return resize(image, image_size, interpolation, mirrored)
 
@@ -158,7 +230,7 @@ def train_transform(data_config, image_size: int):
 
 def eval_transform(
   image_size: int, crop_fraction: float, interpolation: str, crops: int = 1,
-  crop_mode: str = 'center',
+  crop_mode: str = 'center', exif: str = 'ignore',
 ):
   """Returns the function bytes -> uint8 [size, size, 3] for evaluation.
 
@@ -171,6 +243,7 @@ def eval_transform(
     crops: 1 = the central square; 5 = those in the four corners and the centre, which gives uint8
       [5, size, size, 3].
     crop_mode: a name of `data.preprocessing.CROP_MODES`.
+    exif: as in `decode`.
 
   Raises:
     UserError: an unknown crop mode.
@@ -183,35 +256,9 @@ def eval_transform(
     return [tf.stack([*whole, top, left]) for top, left in corners]
 
   def transform(data):
-    image = decode(data)
+    image = decode(data, exif)
     parts = [resize(image, image_size, interpolation, window=part) for part in windows(image)]
     return tf.stack(parts) if crops > 1 else parts[0]
 
-  key = ('eval', image_size, crop_fraction, interpolation, crops, crop_mode)
+  key = ('eval', image_size, crop_fraction, interpolation, crops, crop_mode, exif)
   return traced(key, transform, [tf.TensorSpec([], tf.string)])
-
-
-def _decode_other(data):
-  # TensorFlow takes the palette indices of a BMP for grey levels, without an error.
-  palette_bmp = (tf.strings.substr(data, 0, 2) == b'BM') & (tf.strings.length(data) > 54)
-  palette_bmp = tf.cond(
-    palette_bmp,
-    lambda: tf.strings.substr(data, 28, 2) == b'\x08\x00',
-    lambda: False,
-  )
-  check = tf.cond(palette_bmp, lambda: _grey_palette(data), lambda: True)
-  message = 'BMP with a colour palette; convert it to PNG'
-  with tf.control_dependencies([tf.debugging.Assert(check, [message])]):
-    return tf.io.decode_image(data, channels=3, expand_animations=False)
-
-
-def _grey_palette(data):
-  level = tf.range(256)
-  grey = tf.reshape(tf.stack([level, level, level, 0 * level], axis=1), [-1])
-  available = tf.minimum(tf.strings.length(data) - 54, 1024)
-  palette = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 54, available), tf.uint8), tf.int32)
-  return tf.cond(
-    tf.equal(tf.size(palette), 1024),
-    lambda: tf.reduce_all(tf.equal(palette, grey)),
-    lambda: False,
-  )

@@ -62,6 +62,7 @@ def read_config(directory: paths.Path, name: str = '') -> FolderConfig:
     classes = int(config.get('num_classes', given.get('num_classes', 1000)))
     labels = _labels(config.get('label_names') or given.get('label_names'))
     model, data = ours.get('model'), _data(given, str(directory))
+    data |= {key: ours[key] for key in ('exif',) if key in ours}  # timm has no word for it
     pool = config.get('global_pool') or 'avg'
   except UserError:
     raise

@@ -150,6 +150,8 @@ def _config(
       ),
     },
   }
+  if data.get('exif', 'ignore') != 'ignore':
+    config['ecanet_jax']['exif'] = data['exif']  # timm has no word for it
   if label_names is not None:
     config['label_names'] = list(label_names)
   return config

@@ -82,7 +82,7 @@ def test_folders_that_cannot_be_used(folder, tmp_path):
   with pytest.raises(UserError, match=r"no folder 'vall' .* Did you mean 'val'"):
     data.open(config)
   config.data.eval_split = 'val'
-  for name in ('scan.tiff', 'photo.heic', 'notes.txt'):
+  for name in ('film.mp4', 'photo.heic', 'notes.txt'):
     (root / 'val' / 'cat' / name).write_bytes(b'')
     with pytest.raises(UserError, match=f'{name}: not an image that can be read'):
       data.open(config)
@@ -94,9 +94,47 @@ def test_folders_that_cannot_be_used(folder, tmp_path):
   (root / 'train' / 'emu').mkdir()
   with pytest.raises(UserError, match='emu: a class folder without any image'):
     data.open(config)
+  config.data.allow_empty_classes = True
+  with pytest.raises(UserError, match=r'different classes; only in .*train: emu$'):
+    data.open(config)
+  (root / 'val' / 'emu').mkdir()
+  assert data.open(config).info.label_names == ('cat', 'dog', 'emu')
+  assert data.open(config).label_counts()[2] == 0
+  (root / 'val' / 'emu').rmdir()
   shutil.copy(root / 'train' / 'cat' / '0.jpg', root / 'train' / 'emu' / '0.jpg')
   with pytest.raises(UserError, match=r'different classes; only in .*train: emu$'):
     data.open(config)
+
+
+def test_odd_folders(folder, tmp_path):
+  root = tmp_path / 'set'
+  shutil.copytree(folder, root)
+  config = schema.get_config()
+  config.data.source, config.data.eval_split, config.data.data_dir = 'folder', 'val', str(root)
+  cats = root / 'train' / 'cat'
+  (tmp_path / 'more').mkdir()
+  shutil.copy(cats / '0.jpg', tmp_path / 'more' / 'photo.JFIF')
+  (cats / 'more').symlink_to(tmp_path / 'more')
+  (cats / 'link.jpg').symlink_to(cats / '0.jpg')
+  images = data.open(config).info.train.num_examples
+  assert images == 13  # the two links count
+
+  def refused():
+    with pytest.raises(UserError) as error:
+      data.open(config)
+    assert '\n' not in str(error.value)
+    return str(error.value)
+
+  (cats / 'gone.jpg').symlink_to(tmp_path / 'nothing.jpg')
+  assert refused() == f'{cats}/gone.jpg: a link that leads nowhere; remove it'
+  (cats / 'gone.jpg').unlink()
+  os.mkfifo(cats / 'pipe.jpg')
+  assert refused() == f'{cats}/pipe.jpg: neither a file nor a folder; remove it'
+  (cats / 'pipe.jpg').unlink()
+  (tmp_path / 'more' / 'back').symlink_to(cats)
+  assert refused() == (
+    f'{cats}/more/back: the link leads back to {cats}, a folder above it; remove it'
+  )
 
 
 @pytest.fixture

@@ -48,11 +48,9 @@ def test_every_format_gives_the_pixels_of_pillow(decode, kind):
   expected = np.asarray(Image.open(io.BytesIO(MATRIX[kind])).convert('RGB')).astype(int)
   image = decode.decode(tf.constant(MATRIX[kind]))
   assert image.dtype == tf.uint8 and image.shape == (48, 64, 3)
-  difference = np.abs(image.numpy() - expected)
-  assert difference.max() <= (2 if kind == 'cmyk jpeg' else 0), difference.max()
+  np.testing.assert_array_equal(image, expected)
   part = decode.decode_crop(tf.constant(MATRIX[kind]), lambda h, w: tf.constant([3, 5, 20, 30]))
-  # JPEG: the first row and column of a crop may be up-sampled without their neighbours.
-  np.testing.assert_array_equal(part[1:-1, 1:-1], image[4:22, 6:34])
+  np.testing.assert_array_equal(part, image[3:23, 5:35])
 
 
 @pytest.mark.parametrize('interpolation', ['bicubic', 'bilinear'])
@@ -124,12 +122,6 @@ def test_extreme_shapes_fall_back_to_the_centre(decode):
   assert box.numpy().tolist() == [0, 493, 10, 13]
   box = crop.inception_crop(1000, 12, values, (1.0, 1.0), (3 / 4, 4 / 3))
   assert box.numpy().tolist() == [492, 0, 16, 12]
-
-
-def test_bmp_with_colour_palette_is_refused(decode):
-  palette = encode(PICTURE.convert('P', palette=Image.Palette.ADAPTIVE), 'BMP')
-  with pytest.raises(tf.errors.InvalidArgumentError, match='colour palette'):
-    decode.decode(tf.constant(palette))
 
 
 @pytest.mark.parametrize(
