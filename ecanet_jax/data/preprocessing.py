@@ -11,8 +11,8 @@ from typing import Any
 from ecanet_jax.runtime.errors import lookup
 
 # The keys of a recipe's `data` section that are preprocessing.
-KEYS = ('mean', 'std', 'interpolation', 'crop_fraction', 'image_size', 'crop_mode')
-# 'center': the image keeps its proportions; 'squash': it becomes a square. timm has these names.
+KEYS = ('mean', 'std', 'interpolation', 'crop_fraction', 'image_size')
+# data.crop_mode, as in timm: the image keeps its proportions, or it becomes a square.
 CROP_MODES = {mode: mode for mode in ('center', 'squash')}
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -38,7 +38,7 @@ class Preprocessing:
   crop_fraction: float | None = 0.875
 
   def data(self, image_size: int) -> dict[str, Any]:
-    """Returns keys of a recipe's `data` section, as JSON values, for an image size in pixels."""
+    """Returns KEYS of a recipe's `data` section, as JSON values, for an image size in pixels."""
     crop = self.crop_fraction or round(image_size / (image_size + BORDER), 4)
     return {
       'mean': list(self.mean), 'std': list(self.std), 'interpolation': self.interpolation,
@@ -109,10 +109,17 @@ def default_preprocessing(network: str, dialect: str = 'timm') -> str:
   return 'torchvision' if network.startswith(('vgg', 'legacy_')) else 'timm'
 
 
+def preprocessing_of(section: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the preprocessing in a `data` section: KEYS, and crop_mode where it is not 'center'."""
+  found = {key: section[key] for key in KEYS if key in section}
+  mode = section.get('crop_mode', 'center')
+  return found if mode == 'center' else {**found, 'crop_mode': mode}
+
+
 def describe(data: Mapping[str, Any]) -> str:
   """Returns the preprocessing of a `data` section in words."""
   numbers = lambda values: '(' + ', '.join(f'{value:.4g}' for value in values) + ')'
-  squashed = ', squashed' if data.get('crop_mode') == 'squash' else ''
+  squashed = ', squashed' if preprocessing_of(data).get('crop_mode') == 'squash' else ''
   return (
     f'mean {numbers(data["mean"])}, std {numbers(data["std"])}, {data["interpolation"]}, '
     f'centre crop {data["crop_fraction"]:.4g}, {data["image_size"]} px{squashed}'

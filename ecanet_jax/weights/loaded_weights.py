@@ -9,7 +9,12 @@ import flax.linen as nn
 import numpy as np
 from flax import traverse_util
 
-from ecanet_jax.data.preprocessing import KEYS, default_preprocessing, find_preprocessing
+from ecanet_jax.data.preprocessing import (
+  KEYS,
+  default_preprocessing,
+  find_preprocessing,
+  preprocessing_of,
+)
 from ecanet_jax.data.summary import DataSummary
 from ecanet_jax.models import network
 from ecanet_jax.models.other_names import weights_hint
@@ -37,7 +42,7 @@ class LoadedWeights:
 
   Attributes:
     model: a recipe's `model` section.
-    data: the preprocessing: keys of `data.preprocessing.KEYS` of a recipe's `data` section.
+    data: the preprocessing, as `data.preprocessing.preprocessing_of` gives it.
     data_source: where `data` comes from, in words.
     variables: {'params', 'batch_stats'}.
     state_dict: the arrays under the file's own names; {} for a checkpoint.
@@ -132,7 +137,7 @@ def _read_checkpoint(path: paths.Path, request: _Request) -> LoadedWeights:
   _check_no_preprocessing(path, request)
   saved = load_saved(path, ema=request.kind == 'ema', step=request.step)
   check_finite(path, traverse_util.flatten_dict(dict(saved.variables), sep='/'))
-  data = {key: saved.config['data'][key] for key in KEYS if key in saved.config['data']}
+  data = preprocessing_of(saved.config['data'])
   summary = DataSummary.from_json(saved.data)
   return LoadedWeights(
     saved.config['model'], data, 'of the checkpoint', saved.variables, {}, 'timm',
@@ -150,7 +155,7 @@ def _read_folder(path: paths.Path, request: _Request) -> LoadedWeights:
     )
   found = hub_folder.read_folder(path, (request.model or {}).get('name') or '', request.kind)
   record = network(found.model['name'])
-  if set(KEYS) <= {*found.data, 'crop_mode'}:
+  if set(KEYS) <= set(found.data):
     _check_no_preprocessing(path, request)
     data, source = found.data, f'of {hub_folder.CONFIG}'
   else:
