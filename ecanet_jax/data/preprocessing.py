@@ -12,8 +12,8 @@ from ecanet_jax.runtime.errors import lookup
 
 # The keys of a recipe's `data` section that are preprocessing.
 KEYS = ('mean', 'std', 'interpolation', 'crop_fraction', 'image_size')
-# Those that weights need not have: the default is 'center' and 'ignore'.
-OPTIONAL_KEYS = ('crop_mode', 'exif')
+# Those that weights need not have, and what counts without them.
+OPTIONAL = {'crop_mode': 'center', 'exif': 'ignore'}
 # 'center': the image keeps its proportions; 'squash': it becomes a square. timm has these names.
 CROP_MODES = {mode: mode for mode in ('center', 'squash')}
 
@@ -40,7 +40,7 @@ class Preprocessing:
   crop_fraction: float | None = 0.875
 
   def data(self, image_size: int) -> dict[str, Any]:
-    """Returns keys of a recipe's `data` section, as JSON values, for an image size in pixels."""
+    """Returns KEYS of a recipe's `data` section, as JSON values, for an image size in pixels."""
     crop = self.crop_fraction or round(image_size / (image_size + BORDER), 4)
     return {
       'mean': list(self.mean), 'std': list(self.std), 'interpolation': self.interpolation,
@@ -109,6 +109,14 @@ def default_preprocessing(network: str, dialect: str = 'timm') -> str:
   if network.startswith('tf_'):
     return 'tf'
   return 'torchvision' if network.startswith(('vgg', 'legacy_')) else 'timm'
+
+
+def preprocessing_of(section: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the preprocessing in a `data` section: KEYS, and what is unusual of OPTIONAL."""
+  found = {key: section[key] for key in KEYS if key in section}
+  return found | {
+    key: section[key] for key, usual in OPTIONAL.items() if section.get(key, usual) != usual
+  }
 
 
 def describe(data: Mapping[str, Any]) -> str:

@@ -14,11 +14,10 @@ from ecanet_jax.data.class_comparison import check_classes
 from ecanet_jax.data.imagenet_sets import IMAGENET_CLASSES, imagenet_set
 from ecanet_jax.data.label_names import is_imagenet
 from ecanet_jax.data.preprocessing import (
-  KEYS,
-  OPTIONAL_KEYS,
   PREPROCESSING,
   describe,
   find_preprocessing,
+  preprocessing_of,
 )
 from ecanet_jax.data.types import DatasetInfo
 from ecanet_jax.evaluation.classification_metrics import ClassificationMetrics
@@ -129,7 +128,7 @@ def evaluate_weights(
 
     of = [said['set'], *(x for x in (tta, checkpoint, kind) if x not in DEFAULTS)]
     said |= {'weights': name, 'tta': tta}
-    said['preprocessing'] = {key: config.data[key] for key in (*KEYS, *OPTIONAL_KEYS)}
+    said['preprocessing'] = preprocessing_of(config.data)
     title = f'{said["model"]}, {said["set"]}: {task.headline.title} '
     title += task.headline.show(metrics[task.headline.name])
     files = write_report(
@@ -228,6 +227,7 @@ def apply_preprocessing(
     size = source.data.get('image_size', config.data.image_size)
     values = find_preprocessing(preprocessing).data(size)
     said = preprocessing
+  values = {'crop_mode': 'center', **values}
   by_hand = [key for key in values if f'data.{key}' in given]
   for key, value in values.items():
     if key not in by_hand:

@@ -13,7 +13,7 @@ from ecanet_jax.config.inherited import inherit, is_given
 from ecanet_jax.config.schema import check
 from ecanet_jax.config.stored import FILE
 from ecanet_jax.data.label_names import names_as_wnids
-from ecanet_jax.data.preprocessing import KEYS, OPTIONAL_KEYS
+from ecanet_jax.data.preprocessing import preprocessing_of
 from ecanet_jax.models.computation import FREE_FIELDS, other_fields
 from ecanet_jax.models.convnet import ConvNet
 from ecanet_jax.nn.parameter_shapes import parameter_shapes
@@ -67,8 +67,7 @@ def resolve(
     key: value for key, value in sections['model'].items()
     if key in taken or key not in FREE_FIELDS
   }
-  keys = [key for key in (*KEYS, *OPTIONAL_KEYS) if key in sections['data']]
-  data = {key: sections['data'][key] for key in keys}
+  data = preprocessing_of(sections['data'])
   config, lines = inherit(config, given, {**sections, 'model': model, 'data': data}, str(origin))
   for line in lines:
     log.info('%s', line)

@@ -11,9 +11,9 @@ from flax import traverse_util
 
 from ecanet_jax.data.preprocessing import (
   KEYS,
-  OPTIONAL_KEYS,
   default_preprocessing,
   find_preprocessing,
+  preprocessing_of,
 )
 from ecanet_jax.data.summary import DataSummary
 from ecanet_jax.models import network
@@ -42,7 +42,7 @@ class LoadedWeights:
 
   Attributes:
     model: a recipe's `model` section.
-    data: the preprocessing: keys of `data.preprocessing.KEYS` of a recipe's `data` section.
+    data: the preprocessing, as `data.preprocessing.preprocessing_of` gives it.
     data_source: where `data` comes from, in words.
     variables: {'params', 'batch_stats'}.
     state_dict: the arrays under the file's own names; {} for a checkpoint.
@@ -137,8 +137,7 @@ def _read_checkpoint(path: paths.Path, request: _Request) -> LoadedWeights:
   _check_no_preprocessing(path, request)
   saved = load_saved(path, ema=request.kind == 'ema', step=request.step)
   check_finite(path, traverse_util.flatten_dict(dict(saved.variables), sep='/'))
-  keys = [key for key in (*KEYS, *OPTIONAL_KEYS) if key in saved.config['data']]
-  data = {key: saved.config['data'][key] for key in keys}
+  data = preprocessing_of(saved.config['data'])
   summary = DataSummary.from_json(saved.data)
   return LoadedWeights(
     saved.config['model'], data, 'of the checkpoint', saved.variables, {}, 'timm',

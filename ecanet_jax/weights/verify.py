@@ -81,7 +81,10 @@ def verify(
       refuses the state dict.
   """
   if text := not_finite(state_dict):
-    raise UserError(f'{text}; nothing is written. Take an earlier checkpoint of the training.')
+    raise UserError(
+      f'the conversion is wrong by more than the tolerance of {tolerance:g}, nothing is written: '
+      f'{text}. Take an earlier checkpoint of the training.'
+    )
   image_size = min(max(image_size, SMALLEST), LARGEST)
   shape = (IMAGES, image_size, image_size, model.in_chans)
   images = np.random.default_rng(0).normal(size=shape).astype(np.float32)

@@ -215,7 +215,7 @@ def _read_file(path: str) -> dict[str, np.ndarray]:
       check_archive(file)
       with zipfile.ZipFile(file) as archive:  # which has checksums
         if KERAS_ENTRY not in archive.namelist():
-          raise UserError(f'{path} is a zip archive without {KERAS_ENTRY}, not a file of Keras.')
+          raise UserError(f'{path} is not a complete Keras file of weights, without {KERAS_ENTRY}.')
         file = io.BytesIO(archive.read(KERAS_ENTRY))
     else:
       _probe(path, paths.to_path(path).read_bytes())
