@@ -139,7 +139,7 @@ def test_inputs_of_public_reports(decoders):
     'palette': encode(COLOURS.quantize(7), 'PNG'),
     # OlafenwaMoses/ImageAI#200: 'Palette images with Transparency expressed in bytes'.
     'palette with alpha': encode(COLOURS.quantize(7), 'PNG', transparency=bytes(7)),
-    # python-pillow/Pillow#3011: 16 bits are clipped, not scaled.
+    # 16 bits are clipped, not scaled.
     '16 bits': encode(Image.fromarray(grey), 'PNG'),
   }
   for name, content in reports.items():
