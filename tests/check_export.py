@@ -15,6 +15,8 @@ import torch
 from configs import digits
 from ecanet_jax import data
 from ecanet_jax.checkpoints.files import load_weights
+from ecanet_jax.cli.arguments import Parser
+from ecanet_jax.cli.exit_status import exit_status
 from ecanet_jax.models.registry import create_from_config
 from ecanet_jax.runtime.accelerators import silence_libtpu
 from ecanet_jax.training.logging.writers import read_metrics
@@ -26,7 +28,10 @@ import_torchvision()
 import timm  # noqa: E402  after torchvision
 
 
-def main(workdir: pathlib.Path) -> int:
+def main() -> int:
+  parser = Parser('python -m tests.check_export', 'compares an export in PyTorch with JAX')
+  parser.add_argument('workdir', type=pathlib.Path, help='of the training of configs/digits.py')
+  workdir = parser.parse_args().workdir
   silence_libtpu()
   config = digits.get_config()
   recipe, variables = load_weights(workdir)
@@ -61,4 +66,4 @@ def main(workdir: pathlib.Path) -> int:
 
 
 if __name__ == '__main__':
-  sys.exit(main(pathlib.Path(sys.argv[1])))
+  sys.exit(exit_status(main))
