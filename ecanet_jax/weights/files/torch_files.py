@@ -8,7 +8,6 @@ mapping and is ignored, so that its class is neither imported nor called.
 import collections
 import contextlib
 import io
-import pickle
 import pickletools
 import re
 import warnings
@@ -90,7 +89,7 @@ def _load(torch, path: str, file) -> tuple[Any, list[str]]:
     raise
   except Exception as error:  # pickle's, zip's and torch's own errors have no common base
     found = re.search(r'GLOBAL (\S+)', str(error))
-    if found and isinstance(error, pickle.UnpicklingError):
+    if found and type(error).__name__ == 'UnpicklingError':
       raise UserError(
         f'{path} holds an object of {found[1]}, which is not read because it can run code; save '
         'only tensors: torch.save(model.state_dict(), FILE).'
