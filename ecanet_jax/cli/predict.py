@@ -56,6 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--preprocessing', default='',
     help="of the images, for a file, which stores none (default: the network's)",
   )
+  parser.add_argument(
+    '--accept_changes', action='store_true',
+    help="go on although the training's own folder of images has other class names by now",
+  )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -71,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
   images = find_images(args.images)  # a mistyped name is answered before JAX starts
   from ecanet_jax.data.preprocessing import describe
   from ecanet_jax.inference.classifier import load
+  from ecanet_jax.inference.training_folder import check_training_folder
   from ecanet_jax.runtime.accelerators import check_devices
   from ecanet_jax.runtime.compile_cache import keep_compiled_programs
   from ecanet_jax.runtime.log import log, start_log
@@ -81,6 +86,9 @@ def run(args: argparse.Namespace) -> int:
   classifier = load(
     args.weights, model=args.model, dialect=args.dialect, kind=args.kind,
     checkpoint=args.checkpoint, preprocessing=args.preprocessing,
+  )
+  check_training_folder(
+    args.weights, images, classifier.label_names, accept=args.accept_changes
   )
   log.info('images: %s', describe(classifier.preprocessing))
   found = _classify(classifier, images, args)

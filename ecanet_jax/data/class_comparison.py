@@ -11,7 +11,7 @@ SHOWN = 5  # most names of a list in a message
 
 def check_classes(
   what: str, theirs: Sequence[str] | None, ours: Sequence[str] | None, *, accept: bool,
-  otherwise: str,
+  otherwise: str, flag: str = '--config.data.accept_changes=True',
 ) -> None:
   """Refuses a data set with other classes, or the same ones in another order.
 
@@ -24,6 +24,7 @@ def check_classes(
     ours: the class names of the data set.
     accept: a warning instead, if the number of classes is the same (data.accept_changes).
     otherwise: what to do if the classes are different ones, for the message.
+    flag: that sets `accept`, for the message.
 
   Raises:
     UserError: with the first difference, the number of differences, and the names on one side only.
@@ -35,9 +36,9 @@ def check_classes(
     raise UserError(f'{text} {otherwise}')
   if not accept:
     raise UserError(
-      f'{text} If they mean the same, add --config.data.accept_changes=True. {otherwise}'
+      f'{text} If they mean the same, add {flag}. {otherwise}'
     )
-  log.warning('%s data.accept_changes=True accepts that.', text)
+  log.warning('%s %s accepts that.', text, flag.removeprefix('--config.'))
 
 
 def _differences(theirs: Sequence[str], ours: Sequence[str]) -> str:

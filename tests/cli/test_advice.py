@@ -16,6 +16,7 @@ FLAG = re.compile(r'(?<![\w-])--[a-z_]\w+(?![\w.])')
 NAMED = {
   'config/stored.py': {'--config'},  # only eval reads the config of a training
   'runtime/distributed.py': {'--coordinator', '--process_id', '--num_processes'},  # train, eval
+  'inference/training_folder.py': {'--accept_changes'},  # predict
   'evaluation/tta.py': {'--tta'},  # eval
   'training/trainer.py': {'--workdir'}, 'training/resume.py': {'--workdir'},  # train
   'checkpoints/compare.py': {'--workdir'},  # train resumes

@@ -142,6 +142,26 @@ def test_a_class_that_is_added_is_no_new_classifier(made, tuned):
     shutil.rmtree(made.root / 'images' / 'violet')
 
 
+def test_predict_knows_that_a_class_has_another_name(made, tuned, capsys):
+  workdir, _ = tuned
+  old, new = (made.root / 'images' / name for name in ('red', 'crimson'))
+  old.rename(new)
+  command = ['predict', str(workdir), str(new / '0.png')]
+  try:
+    assert cli.main(command) == 2
+    err = capsys.readouterr().err
+    assert "was trained with other classes than the data have: class" in err
+    assert "gone: 'red'; new: 'crimson'. If they mean the same, add --accept_changes." in err
+    assert cli.main([*command, '--accept_changes']) == 0
+    capsys.readouterr()
+    elsewhere = made.root / '0.png'
+    elsewhere.write_bytes((new / '0.png').read_bytes())
+    assert cli.main(['predict', str(workdir), str(elsewhere)]) == 0
+  finally:
+    new.rename(old)
+  assert cli.main(['predict', str(workdir), str(old / '0.png')]) == 0
+
+
 def test_mistakes_leave_nothing(made, tuned, tmp_path, capsys, monkeypatch):
   monkeypatch.chdir(tmp_path)
   other, file = tmp_path / 'other', tmp_path / 'w.safetensors'
