@@ -54,7 +54,7 @@ def draw_attention(
     for number, (block, gates) in enumerate(blocks.items()):
       if number % columns == 0:
         row = next(free)
-        row[0].set_ylabel(f'{title}\nattention weight')
+        row[0].set_ylabel(title.replace(' on ', '\non ') + '\nattention weight', fontsize=8)
         for axis in row:
           axis.set_axis_off()
       axis = row[number % columns]

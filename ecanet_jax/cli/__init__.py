@@ -25,6 +25,7 @@ COMMANDS = {
   'predict': 'name what is on pictures; a table, JSON, CSV or a contact sheet',
   'compile': 'compile a step for a TPU or GPU that is not here; memory, cycles, traffic',
   'sweep': 'train configs x variants x seeds; a table and pictures',
+  'analyse': 'what the attention of trained networks does; pictures and tables',
   'doctor': 'check versions, devices, disk and data, and say what to do',
 }
 RESUMES = ('train', 'eval', 'finetune')  # may be interrupted and given again
