@@ -58,6 +58,7 @@ def test_lines_are_the_means(workdir, tmp_path):
   (['atention'], "unknown kind of analysis 'atention'. Did you mean 'attention'?"),
   (['attention', '--classes=99'], "no class '99'."),
   (['attention', '--blocks=conv_9_1'], 'no attention in a block conv_9_1 (blocks_7_0).'),
+  (['--channels=3'], "'--channels=3' stands before the kind; write ecanet_jax analyse KIND RUN..."),
   (['attention', '--channels=-1'], '--channels=-1 must be at least 0.'),
 ])
 def test_mistakes(workdir, tmp_path, capsys, arguments, text):

@@ -1,10 +1,10 @@
-"""`analyse`: what the attention of trained networks does, as pictures, tables and arrays.
+"""`analyse attention`: the mean attention weight of every channel by class.
 
     ecanet_jax analyse attention RUN... [--classes=NAME,NUMBER] [--blocks=conv_4_6] [--spread]
 
-`attention` draws the mean attention weight of every channel by class (ECA-Net, Fig. 7; SENet,
-Fig. 6), and prints for each block which share of the weights' variance is between the classes.
-Runs are workdirs; each is evaluated on its own evaluation split. Several are drawn in rows.
+The picture is Fig. 7 of ECA-Net and Fig. 6 of SENet. The output says for each block which share of
+the weights' variance is between the classes. Runs are workdirs; each is evaluated on its own
+evaluation split. Several are drawn in rows.
 """
 
 import argparse
@@ -13,17 +13,15 @@ import io
 
 from ecanet_jax.cli.config import load_stored_config
 from ecanet_jax.runtime import paths
-from ecanet_jax.runtime.errors import UserError, closest, lookup
+from ecanet_jax.runtime.errors import UserError, closest
 from ecanet_jax.runtime.log import log, start_log
 
-KINDS = {'attention': 'mean attention weights by class'}
 CLASSES = 4  # drawn if none is asked for
 COLUMNS = ('run', 'block', 'class', 'name', 'channel', 'images', 'mean', 'std')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the command's arguments to `parser`."""
-  parser.add_argument('kind', metavar='KIND', help='; '.join(f'{k}: {v}' for k, v in KINDS.items()))
   parser.add_argument('runs', metavar='RUN', nargs='+', help='workdir of a training')
   parser.add_argument('--out', default='analysis', help='folder to write (default: analysis)')
   parser.add_argument(
@@ -47,13 +45,17 @@ def run(args: argparse.Namespace) -> int:
   Raises:
     UserError: a mistake in the arguments, or a run that cannot be read.
   """
-  lookup(KINDS, args.kind, 'kind of analysis')
   if args.channels < 0:
     raise UserError(f'--channels={args.channels} must be at least 0.')
   configs = [load_stored_config(workdir) for workdir in args.runs]
-  start_log()
   from ecanet_jax.analysis.attention import gates_of_run
   from ecanet_jax.analysis.pictures import draw_attention
+  from ecanet_jax.runtime.accelerators import check_devices
+  from ecanet_jax.runtime.compile_cache import keep_compiled_programs
+
+  start_log()
+  keep_compiled_programs()
+  check_devices()
 
   blocks = [name for name in args.blocks.split(',') if name]
   found = [
