@@ -1,4 +1,4 @@
-"""Eight simulated devices, quick compilation, no silent broadcasting, one cache, the usual log."""
+"""Eight simulated devices, quick compilation, no silent broadcasting, one cache, log and seed."""
 
 import os
 
@@ -9,6 +9,7 @@ os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
 
 import logging
+import sys
 
 import absl.logging
 import jax
@@ -31,6 +32,13 @@ def usual_log():
   log.setLevel(logging.NOTSET)
   absl.logging.set_verbosity(absl.logging.WARNING)
   absl.logging.get_absl_logger().filters.clear()
+
+
+@pytest.fixture(autouse=True)
+def seed_of_torch():
+  """The same random weights of PyTorch's networks in every run, alone or after other tests."""
+  if 'torch' in sys.modules:
+    sys.modules['torch'].manual_seed(0)
 
 
 @pytest.fixture(scope='session')

@@ -7,14 +7,24 @@ import flax.linen as nn
 from ecanet_jax.weights import dialects, eca_kernel_size
 from ecanet_jax.weights.prefixes import shared_prefix
 
+# Ends of the keys of tensors from which PyTorch computes a weight -> what makes it a weight again.
+COMPUTED = {
+  '.weight_orig': 'torch.nn.utils.prune.remove(module, "weight")',
+  '.weight_g': 'torch.nn.utils.remove_weight_norm(module)',
+  '.parametrizations.weight.original0':
+    'torch.nn.utils.parametrize.remove_parametrizations(module, "weight")',
+  '.parametrizations.weight.original':
+    'torch.nn.utils.parametrize.remove_parametrizations(module, "weight")',
+}
+
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 def hint(model: nn.Module, given: Shapes, dialect: str) -> str:
   """Says in one sentence why a state dict probably does not fit; '' where no cause is obvious.
 
-  The causes are another dialect, another attention, no classifier, another number of classes, and
-  other ECA kernel sizes.
+  The causes are another dialect, another attention, no BatchNorm statistics, weights that PyTorch
+  computes from other tensors, no classifier, another number of classes, and other ECA kernel sizes.
 
   Args:
     model: the network.
@@ -26,6 +36,8 @@ def hint(model: nn.Module, given: Shapes, dialect: str) -> str:
     return ''
   if like != dialect:
     return f'Its keys look like the dialect {like!r}, not {dialect!r}.'
+  if text := _computed(given):
+    return text
   theirs = {module.ours: module.theirs for module in dialects.modules(model, dialect)}
   table = dialects.dialect_of(model, dialect)
   kinds = _attention_kinds(theirs, {table.module(key) for key in given})
@@ -66,6 +78,20 @@ def likely_dialect(model: nn.Module, given: Shapes, asked: str = '') -> str:
     counts[dialect] = sum(table.module(key.removeprefix(prefix)) in known for key in given)
   best = max(counts, key=lambda dialect: (counts[dialect], dialect == asked))
   return best if 2 * counts[best] >= len(given) > 0 else ''
+
+
+def _computed(given: Shapes) -> str:
+  """Says that PyTorch computes weights from other tensors, or that its buffers were not saved."""
+  for tail, remove in COMPUTED.items():
+    if key := next((key for key in given if key.endswith(tail)), ''):
+      return f'PyTorch computes a weight from {key}; before saving call {remove}.'
+  endings = {key.rpartition('.')[2] for key in given}
+  if any(key.endswith('bn1.weight') for key in given) and 'running_mean' not in endings:
+    return (
+      'It has no BatchNorm statistics; save model.state_dict(), which has them, and not '
+      'named_parameters().'
+    )
+  return ''
 
 
 def _attention_kinds(theirs: Mapping[str, str], modules: set[str]) -> set[str]:

@@ -13,6 +13,12 @@ WRAPPERS = {
   'module.': 'torch.nn.DataParallel, DistributedDataParallel, AveragedModel; timm ModelEmaV2',
   '_orig_mod.': 'torch.compile',
 }
+# Parts that wrap a module inside of a network -> who adds them. They are removed from every key.
+INNER = {
+  '_orig_mod': 'torch.compile of a part',
+  '_checkpoint_wrapped_module': 'activation checkpointing (torch.distributed, fairscale)',
+  '_fsdp_wrapped_module': 'torch.distributed FullyShardedDataParallel',
+}
 # Parts of the prefixes of averaged weights: taken if the averages are asked for.
 AVERAGED = {
   'teacher': 'DINO, mean teacher',
@@ -96,6 +102,14 @@ def _without_wrappers(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndar
       break
     log.warning('Removed the prefix %r from all %d keys of the state dict.', prefix, len(state))
     state = {key.removeprefix(prefix): array for key, array in state.items()}
+  for part in INNER:
+    count = sum(part in key.split('.') for key in state)
+    if count:
+      log.warning('Removed %r from %d of %d keys of the state dict.', part, count, len(state))
+    state = {
+      '.'.join(name for name in key.split('.') if name != part): array
+      for key, array in state.items()
+    }
   return state
 
 

@@ -47,6 +47,7 @@ def tf1_variables(model, scope='efficientnet-tiny/'):
       if owner != module:
         continue
       value = random.normal(size=shape).astype(np.float32)
+      value = np.abs(value) if array == 'var' else value
       name = array
       stored = value
       if module.endswith('_bn'):

@@ -58,6 +58,7 @@ def lightning(state):
 
 
 NAMESPACE = argparse.Namespace(model='resnet18', lr=0.1, root=pathlib.Path('/data'))
+OPTIMIZER = {'state': {0: {'momentum_buffer': torch.zeros(2)}}, 'param_groups': [{'lr': 0.1}]}
 NUMBERS = {'best': np.float64(0.7), 'epoch': np.int64(3), 'confusion': np.eye(2)}
 
 # What is saved -> the content. The averaged weights are STATE, the others OTHER, if there are two.
@@ -129,6 +130,15 @@ CONTENTS = {
     list(tensors().values()),
   ))),
   'arrays of numpy': lambda: dict(STATE),
+  'FullyShardedDataParallel': lambda: tensors(prefix='_fsdp_wrapped_module.'),
+  'activation checkpointing and torch.compile of parts': lambda: {
+    key.replace('blocks.', 'blocks._checkpoint_wrapped_module.').replace('.0.', '.0._orig_mod.'):
+      value for key, value in tensors().items()
+  },
+  'a list with the optimizer': lambda: [tensors(), OPTIMIZER],
+  'a tuple with the epoch': lambda: (tensors(), 3),
+  'nested wrappers of no known name': lambda: {'ckpt': {'best': {'state_dict': tensors()}}},
+  'objects of numpy': lambda: {'model': tensors(), 'log': np.array([1, 'a'], dtype=object)},
   'double precision': lambda: {key: value.double() for key, value in tensors().items()},
 }
 RAW = ('timm', 'torchvision', 'ema_pytorch', 'DINO', 'student and teacher in one',
@@ -231,6 +241,16 @@ def two_prefixes(path):
   torch.save({**tensors(prefix='left.'), **tensors(OTHER, 'right.')}, path)
 
 
+def parameters_alone(path):
+  torch.save({k: v for k, v in tensors().items() if k.endswith(('weight', 'bias'))}, path)
+
+
+def pruned(path):
+  rename = {'conv_stem.weight': 'conv_stem.weight_orig'}
+  mask = {'conv_stem.weight_mask': torch.ones_like(tensors()['conv_stem.weight'])}
+  torch.save({rename.get(k, k): v for k, v in tensors().items()} | mask, path)
+
+
 def archive_of_numpy(path):
   np.savez(path.with_suffix('.npz'), a=np.zeros(2))
   path.with_suffix('.npz').rename(path)
@@ -251,6 +271,10 @@ def pickle_of_numpy(path):
   (lambda path: torch.save({'a': torch.zeros(2, device='meta')}, path), 'has no values'),
   (lambda path: torch.save({'a': torch.zeros(2, dtype=torch.complex64)}, path), 'complex'),
   (lambda path: torch.save({'a': torch.eye(2).to_sparse()}, path), 'another kind'),
+  (lambda path: torch.save({'optimizer': OPTIMIZER}, path), "'optimizer' is of type dict"),
+  (lambda path: torch.save(list(tensors().values()), path), 'an object of type list'),
+  (parameters_alone, 'It has no BatchNorm statistics; save'),
+  (pruned, r'computes a weight from conv_stem\.weight_orig; before saving call torch\.nn\.utils'),
   (lambda path: torch.save({}, path), 'an empty mapping, not a state dict'),
   (lambda path: path.write_text('version https://git-lfs.github.com/spec/v1\noid'), 'Git LFS'),
   (lambda path: path.write_text('<!DOCTYPE html><html>'), 'is a web page, not the weights'),
@@ -288,3 +312,7 @@ def test_weights_that_are_not_finite_are_named(tmp_path):
     torch.save(tensors(state), tmp_path / 'w.pth')
     with pytest.raises(UserError, match=rf'1 of 84 arrays hold .*, first bn1\.weight \({word}\)'):
       read_weights(tmp_path / 'w.pth', model=SECTION)
+  state = {**STATE, 'bn1.running_var': -STATE['bn1.running_var']}
+  torch.save(tensors(state), tmp_path / 'w.pth')
+  with pytest.raises(UserError, match=r'1 arrays hold negative variances, first bn1\.running_var'):
+    read_weights(tmp_path / 'w.pth', model=SECTION)

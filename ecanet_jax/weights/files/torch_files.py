@@ -148,7 +148,7 @@ def _safe_globals(torch, classes: list[str]) -> Iterator[None]:
     for module in ('numpy.core.multiarray', 'numpy._core.multiarray')
     for name, value in (('scalar', scalar), ('_reconstruct', reconstruct))
   } | {'numpy.dtype': np.dtype, 'numpy.ndarray': np.ndarray}
-  dtypes = {type(np.dtype(code)) for code in '?bBhHiIlLqQefdSU'}
+  dtypes = {type(np.dtype(code)) for code in '?bBhHiIlLqQefdFDSUMmO'}
   ignored = [(_Ignored, name) for name in classes if name not in allowed]
   known = [(value, name) for name, value in allowed.items()]
   with torch.serialization.safe_globals([*known, *dtypes, *ignored]):

@@ -31,6 +31,7 @@ TRAINED = {
 }
 # Which weights a user can ask for -> the keys that may hold them.
 WRAPPERS = {'ema': (*AVERAGED, *TRAINED), 'raw': tuple(TRAINED)}
+OPTIMIZER = {'state', 'param_groups'}  # keys of the state dict of an optimizer
 DEPTH = 6  # most mappings inside each other
 
 
@@ -49,15 +50,19 @@ def unwrap(
     UserError: there is none, or there are several and no known key says which one to take.
   """
   for _ in range(DEPTH):
+    if isinstance(content, list | tuple) and any(isinstance(item, Mapping) for item in content):
+      content = {f'item {number}': value for number, value in enumerate(content)}
     if not isinstance(content, Mapping):
       break
     content = _as_trained_and_averaged(content)
     inside = {
       key: value for key, value in content.items()
-      if isinstance(value, Mapping) and _holds_arrays(value, is_array)
+      if isinstance(value, Mapping) and not set(value) >= OPTIMIZER
+      and _holds_arrays(value, is_array)
     }
     known = [key for key in WRAPPERS[kind] if key in inside]
     nets = known or [key for key, value in inside.items() if any(map(is_array, value.values()))]
+    nets = nets or list(inside)
     if not nets or (not known and any(map(is_array, content.values()))):
       break
     if len(nets) > 1 and not known:
