@@ -8,7 +8,8 @@ from ml_collections import config_dict, config_flags
 
 from ecanet_jax.cli.arguments import keys_of
 from ecanet_jax.config import recipes, schema, stored
-from ecanet_jax.runtime.errors import UserError, closest
+from ecanet_jax.config.other_names import advice
+from ecanet_jax.runtime.errors import UserError
 
 # Errors of absl and ml_collections for a wrong override. Other exceptions come from the config
 # file's own code; their message names the type.
@@ -80,14 +81,6 @@ def _unset(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
   return [key for key, value in last.items() if value == 'None' and key in defaults], others
 
 
-def _of_timm(key: str) -> str:
-  """' Here it is FIELD.' for a key 'model.NAME' with a name of PyTorch or timm, else ''."""
-  from ecanet_jax.models.other_names import FIELDS
-
-  field = FIELDS.get(key.removeprefix('model.'))
-  return f" Did you mean 'model.{field}'?" if field else ''
-
-
 def _explain(error: Exception, overrides: Sequence[str], where: str) -> str:
   """The error line for a wrong override, or for a config file that fails."""
   known = [key.name for key in schema.KEYS]
@@ -96,8 +89,7 @@ def _explain(error: Exception, overrides: Sequence[str], where: str) -> str:
       continue
     if moved := schema.moved(key):
       return moved
-    same_end = [k for k in known if k.split('.')[-1] == key.split('.')[-1]]
-    near = closest(key, same_end, cutoff=0.0) or _of_timm(key) or closest(key, known)
+    near = advice(key, known)
     return f'unknown config key {key!r}.{near} ecanet_jax/config/schema.py has them all.'
   text = str(error.args[0] if error.args else error).removeprefix('flag --config=None: ')
   for old in schema.MOVED_KEYS:  # assigned by the config file

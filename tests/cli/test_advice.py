@@ -14,6 +14,7 @@ from tests.support.programs import ROOT
 FLAG = re.compile(r'(?<![\w-])--[a-z_]\w+(?![\w.])')
 # Modules below cli whose messages name a flag, with what says whose flag it is.
 NAMED = {
+  'config/other_names.py': {'--config', '--workdir'},  # says that they are train's
   'config/stored.py': {'--config'},  # only eval reads the config of a training
   'runtime/distributed.py': {'--coordinator', '--process_id', '--num_processes'},  # train, eval
   'inference/training_folder.py': {'--accept_changes'},  # predict
@@ -60,6 +61,10 @@ def test_flags_in_messages():
 
 
 @pytest.mark.parametrize(('name', 'text'), [
+  ('EfficientNetB0', "unknown model 'EfficientNetB0'. Did you mean 'efficientnet_b0'?"),
+  ('mobilenet_v2', "unknown model 'mobilenet_v2'. Did you mean 'mobilenetv2_100'?"),
+  ('microsoft/resnet-50', "unknown model 'microsoft/resnet-50'. Did you mean 'resnet50'?"),
+  ('ecanet50', "unknown model 'ecanet50'. Did you mean 'eca_resnet50'?"),
   ('resnet50.a1_in1k', "'resnet50.a1_in1k' names weights of timm; the network is 'resnet50'. The "
    "weights are 'hf-hub:timm/resnet50.a1_in1k'."),
   ('timm/tf_efficientnet_b0.ns_jft_in1k', "the network is 'tf_efficientnet_b0'. The weights are "

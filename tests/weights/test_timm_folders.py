@@ -156,6 +156,9 @@ def test_a_named_network_is_compared(resnet18, tmp_path):
   ({'interpolation': 'lanczos'}, r"interpolation='lanczos' is no preprocessing of ours \(bicubic"),
   ({'crop_mode': 'border'}, "crop_mode='border' is no preprocessing of ours"),
   ({'input_size': [3, 224, 160]}, r'input_size=\[3, 224, 160\] is no preprocessing of ours'),
+  ({'std': [0.2, 0, 0.2]}, r'std=\[0\.2, 0, 0\.2\] is no preprocessing of ours'),
+  ({'mean': 'imagenet'}, "mean='imagenet' is no preprocessing of ours"),
+  ({'crop_pct': 1.1}, r'crop_pct=1\.1 is no preprocessing of ours'),
   ({'label_offset': 1}, 'label_offset=1 is no preprocessing of ours'),
 ])
 def test_preprocessing_that_we_do_not_do_is_named(resnet18, tmp_path, changes, reason):

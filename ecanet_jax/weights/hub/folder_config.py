@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ecanet_jax.data.preprocessing import CROP_MODES
 from ecanet_jax.models import list_models
 from ecanet_jax.runtime import paths
@@ -132,6 +134,11 @@ def _data(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     data['crop_mode'] = given['crop_mode']
   if given.get('label_offset'):
     raise refuse('label_offset', 'the classes are those of the classifier')
+  for key, above in (('mean', -np.inf), ('std', 0.0)):
+    if key in given and not _numbers(given[key], above):
+      raise refuse(key, f'one number of each channel{", above 0" if above == 0 else ""}')
+  if 'crop_pct' in given and not _numbers([given['crop_pct']], 0.0, 1.0):
+    raise refuse('crop_pct', 'a number above 0, at most 1')
   if 'input_size' in given:
     *_, height, width = given['input_size']
     if height != width:
@@ -141,3 +148,11 @@ def _data(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     listed = ', '.join(f'{key} {value}' for key, value in tests.items())
     log.info('%s: %s recommends for tests %s; its training size is used', where, CONFIG, listed)
   return data
+
+
+def _numbers(values: Any, above: float, at_most: float = np.inf) -> bool:
+  """Whether `values` are one or three finite numbers within the bounds."""
+  return isinstance(values, list | tuple) and len(values) in (1, 3) and all(
+    type(value) in (int, float) and np.isfinite(value) and above < value <= at_most
+    for value in values
+  )
