@@ -155,8 +155,28 @@ def test_missing_file_and_unknown_suffix(tmp_path):
   with pytest.raises(UserError, match='no such file'):
     read_state_dict(str(tmp_path / 'w.safetensors'))
   (tmp_path / 'w.h5x').touch()
-  with pytest.raises(UserError, match=r'must end in one of \.safetensors, \.npz, \.pth'):
+  with pytest.raises(UserError, match=r'of no known format; known endings: \.safetensors, \.npz'):
     read_state_dict(str(tmp_path / 'w.h5x'))
+  (tmp_path / 'blob').write_bytes(b'\x89HDF\r\n')
+  with pytest.raises(UserError, match=r'is an HDF5 file: give it the ending \.h5'):
+    read_state_dict(str(tmp_path / 'blob'))
+
+
+def test_content_says_the_format_where_the_ending_does_not(tmp_path, torch):
+  def legacy(path):
+    torch.save(tensors, path, _use_new_zipfile_serialization=False)
+
+  tensors = {'a': torch.ones(3)}
+  for number, write in enumerate((
+    lambda path: write_state_dict(path, {'a': np.ones(3, np.float32)}),
+    lambda path: torch.save(tensors, path), legacy,
+  )):
+    for ending in ('.safetensors', '.npz') if number == 0 else ('.pth',):
+      write(str(tmp_path / f'w{ending}'))
+      content = (tmp_path / f'w{ending}').read_bytes()
+      for name in ('3f786850e387550fdab836ed7e6dc881de23001b', f'W{ending.upper()}', 'w.weights'):
+        (tmp_path / name).write_bytes(content)
+        assert read_state_dict(str(tmp_path / name))['a'].tolist() == [1, 1, 1]
 
 
 @pytest.fixture

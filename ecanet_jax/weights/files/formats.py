@@ -22,10 +22,11 @@ from ecanet_jax.checkpoints.zip_limits import check_archive
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup, one_line
 from ecanet_jax.weights.files import checksum, shards
-from ecanet_jax.weights.files.foreign import foreign
+from ecanet_jax.weights.files.foreign import HEAD, foreign, is_safetensors
 from ecanet_jax.weights.files.torch_files import read_torch
 from ecanet_jax.weights.files.wrappers import WRAPPERS
 
+TORCH_LEGACY = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'  # of torch.save before PyTorch 1.6
 TORCH_SUFFIXES = ('.pth', '.pt', '.bin', '.tar', '.ckpt', '.pkl', '.th')
 
 # Types of arrays in safetensors files. numpy lacks NARROW_FLOATS; they become float32, which has
@@ -178,8 +179,8 @@ def read_state_dict(
   """Reads a state dict from a .safetensors or .npz file or, with PyTorch, from one of its files.
 
   Args:
-    path: the file; its ending is one of FORMATS or TORCH_SUFFIXES, or the index of several files,
-      such as model.safetensors.index.json.
+    path: the file, or the index of several files, such as model.safetensors.index.json. The ending
+      says its format: one of FORMATS or TORCH_SUFFIXES. With another one its content does.
     kind: which weights of a PyTorch training checkpoint to read: 'ema' = the averaged ones
       if it has any, 'raw' = those as trained; see `wrappers`. The log says which were read.
     record: the checksums of a .safetensors or .npz file; None = those of FILE.json, if it exists.
@@ -199,13 +200,39 @@ def read_state_dict(
     files = shards.files_of(path)
     content = {file: read_state_dict(file, kind) for file in sorted(set(files.values()))}
     return shards.joined(path, files, content)
-  suffix = os.path.splitext(path)[1]
+  suffix = os.path.splitext(path)[1].lower()
+  if suffix not in (*FORMATS, *TORCH_SUFFIXES):
+    suffix = _suffix_by_content(path)
   if suffix in FORMATS:
     return _read(path, suffix, record or checksum.read_record(path))
-  if path.endswith(TORCH_SUFFIXES):
-    return read_torch(path, kind)
+  return read_torch(path, kind)
+
+
+def _suffix_by_content(path: str) -> str:
+  """The suffix that a file should have, such as one of a download cache, which has none.
+
+  Raises:
+    UserError: its content is of no known format.
+  """
+  with paths.answers(path):
+    content = io.BytesIO(paths.to_path(path).read_bytes())
+  head = content.read(HEAD)
+  if is_safetensors(head):
+    return '.safetensors'
+  if head.startswith(TORCH_LEGACY):
+    return '.pth'
+  if zipfile.is_zipfile(content):
+    with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(content) as archive:
+      names = archive.namelist()
+      if any(name.endswith('.npy') for name in names):
+        return '.npz'
+      if any(name.endswith('/data.pkl') for name in names):
+        return '.pth'
   known = ', '.join((*FORMATS, *TORCH_SUFFIXES, shards.SUFFIX))
-  raise UserError(f'{path} must end in one of {known}.')
+  content.seek(0)
+  raise UserError(
+    foreign(path, content) or f'{path} is of no known format; known endings: {known}.'
+  )
 
 
 def _read(path: str, suffix: str, record: checksum.Record | None) -> dict[str, np.ndarray]:
