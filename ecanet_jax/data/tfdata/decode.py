@@ -1,10 +1,10 @@
 """Decoding and resizing of image files; the pixels are those of Pillow's `convert('RGB')`.
 
 The bytes choose the decoder, not the file's name. The fast path is TensorFlow's decoder, for files
-of which it gives Pillow's pixels: JPEG in grey or colour, PNG of 8 bits, and lossy WebP without
-alpha, animation and metadata. In training it decodes only the part of a JPEG that the crop needs.
-All other files go to Pillow (data/image_files.py), which decodes fewer at the same time, because it
-needs Python's lock.
+of which it gives Pillow's pixels: JPEG in grey or colour, PNG of 8 bits, both with their end mark,
+and lossy WebP without alpha, animation and metadata. In training it decodes only the part of a JPEG
+that the crop needs. All other files go to Pillow (data/image_files.py), which decodes fewer at the
+same time, because it needs Python's lock.
 
 Resizing is antialiased, rounded and clipped to uint8, as in Pillow.
 """
@@ -117,24 +117,26 @@ def _python(function, data, dtype):
 
 
 def _is_plain_jpeg(data):
-  """Whether the bytes begin like a JPEG file in grey, YCbCr or RGB, bool scalar."""
+  """Whether the bytes begin and end like a JPEG file in grey, YCbCr or RGB, bool scalar."""
 
   def is_plain():
     shape = tf.cast(tf.image.extract_jpeg_shape(data), tf.int64)
-    return (shape[2] != 4) & (shape[0] * shape[1] <= FAST_PIXELS)
+    few = shape[0] * shape[1] <= FAST_PIXELS
+    return (shape[2] != 4) & few & (tf.strings.substr(data, -2, 2) == b'\xff\xd9')
 
   return tf.cond(tf.strings.substr(data, 0, 3) == b'\xff\xd8\xff', is_plain, lambda: False)
 
 
 def _is_plain_png_or_webp(data):
-  """Whether the bytes begin like a PNG of 8 bits, or like a WebP of a lossy image alone."""
+  """Whether the bytes are like a PNG of 8 bits with its end, or a WebP of a lossy image alone."""
 
   def few(sides):
     return tf.reduce_prod(tf.cast(sides, tf.int64)) <= FAST_PIXELS
 
   def png():
     sides = tf.io.decode_raw(tf.strings.substr(data, 16, 8), tf.int32, little_endian=False)
-    return (tf.strings.substr(data, 24, 1) == b'\x08') & few(sides)
+    ends = tf.strings.substr(data, -8, 4) == b'IEND'
+    return (tf.strings.substr(data, 24, 1) == b'\x08') & few(sides) & ends
 
   def webp():
     sides = tf.io.decode_raw(tf.strings.substr(data, 26, 4), tf.uint16)

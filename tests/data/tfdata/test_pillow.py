@@ -141,6 +141,13 @@ def test_inputs_of_public_reports(decoders):
     'palette with alpha': encode(COLOURS.quantize(7), 'PNG', transparency=bytes(7)),
     # 16 bits are clipped, not scaled.
     '16 bits': encode(Image.fromarray(grey), 'PNG'),
+    # They lack nothing but the end mark.
+    'jpeg without end': encode(COLOURS)[:-2],
+    'png without end': encode(COLOURS, 'PNG')[:-12],
+    'jpeg with more behind it': encode(COLOURS) + b'<?xml?>' * 9,
+    'png with more behind it': encode(COLOURS, 'PNG') + bytes(9),
+    # Of cameras with two lenses: more than one JPEG in a file.
+    'mpo': encode(COLOURS, 'MPO', save_all=True, append_images=[COLOURS.rotate(90)]),
   }
   for name, content in reports.items():
     np.testing.assert_array_equal(
