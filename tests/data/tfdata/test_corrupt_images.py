@@ -105,11 +105,11 @@ def test_tfrecord_takes_the_next_of_the_batch(imagenet, tmp_path, monkeypatch, w
   assert seen == 15
   real = decode.decode_crop
 
-  def sometimes(content, choose):
+  def sometimes(content, choose, exif):
     size = decode.tf.strings.length(content)
     check = decode.tf.debugging.Assert(size != smallest, ['it is broken'])
     with decode.tf.control_dependencies([check]):
-      return real(content, choose)
+      return real(content, choose, exif)
 
   from ecanet_jax.data.sources import tfds
 
