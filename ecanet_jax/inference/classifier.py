@@ -53,16 +53,17 @@ class Classifier:
     preprocessing: mean, std, interpolation, crop_fraction, image_size and perhaps exif.
     multi_label: whether a picture has any number of labels. Each class then has a probability of
       its own.
+    name: of the network; '' = not known.
   """
 
   def __init__(
     self, model: ConvNet, variables: Mapping[str, Any], preprocessing: Mapping[str, Any],
-    label_names: tuple[str, ...] | None = None, *, multi_label: bool = False,
+    label_names: tuple[str, ...] | None = None, *, multi_label: bool = False, name: str = '',
   ):
     """Places the weights on the first device; the arguments are the attributes."""
     self.model, self.variables = model, jax.device_put(dict(variables))
     self.preprocessing, self.label_names = dict(preprocessing), label_names
-    self.multi_label = multi_label
+    self.multi_label, self.name = multi_label, name
     self._logits = jax.jit(functools.partial(model.apply, train=False))
     pooled = model.clone(num_classes=0)
     self._features = jax.jit(functools.partial(pooled.apply, train=False))
@@ -225,7 +226,7 @@ def load(
   return Classifier(
     module, loaded.variables, defaults.data(network(name).image_size) | loaded.data,
     _names(weights, loaded, module.num_classes),
-    multi_label=loaded.multi_label,
+    multi_label=loaded.multi_label, name=name,
   )
 
 

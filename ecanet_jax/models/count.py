@@ -97,7 +97,7 @@ class Count:
   Attributes:
     shapes: of every array by path, such as 'params/stem/kernel'.
     quantities: by top-level module: multiply-adds ('conv', 'se_layers', 'attention', 'classifier'),
-      and for other layers the number of values that they process.
+      for other layers the number of values that they process, and the number of convolutions.
   """
 
   shapes: dict[str, tuple[int, ...]]
@@ -131,6 +131,10 @@ class Count:
     """Number of output values of the convolutions (Radosavovic et al., RegNet, section 2)."""
     return sum(int(part.get('output', 0)) for part in self._parts(module))
 
+  def layers(self, kind: str = 'convolutions') -> int:
+    """Number of layers: 'convolutions', or ECA's 'channel_convolutions'."""
+    return sum(int(part.get(kind, 0)) for part in self.quantities.values())
+
   def _parts(self, module: str) -> list[Quantities]:
     return [self.quantities.get(module, {})] if module else list(self.quantities.values())
 
@@ -153,9 +157,11 @@ def count(model: ConvNet, image_size: int) -> Count:
       if kernel is not None:  # other kinds have layers, which are counted as such
         shared = isinstance(module, ECA)
         seen['attention'] += kernel.size * (y.size if shared else y.size // y.shape[-1])
+        seen['channel_convolutions'] += shared
       return y
     if context.method_name != '__call__':
       return y
+    seen['convolutions'] += isinstance(module, layers.Conv)
     if isinstance(module, _CONVOLUTIONS):
       parameters = _parameters(module)
       products = parameters['kernel'].size * (y.size // y.shape[-1])

@@ -68,6 +68,19 @@ def batch_norm_attend(
   return y.astype(x.dtype).reshape(x.shape), mean, var
 
 
+def channel_conv(y: jax.Array, kernel: jax.Array, edge: str = 'constant') -> jax.Array:
+  """Convolves over the channels: the sum of y's channels shifted k ways, each times a weight.
+
+  Args:
+    y: `[..., C]` with 4 axes.
+    kernel: `[k, 1]`, or `[k, C]` for weights of each channel's own.
+    edge: what is beyond the ends, a mode of `jnp.pad`.
+  """
+  k, channels = kernel.shape[0], y.shape[-1]
+  padded = jnp.pad(y, ((0, 0), (0, 0), (0, 0), (k // 2, k // 2)), mode=edge)
+  return sum(padded[..., i : i + channels] * kernel[i][None, None, None] for i in range(k))
+
+
 @dataclasses.dataclass(frozen=True)
 class Activated:
   """An activation that is computed in the type of the images.

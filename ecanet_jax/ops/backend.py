@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 
-from ecanet_jax.ops.attention import attend, batch_norm_attend
+from ecanet_jax.ops.attention import attend, batch_norm_attend, channel_conv
 from ecanet_jax.ops.batch_norm import batch_norm, scale_shift
 from ecanet_jax.ops.convolution import conv, depthwise_conv
 from ecanet_jax.ops.pooling import max_pool
@@ -25,6 +25,7 @@ class Backend:
     attend: see `ops.attention`.
     batch_norm_attend: for training; see `ops.attention`.
     max_pool: see `ops.pooling`.
+    channel_conv: see `ops.attention`.
   """
 
   name: str
@@ -35,6 +36,7 @@ class Backend:
   attend: Callable
   batch_norm_attend: Callable
   max_pool: Callable
+  channel_conv: Callable = channel_conv
 
 
 # Runs on every platform and under every transformation of JAX.
@@ -56,7 +58,15 @@ def _tpu() -> Backend:
   return tpu.BACKEND
 
 
-BACKENDS: dict[str, Callable[[], Backend]] = {'xla': lambda: XLA, 'cpu': _cpu, 'tpu': _tpu}
+def _portable() -> Backend:
+  from ecanet_jax.ops import portable
+
+  return portable.BACKEND
+
+
+BACKENDS: dict[str, Callable[[], Backend]] = {
+  'xla': lambda: XLA, 'cpu': _cpu, 'tpu': _tpu, 'portable': _portable
+}
 
 
 def get_backend(name: str) -> Backend:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 TIERS = (
   ('version',), ('ops',), ('runtime',), ('nn', 'data', 'checkpoints'), ('config',), ('models',),
   ('weights',), ('tasks',), ('evaluation', 'inference'), ('training',),
-  ('aot', 'analysis'), ('cli',),
+  ('aot', 'analysis', 'export'), ('cli',),
 )
 TIER = {room: number for number, rooms in enumerate(TIERS) for room in rooms}
 # What stands above the package.

@@ -32,7 +32,7 @@ BAD = [
   ('batch_size', 30, 'batch_size=30 does not divide over 8 devices; give a multiple of 8, such'),
   ('model.bn_groups', 3, 'batch of 32 does not divide by bn_groups=3'),
   ('ops.backend', 'cpux',
-   "unknown ops.backend 'cpux'. Did you mean 'cpu'? Known: auto, cpu, tpu, xla"),
+   "unknown ops.backend 'cpux'. Did you mean 'cpu'? Known: auto, cpu, portable, tpu, xla"),
   ('ops.backend', 'cpu', "ops.backend='cpu' is for one CPU device with a C++ compiler, and the "
    'program runs on 8 cpu device(s): set --config.ops.backend=xla.'),
   ('compute_dtype', 'float16', "unknown compute_dtype 'float16'. Did you mean 'bfloat16'"),

@@ -198,9 +198,7 @@ class Neighbours(ChannelAttention):
 
   def neighbours(self, y: jax.Array, kernel: jax.Array, edge: str = 'constant') -> jax.Array:
     """Sum of y's channels shifted k ways, each times a row of `kernel`, `[k, 1]` or `[k, C]`."""
-    k, channels = kernel.shape[0], y.shape[-1]
-    padded = jnp.pad(y, ((0, 0), (0, 0), (0, 0), (k // 2, k // 2)), mode=edge)
-    return sum(padded[..., i : i + channels] * kernel[i][None, None, None] for i in range(k))
+    return get_backend(self.layers.backend).channel_conv(y, kernel, edge)
 
   @classmethod
   def describe(cls, spec, slot):

@@ -1,0 +1,73 @@
+"""StableHLO, as `jax.export` writes it: one file for CPUs, GPUs and TPUs, which needs only JAX."""
+
+import dataclasses
+import pathlib
+import re
+from collections import Counter
+
+import jax
+import numpy as np
+from jax import export
+
+from ecanet_jax.export.forward import Forward
+from ecanet_jax.export.options import ExportOptions
+
+_OPERATOR = re.compile(r'(?:= |^)"?stablehlo\.(\w+)')
+
+
+@dataclasses.dataclass(frozen=True)
+class StableHLO:
+  """See `formats.Format`.
+
+  `jax.export.deserialize(data).call(images)` runs the file.
+  """
+
+  name: str = 'stablehlo'
+  suffix: str = '.stablehlo'
+  extra: str | None = None
+  backend: str = 'xla'
+  tolerance: float = 1e-4
+  cosine: float = 0.0
+
+  def write(self, forward: Forward, path: pathlib.Path, options: ExportOptions) -> None:
+    exported = export.export(jax.jit(forward.apply), platforms=options.platforms)(
+      image_type(forward, options.batch)
+    )
+    path.write_bytes(bytes(exported.serialize()))
+
+  def load(self, path: pathlib.Path):
+    call = jax.jit(export.deserialize(bytearray(path.read_bytes())).call)
+    return lambda images: np.asarray(call(images))
+
+  def operators(self, path: pathlib.Path) -> Counter[str]:
+    exported = export.deserialize(bytearray(path.read_bytes()))
+    return _operators(exported.mlir_module())
+
+  def convolutions(self, operators: Counter[str]) -> int:
+    return operators['convolution']
+
+
+def _operators(module: str) -> Counter[str]:
+  """Counts the operators in a module's text, without constants; of `case`, those of the first branch.
+
+  Where platforms differ, the module has a `case` with a branch for each.
+  """
+  found, branches = Counter(), []
+  for line in map(str.strip, module.splitlines()):
+    if line.startswith('})'):
+      branches.pop()
+    elif line.startswith('}, {'):
+      branches[-1] += 1
+    if not any(branches) and (operator := _OPERATOR.search(line)):
+      found[operator[1]] += 1
+    if line.endswith('({'):
+      branches.append(0)
+  for name in ('constant', 'return'):
+    found.pop(name, None)
+  return found
+
+
+def image_type(forward: Forward, batch: int | None) -> jax.ShapeDtypeStruct:
+  """The type of a network's input, `[batch, H, W, C]`; None = any batch."""
+  first = export.symbolic_shape('b')[0] if batch is None else batch
+  return jax.ShapeDtypeStruct((first, *forward.image_shape), np.float32)
