@@ -233,8 +233,8 @@ KEYS = (
   Key('compute_dtype', 'float32', 'float32 | bfloat16; parameters and statistics stay float32'),
 
   # How it is computed; results differ only by rounding.
-  Key('ops.backend', 'auto', 'auto | xla | tpu | cpu (kernels of our own for one CPU device) | portable (what `export` '
-      'writes)'),
+  Key('ops.backend', 'auto',
+      'auto | xla | tpu | cpu (kernels of our own for one CPU device) | portable (for `export`)'),
   Key('ops.fold_batch_norm', True, "evaluation: BatchNorm inside the convolutions' weights"),
   Key('ops.remat', 'none', 'to save memory: none | elementwise (keeps convolutions) | blocks'),
 

@@ -48,9 +48,9 @@ class StableHLO:
 
 
 def _operators(module: str) -> Counter[str]:
-  """Counts the operators in a module's text, without constants; of `case`, those of the first branch.
+  """Counts the operators in a module's text, without constants.
 
-  Where platforms differ, the module has a `case` with a branch for each.
+  Where platforms differ, the module has a `case` with a branch for each. The first one counts.
   """
   found, branches = Counter(), []
   for line in map(str.strip, module.splitlines()):

@@ -16,6 +16,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from ecanet_jax.ops.activation import activate
 from ecanet_jax.ops.batch_norm import map_per_image, normalisation
@@ -78,7 +79,8 @@ def channel_conv(y: jax.Array, kernel: jax.Array, edge: str = 'constant') -> jax
   """
   k, channels = kernel.shape[0], y.shape[-1]
   padded = jnp.pad(y, ((0, 0), (0, 0), (0, 0), (k // 2, k // 2)), mode=edge)
-  return sum(padded[..., i : i + channels] * kernel[i][None, None, None] for i in range(k))
+  shifted = lambda i: lax.slice_in_dim(padded, i, i + channels, axis=3)
+  return sum(shifted(i) * kernel[i][None, None, None] for i in range(k))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,8 +11,7 @@ from ecanet_jax.ops.convolution import conv
 
 
 def channel_conv(y: jax.Array, kernel: jax.Array, edge: str = 'constant') -> jax.Array:
-  """`ops.attention.channel_conv`; with one kernel for all channels, a convolution of `[B, 1, C, 1]`.
-  """
+  """`ops.attention.channel_conv`; if all channels have one kernel, as a convolution."""
   half = kernel.shape[0] // 2
   if kernel.shape[1] > 1 or y.shape[1:3] != (1, 1):
     return attention.channel_conv(y, kernel, edge)
