@@ -40,6 +40,7 @@ setup(
       'jax==0.10.2', 'jax-cuda12-plugin==0.10.2', 'jax-cuda12-pjrt==0.10.2',
       'nvidia-cuda-runtime-cu12==12.9.79',
     ],
+    'onnx': ['onnx>=1.20', 'onnxruntime>=1.23'],  # `export --format=onnx`
     'torch': ['torch>=2.10', 'timm>=1.0.31'],
     'hub': ['huggingface_hub>=0.30'],
     'wandb': ['wandb>=0.19'],

@@ -22,6 +22,7 @@ COMMANDS = {
   'summary': "print a network's blocks and parameters",
   'prepare': 'fetch a data set, or read its files; write it in the form for training; verify it',
   'convert': 'weights to PyTorch (timm) and back',
+  'export': 'a trained network as StableHLO, SavedModel, ONNX; each file is compared',
   'predict': 'name what is on pictures; a table, JSON, CSV or a contact sheet',
   'compile': 'compile a step for a TPU or GPU that is not here; memory, cycles, traffic',
   'sweep': 'train configs x variants x seeds; a table and pictures',
