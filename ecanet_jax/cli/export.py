@@ -193,10 +193,10 @@ def _static_gates(args: argparse.Namespace, classifier, checked: list[str], cali
 
   from ecanet_jax.export.accuracy import labels_of, top1
   from ecanet_jax.export.check import normalised
-  from ecanet_jax.export.forward import forward_of
+  from ecanet_jax.export.forward import float32_model, forward_of
   from ecanet_jax.export.static_gates import mean_gates
 
-  data, model = classifier.preprocessing, classifier.model.clone(backend='xla')
+  data, model = classifier.preprocessing, float32_model(classifier)
   labels = labels_of(checked, args.check, classifier.label_names, model.num_classes)
   blocks = () if args.static_attention == 'all' else tuple(args.static_attention.split(','))
   gates = mean_gates(model, classifier.variables, normalised(calibration, data), blocks)

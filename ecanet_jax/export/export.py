@@ -13,7 +13,7 @@ import numpy as np
 from ecanet_jax.export import check, manifest
 from ecanet_jax.export.check import Difference
 from ecanet_jax.export.formats import FORMATS, Format
-from ecanet_jax.export.forward import Forward, forward_of
+from ecanet_jax.export.forward import Forward, float32_model, forward_of
 from ecanet_jax.export.options import ExportOptions
 from ecanet_jax.export.static_gates import Gates
 from ecanet_jax.export.target import replaced_folder
@@ -177,7 +177,7 @@ def _reference(
   if is_static:
     images = _as_given(pixels, forward.preprocess, forward.preprocessing)
     return check.run(jax.jit(forward.apply), images, batch=None)
-  model = classifier.model.clone(backend='xla')
+  model = float32_model(classifier)
   program = jax.jit(lambda images: model.apply(classifier.variables, images, train=False))
   images = check.normalised(pixels, forward.preprocessing)
   return np.asarray(check.run(program, images, batch=None), np.float32)

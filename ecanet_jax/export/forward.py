@@ -11,6 +11,7 @@ import numpy as np
 
 from ecanet_jax.export.static_gates import Gates, fold_gates, without_gates
 from ecanet_jax.inference.classifier import Classifier
+from ecanet_jax.models.convnet import ConvNet
 from ecanet_jax.models.count import count
 from ecanet_jax.models.fold import fold_batch_norm
 from ecanet_jax.runtime.errors import lookup
@@ -81,8 +82,8 @@ def forward_of(
   data = dict(classifier.preprocessing)
   size = image_size or data['image_size']
   data['image_size'] = size
-  model = classifier.model.clone(backend=backend, dtype=jnp.float32)
-  model, variables = fold_batch_norm(model, jax.device_get(dict(classifier.variables)))
+  model, variables = float32_model(classifier, backend), jax.device_get(dict(classifier.variables))
+  model, variables = fold_batch_norm(model, variables)
   constants: Gates = {}
   if static_attention:
     variables, constants = fold_gates(model, variables, static_attention)
@@ -105,6 +106,11 @@ def forward_of(
     classifier.multi_label, data, preprocess, backend,
     sum(leaf.size for leaf in jax.tree.leaves(variables)), convolutions,
   )
+
+
+def float32_model(classifier: Classifier, backend: str = 'xla') -> ConvNet:
+  """The classifier's network, which computes in float32 by this backend."""
+  return classifier.model.clone(backend=backend, dtype=jnp.float32)
 
 
 def _normalisation(data: Mapping[str, Any], preprocess: str) -> tuple[np.ndarray, np.ndarray]:

@@ -193,12 +193,12 @@ def _pool(operator: str) -> Callable:
 def _reduce(operator: str) -> Callable:
   def translate(build: Builder, step: Step) -> Value:
     axes, (out,), graph = step.params['axes'], step.outputs, build.graph
-    x = build.read(step.inputs[0], whole=True)
+    x, pixels = build.read(step.inputs[0], whole=True), 0
+    if operator == 'ReduceSum' and len(x.shape) == 4 and tuple(axes) == (1, 2):
+      x, pixels = graph.arranged(x, NCHW), x.shape[1] * x.shape[2]
     kept = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
     places = [x.order.index(axis) for axis in axes]
     if operator == 'ReduceSum':
-      pixels = math.prod(x.shape[axis] for axis in axes) if x.order == NCHW and (
-        sorted(axes) == [1, 2]) else 0
       inputs = [x.name, graph.constant(np.array(places, np.int64))]
       y = graph.add(operator, inputs, kept, x.order, out.uses, keepdims=1, pixels=pixels)
     else:

@@ -9,7 +9,7 @@ import numpy as np
 from ecanet_jax.export.forward import Forward
 from ecanet_jax.export.options import PLATFORMS, ExportOptions
 from ecanet_jax.export.packages import require
-from ecanet_jax.export.stablehlo import count_operators
+from ecanet_jax.export.stablehlo import count_operators, without_source_locations
 
 FINGERPRINT = 'fingerprint.pb'
 
@@ -39,9 +39,10 @@ class SavedModel:
     serve = tf.function(
       lambda images: {'logits': program(images)}, autograph=False, input_signature=[images]
     )
+    with without_source_locations():
+      signatures = {'serving_default': serve.get_concrete_function()}
     tf.saved_model.save(
-      tf.Module(), str(path), {'serving_default': serve.get_concrete_function()},
-      tf.saved_model.SaveOptions(save_debug_info=False),
+      tf.Module(), str(path), signatures, tf.saved_model.SaveOptions(save_debug_info=False)
     )
     (path / FINGERPRINT).unlink(missing_ok=True)  # it has a random number
 

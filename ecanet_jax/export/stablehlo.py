@@ -1,9 +1,11 @@
 """StableHLO, as `jax.export` writes it: one file for CPUs, GPUs and TPUs, which needs only JAX."""
 
+import contextlib
 import dataclasses
 import pathlib
 import re
 from collections import Counter
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -30,9 +32,10 @@ class StableHLO:
   cosine: float = 0.0
 
   def write(self, forward: Forward, path: pathlib.Path, options: ExportOptions) -> None:
-    exported = export.export(jax.jit(forward.apply), platforms=options.platforms)(
-      image_type(forward, options.batch)
-    )
+    with without_source_locations():
+      exported = export.export(jax.jit(forward.apply), platforms=options.platforms)(
+        image_type(forward, options.batch)
+      )
     path.write_bytes(bytes(exported.serialize()))
 
   def load(self, path: pathlib.Path):
@@ -45,6 +48,21 @@ class StableHLO:
 
   def convolutions(self, operators: Counter[str]) -> int:
     return operators['convolution']
+
+
+@contextlib.contextmanager
+def without_source_locations() -> Iterator[None]:
+  """Inside, programs are lowered without the paths and lines of the source files.
+
+  The same network then gives the same bytes, whoever calls, and on every machine.
+  """
+  key = 'jax_traceback_in_locations_limit'
+  before = getattr(jax.config, key)
+  jax.config.update(key, 0)
+  try:
+    yield
+  finally:
+    jax.config.update(key, before)
 
 
 def count_operators(module: bytes) -> Counter[str]:
