@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from ecanet_jax.export.forward import Forward
-from ecanet_jax.export.onnx_file import Onnx
+from ecanet_jax.export.onnx.file import Onnx
 from ecanet_jax.export.options import ExportOptions
 from ecanet_jax.export.saved_model import SavedModel
 from ecanet_jax.export.stablehlo import StableHLO

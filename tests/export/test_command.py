@@ -9,7 +9,7 @@ import pytest
 import ecanet_jax
 from ecanet_jax import cli
 from ecanet_jax.export import packages
-from ecanet_jax.export.onnx_file import Onnx
+from ecanet_jax.export.onnx.file import Onnx
 from ecanet_jax.export.stablehlo import StableHLO
 from ecanet_jax.export.target import replaced_folder
 from ecanet_jax.inference import images as pictures

@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from ecanet_jax.export.forward import Forward
-from ecanet_jax.export.onnx_file import Onnx
+from ecanet_jax.export.onnx.file import Onnx
 from ecanet_jax.export.options import ExportOptions
 from ecanet_jax.ops.attention import channel_conv
 from ecanet_jax.ops.convolution import conv, depthwise_conv

@@ -8,11 +8,11 @@ from collections import Counter
 import numpy as np
 
 from ecanet_jax.export.forward import Forward
-from ecanet_jax.export.onnx_operators import OPSET, Builder
+from ecanet_jax.export.onnx.operators import OPSET, Builder
+from ecanet_jax.export.onnx.steps import trace
 from ecanet_jax.export.options import ExportOptions
 from ecanet_jax.export.packages import require
 from ecanet_jax.export.stablehlo import image_type
-from ecanet_jax.export.steps import trace
 from ecanet_jax.version import __version__
 
 IR_VERSION = 8  # the oldest with opset 17

@@ -83,7 +83,7 @@ def _inline(jaxpr: Jaxpr, constants: list, arguments: list, steps: list[Step]) -
       results = _inline(inner, [], inputs, steps)
     elif name in SAME:
       results = inputs
-    elif not any(isinstance(value, Array) for value in inputs):
+    elif _is_constant(equation, inputs):
       results = _constants(equation, inputs)
     else:
       results = [Array(tuple(var.aval.shape), np.dtype(var.aval.dtype))
@@ -91,6 +91,14 @@ def _inline(jaxpr: Jaxpr, constants: list, arguments: list, steps: list[Step]) -
       steps.append(Step(name, equation.params, inputs, results))
     known |= dict(zip(equation.outvars, results))
   return [read(atom) for atom in jaxpr.outvars]
+
+
+def _is_constant(equation, inputs: list) -> bool:
+  """Whether nothing in an operation depends on the images or their number."""
+  sizes = equation.params.get('shape', ())
+  return not any(isinstance(value, Array) for value in inputs) and (
+    equation.primitive.name == 'broadcast_in_dim' or all(isinstance(size, int) for size in sizes)
+  )
 
 
 def _constants(equation, inputs: list[np.ndarray]) -> list[np.ndarray]:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ecanet_jax.export.onnx_graph import NCHW, Graph, Order, Value, plain
-from ecanet_jax.export.steps import Array, Step
+from ecanet_jax.export.onnx.graph import NCHW, Graph, Order, Value, plain
+from ecanet_jax.export.onnx.steps import Array, Step
 from ecanet_jax.runtime.errors import UserError
 
 OPSET = 17

@@ -1,0 +1,1 @@
+"""ONNX files: tracing, translation to operators, and the file."""
