@@ -1,5 +1,6 @@
 """`ecanet_jax export`: the files of a folder, all or none, and every mistake in one line."""
 
+import dataclasses
 import hashlib
 import json
 
@@ -9,7 +10,10 @@ import pytest
 import ecanet_jax
 from ecanet_jax import cli
 from ecanet_jax.export import packages
+from ecanet_jax.export.export import export
+from ecanet_jax.export.formats import FORMATS
 from ecanet_jax.export.onnx.file import Onnx
+from ecanet_jax.export.options import ExportOptions
 from ecanet_jax.export.stablehlo import StableHLO
 from ecanet_jax.export.target import replaced_folder
 from ecanet_jax.inference import images as pictures
@@ -56,6 +60,18 @@ def command(folder, out, photos, *more):
 def sums(folder):
   return {path.relative_to(folder): hashlib.sha256(path.read_bytes()).hexdigest()
           for path in sorted(folder.rglob('*')) if path.is_file()}
+
+
+def test_a_format_that_loses_too_much_is_refused_with_the_figure(folder, tmp_path, monkeypatch):
+  monkeypatch.setitem(FORMATS, 'stablehlo', dataclasses.replace(StableHLO(), cosine=1.5))
+  classifier, out = ecanet_jax.load(folder), tmp_path / 'out'
+  message = 'stablehlo: this network loses by it: the cosine to its logits is 1.000, below 1.5,'
+  with pytest.raises(UserError, match=message):
+    export(classifier, out, ['stablehlo'])
+  assert not list(tmp_path.iterdir())
+  seen = []
+  export(classifier, out, ['stablehlo'], ExportOptions(batch=3, force=True), report=seen.append)
+  assert (out / 'export.json').exists() and seen[0].noise.top1 == 7
 
 
 def test_what_is_in_the_folder(exported, folder, photos):

