@@ -98,10 +98,12 @@ def run(args: argparse.Namespace) -> int:
   from ecanet_jax.inference.classifier import load
   from ecanet_jax.inference.find_images import find_images
   from ecanet_jax.runtime.accelerators import check_devices
+  from ecanet_jax.runtime.compile_cache import keep_compiled_programs
 
   checked, calibrating = (
     find_images([folder]) if folder else [] for folder in (args.check, args.calibrate)
   )
+  keep_compiled_programs()
   check_devices()
   classifier = load(
     args.run, model=args.model, dialect=args.dialect, kind=args.kind, checkpoint=args.checkpoint,

@@ -18,6 +18,7 @@ from ecanet_jax.export.options import ExportOptions
 from ecanet_jax.export.static_gates import Gates
 from ecanet_jax.export.target import replaced_folder
 from ecanet_jax.inference.classifier import Classifier
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup
 
 
@@ -102,7 +103,7 @@ def export(
   if photographs is not None:
     samples.append(photographs)
   ours = [_reference(classifier, forward, bool(static_attention), each) for each in samples]
-  with replaced_folder(pathlib.Path(out)) as folder:
+  with replaced_folder(paths.absolute(paths.to_path(out))) as folder:
     entries = {}
     for each in chosen:
       path = folder / file_name(each)
@@ -122,7 +123,7 @@ def export(
         'operators': dict(sorted(found.items())), 'convolutions': result.convolutions,
         'noise': result.noise.to_json(),
         'photographs': result.photographs and result.photographs.to_json(),
-        'tolerance': tolerance or each.tolerance, 'cosine': each.cosine,
+        'tolerance': None if each.cosine else tolerance or each.tolerance, 'cosine': each.cosine,
       }
     if labels:
       (folder / manifest.LABELS).write_text('\n'.join(forward.classes) + '\n')
@@ -139,7 +140,7 @@ def check_again(out: str | os.PathLike, report: Callable[[str], None] = print) -
   Raises:
     UserError: a file is missing, damaged, or computes something else by now.
   """
-  folder = pathlib.Path(out)
+  folder = paths.to_path(out)
   content = manifest.read(folder)
   ours = np.load(folder / manifest.REFERENCE)
   pixels = check.noise(content['image_shape'])
@@ -148,12 +149,12 @@ def check_again(out: str | os.PathLike, report: Callable[[str], None] = print) -
     each = lookup(FORMATS, name, 'format')
     logits = check.run(each.load(folder / entry['path']), given, content['batch'])
     found = Difference.of(logits, ours)
-    # Other hardware and versions round otherwise; a format that loses accuracy may lose the same.
-    cosine, largest = (entry['noise'][key] for key in ('cosine', 'largest_difference'))
-    exact = not entry['cosine']
-    if found.largest > max(entry['tolerance'], 2 * largest) if exact else (
-      found.cosine < cosine - 0.01
-    ):
+    before = entry['noise']
+    if entry['cosine']:  # a format that loses accuracy; other hardware and versions round otherwise
+      same = found.cosine >= before['cosine'] - 0.01
+    else:
+      same = found.largest <= max(entry['tolerance'], 2 * before['largest_difference'])
+    if not same:
       raise UserError(
         f'{folder / entry["path"]} does not compute what it did: difference {found.largest:.1e}, '
         f'cosine {found.cosine:.4f} on noise; export again.'
