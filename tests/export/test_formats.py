@@ -51,14 +51,14 @@ def network(name, pixels, **options):
   return classifier, images, np.asarray(logits)
 
 
-def differences(name, classifier, images, logits, path):
-  """Writes a file; the differences of its logits for a batch of 7 and one of 1."""
+def differences(name, classifier, images, logits, path, batches=(7, 1)):
+  """Writes a file; the largest difference of its logits, its operators, and the function."""
   each = FORMATS[name]
   forward = forward_of(classifier, backend=each.backend)
   each.write(forward, path, ExportOptions())
   program, operators = each.load(path), each.operators(path)
   assert each.convolutions(operators) == forward.convolutions
-  found = [Difference.of(program(images[:count]), logits[:count]).largest for count in (7, 1)]
+  found = [Difference.of(program(images[:count]), logits[:count]).largest for count in batches]
   return max(found), operators, forward
 
 
@@ -78,9 +78,10 @@ def test_small_networks(model, name, tmp_path):
 def test_published_networks(model, tmp_path):
   pytest.importorskip('onnxruntime')
   given = network(model, 224)
-  for name in ('stablehlo', 'saved_model', 'onnx'):
+  saved_model = ['saved_model'] if model == 'eca_efficientnet_b0' else []  # as StableHLO
+  for name in ('stablehlo', 'onnx', *saved_model):
     path = tmp_path / name
-    found, _, forward = differences(name, *given, path)
+    found, _, forward = differences(name, *given, path, batches=(7,))
     assert found <= 1e-5, name
     assert size(path) <= 1.02 * 4 * forward.parameters, name
 
