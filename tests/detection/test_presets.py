@@ -50,5 +50,5 @@ def test_what_both_have():
 
 def test_unknown_preset():
   assert get_preset('mmdet1') is MMDET1
-  with pytest.raises(UserError, match="unknown detection preset 'mmdet'. Did you mean 'mmdet1'?"):
+  with pytest.raises(UserError, match=r"preset 'mmdet'\. Did you mean 'mmdet1'\?"):
     get_preset('mmdet')

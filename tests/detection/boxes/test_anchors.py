@@ -74,7 +74,8 @@ def test_anchors_of_the_padding_are_not_the_images():
 
 
 def test_border_anchors_take_part_with_torchvision_only():
-  anchors = jnp.asarray([[0, 0, 9, 9], [-1, 0, 9, 9], [0, 0, 10, 9], [0, 0, 9, 19], [0, 0, 9, 20.0]])
+  anchors = jnp.asarray(
+    [[0, 0, 9, 9], [-1, 0, 9, 9], [0, 0, 10, 9], [0, 0, 9, 19], [0, 0, 9, 20.0]])
   size = jnp.asarray([20, 10])
   assert trainable_anchors(anchors, size, TORCHVISION).tolist() == [True] * 5
   assert trainable_anchors(anchors, size, MMDET1).tolist() == [True, False, False, True, False]
