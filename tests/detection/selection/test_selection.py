@@ -70,14 +70,14 @@ def test_proposals_equal_torchvision(training):
 def test_mmdet1_proposals_by_their_steps():
   """rpn_head.py of rc0, `get_bboxes_single`: top of a level, decode, NMS; top of all levels."""
   rules = dataclasses.replace(MMDET1, **NUMBERS)
-  anchors = anchors_of(SHAPES, IMAGE, rules)
-  boxes, scores = [], []
+  every = jax.jit(lambda deltas: clip(
+    decode(deltas, anchors_of(SHAPES, IMAGE, rules), rules), IMAGE, rules))
+  decoded, boxes, scores = np.asarray(every(DELTAS)), [], []
   for rows in np.split(np.arange(sum(SIZES)), np.cumsum(SIZES)[:-1]):
     rows = rows[np.argsort(-LOGITS[rows])][:200]
-    level = np.asarray(clip(decode(DELTAS[rows], anchors[rows], rules), IMAGE, rules))
-    kept = nms(level, LOGITS[rows], 0.7, 1.0)
-    boxes.append(level[kept])
-    scores.append(LOGITS[rows][kept])
+    kept = rows[nms(decoded[rows], LOGITS[rows], 0.7, 1.0)]
+    boxes.append(decoded[kept])
+    scores.append(LOGITS[kept])
   boxes, scores = np.concatenate(boxes), np.concatenate(scores)
   best = np.argsort(-scores)[:90]
   ours = proposals_of(rules, True, jnp.asarray(IMAGE))
