@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from ecanet_jax.detection.presets import Preset
 
@@ -52,13 +53,27 @@ def cell_anchors(stride: int, preset: Preset) -> np.ndarray:
 def _level(shape: tuple[int, int], image_size: tuple[int, int], stride: int,
            preset: Preset) -> jax.Array:
   """The anchors of one level."""
+  base = cell_anchors(stride, preset)
+  row, column, number = _cells(shape, len(base))
   steps = [size // cells for size, cells in zip(image_size, shape, strict=True)]
   down, right = steps if preset.stride_from_shape else (stride, stride)
-  y = jnp.arange(shape[0], dtype=jnp.float32) * down
-  x = jnp.arange(shape[1], dtype=jnp.float32) * right
-  y, x = jnp.meshgrid(y, x, indexing='ij')
-  shifts = jnp.stack([x, y, x, y], axis=-1)[:, :, None, :]
-  return (shifts + cell_anchors(stride, preset)[None, None]).reshape(-1, 4)
+  y, x = (row * down).astype(jnp.float32), (column * right).astype(jnp.float32)
+  each = [number == count for count in range(len(base))]
+  return jnp.stack([
+    corner + jnp.select(each, list(values)) for corner, values in zip((x, y, x, y), base.T,
+                                                                      strict=True)], axis=-1)
+
+
+def _cells(shape: tuple[int, int], each: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Row and column of the cell of each anchor of a level, and its number within the cell.
+
+  They come from the anchor's index, because TPUs reshape `[rows, columns, each]` badly. The barrier
+  keeps XLA from computing every anchor while it compiles.
+  """
+  rows, columns = shape
+  index = jnp.arange(rows * columns * each) + lax.optimization_barrier(jnp.int32(0))
+  cell = index // each
+  return cell // columns, cell % columns, index % each
 
 
 def anchors_on_image(level_shapes: Shapes, image_size: jax.Array, preset: Preset,
@@ -81,10 +96,9 @@ def anchors_on_image(level_shapes: Shapes, image_size: jax.Array, preset: Preset
   padded = jnp.ceil(size / multiple) * multiple
   each = len(preset.anchor_scales) * len(preset.anchor_ratios)
   masks = []
-  for (rows, columns), stride in zip(level_shapes, preset.strides, strict=True):
-    down = (jnp.arange(rows) * stride < padded[0])[:, None, None]
-    right = (jnp.arange(columns) * stride < padded[1])[None, :, None]
-    masks.append(jnp.broadcast_to(down & right, (rows, columns, each)).reshape(-1))
+  for shape, stride in zip(level_shapes, preset.strides, strict=True):
+    row, column, _ = _cells(shape, each)
+    masks.append((row * stride < padded[0]) & (column * stride < padded[1]))
   return jnp.concatenate(masks)
 
 

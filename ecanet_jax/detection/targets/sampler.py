@@ -44,13 +44,11 @@ def sample(key: jax.Array, kind: jax.Array, number: int, fraction: float) -> Sam
   size, most = min(number, count), min(int(number * fraction), count)
   luck = jax.random.uniform(key, (count,))
   rows = jnp.arange(size)
-
-  def drawn(which: int, size: int) -> jax.Array:
-    return lax.top_k(jnp.where(kind == which, luck, -1.0), size)[1]
-
+  # One call: a top_k of many anchors takes the TPU's compiler long.
+  first, rest = lax.top_k(
+    jnp.stack([jnp.where(kind == which, luck, -1.0) for which in (POSITIVE, NEGATIVE)]), size)[1]
   positives = jnp.minimum(jnp.sum(kind == POSITIVE), most)
   negatives = jnp.minimum(jnp.sum(kind == NEGATIVE), number - positives)
-  first = jnp.pad(drawn(POSITIVE, most), (0, size - most))
-  rest = drawn(NEGATIVE, size)[jnp.maximum(rows - positives, 0)]
   positive = rows < positives
-  return Samples(jnp.where(positive, first, rest), rows < positives + negatives, positive)
+  index = jnp.where(positive, first, rest[jnp.maximum(rows - positives, 0)])
+  return Samples(index, rows < positives + negatives, positive)
