@@ -12,7 +12,7 @@ from collections.abc import Iterator
 # From low to high. The rooms of one tier do not import each other.
 TIERS = (
   ('version',), ('ops',), ('runtime',), ('nn', 'data', 'checkpoints'), ('config',), ('models',),
-  ('weights',), ('tasks',), ('evaluation', 'inference'), ('training',),
+  ('detection',), ('weights',), ('tasks',), ('evaluation', 'inference'), ('training',),
   ('aot', 'analysis', 'export'), ('cli',),
 )
 TIER = {room: number for number, rooms in enumerate(TIERS) for room in rooms}

@@ -1,0 +1,1 @@
+"""Boxes: sides and clipping, anchors, the box coder, IoU and non-maximum suppression."""

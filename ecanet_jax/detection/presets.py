@@ -1,0 +1,135 @@
+"""The rules of a detector, which two code bases write differently, as one switch."""
+
+import dataclasses
+
+from ecanet_jax.runtime.errors import lookup
+
+
+@dataclasses.dataclass(frozen=True)
+class MatchRule:
+  """Which boxes are positive and which are negative, by IoU with the ground truth.
+
+  Attributes:
+    positive: a box with at least this IoU is positive.
+    negative: a box with less than this IoU is negative; between the two it is ignored.
+    best_box: whether the boxes that overlap a ground-truth box most are positive at any rate.
+    best_box_iou: the least IoU for which `best_box` holds.
+    best_box_to_asker: such a box is the best of some ground-truth box. True: it belongs to that one
+      (the last of several). False: it belongs to the one with which its own IoU is highest.
+  """
+
+  positive: float
+  negative: float
+  best_box: bool = False
+  best_box_iou: float = 0.0
+  best_box_to_asker: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+  """The rules of a two-stage detector with a feature pyramid; the defaults are torchvision's.
+
+  `dataclasses.replace` gives another detector of the same rules, such as one with few proposals.
+
+  Attributes:
+    name: 'torchvision' or 'mmdet1'.
+    pixel: pixels that a box has beyond x2 - x1: 0, or 1 where x2 is the last pixel inside.
+    strides: pixels of the image per cell of P2, P3, ... as designed.
+    anchor_scales: side of the square anchors in strides.
+    anchor_ratios: height / width.
+    stride_from_shape: anchors are `image size // cells` apart, or `strides`.
+    border_anchors: whether anchors that cross the border of the image take part in training.
+    symmetric_clamp: decoded log sizes are clamped on both sides, or only above.
+    box_weights: factors of dx, dy, dw and dh in the box head; the proposals' are 1.
+    rpn_match, rpn_samples, rpn_positive: targets of the proposals: rule, samples per image, and the
+      largest fraction of positives.
+    roi_match, roi_samples, roi_positive: the same of the box head.
+    match_ground_truth: ground-truth boxes join the proposals. True: they are matched as these are.
+      False: each is a positive and belongs to itself.
+    proposals_before_nms, proposals: boxes of a level before NMS, and of an image after it, as
+      (training, test).
+    proposal_iou: IoU above which NMS drops a proposal.
+    proposal_size, detection_size: smaller boxes are dropped, in pixels; 0 keeps all.
+    score: lower scores are no detections.
+    detection_iou: IoU above which NMS drops a box of the same class.
+    detections: the most of an image.
+    least_roi: least side of a RoI in cells of its level.
+    finest_roi: a square RoI of 2^k times this side, in pixels, is read from level k, where P2 is 0.
+    roi_level_eps_in_log: 1e-6 decides at a boundary. It is added to the logarithm of the side over
+      `finest_roi`, or else to this quotient.
+    rpn_beta, box_beta: where smooth L1 goes from a parabola to a line.
+    rpn_counts_at_least_one: the divisor of the proposals' losses counts at least one positive and
+      one negative in every image.
+    binary_masks: mask targets are cut to whole pixels, resized and rounded to 0 or 1; or else they
+      are pooled as RoIAlign does.
+    mask_border: cells of zeros around a predicted mask before it is pasted.
+  """
+
+  name: str = 'torchvision'
+  pixel: float = 0.0
+  strides: tuple[int, ...] = (4, 8, 16, 32, 64)
+  anchor_scales: tuple[float, ...] = (8.0,)
+  anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+  stride_from_shape: bool = True
+  border_anchors: bool = True
+  symmetric_clamp: bool = False
+  box_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
+  rpn_match: MatchRule = MatchRule(0.7, 0.3, best_box=True)
+  rpn_samples: int = 256
+  rpn_positive: float = 0.5
+  roi_match: MatchRule = MatchRule(0.5, 0.5)
+  roi_samples: int = 512
+  roi_positive: float = 0.25
+  match_ground_truth: bool = True
+  proposals_before_nms: tuple[int, int] = (2000, 1000)
+  proposals: tuple[int, int] = (2000, 1000)
+  proposal_iou: float = 0.7
+  proposal_size: float = 1e-3
+  score: float = 0.05
+  detection_size: float = 1e-2
+  detection_iou: float = 0.5
+  detections: int = 100
+  least_roi: float = 1.0
+  finest_roi: float = 56.0
+  roi_level_eps_in_log: bool = True
+  rpn_beta: float = 1 / 9
+  box_beta: float = 1 / 9
+  rpn_counts_at_least_one: bool = False
+  binary_masks: bool = False
+  mask_border: int = 1
+
+
+# torchvision 0.28, models/detection: faster_rcnn.py, mask_rcnn.py, rpn.py, roi_heads.py, _utils.py.
+TORCHVISION = Preset()
+
+# mmdetection 1.0rc0 with configs/faster_rcnn_r50_fpn_1x.py and mask_rcnn_r50_fpn_1x.py. NMS is that
+# of its CUDA kernel, which keeps a box whose IoU equals the threshold.
+MMDET1 = Preset(
+  name='mmdet1',
+  pixel=1.0,
+  stride_from_shape=False,
+  border_anchors=False,
+  symmetric_clamp=True,
+  rpn_match=MatchRule(0.7, 0.3, best_box=True, best_box_iou=0.3, best_box_to_asker=True),
+  roi_match=MatchRule(0.5, 0.5, best_box=True, best_box_iou=0.5, best_box_to_asker=True),
+  match_ground_truth=False,
+  proposal_size=0.0,
+  detection_size=0.0,
+  least_roi=0.0,
+  roi_level_eps_in_log=False,
+  box_beta=1.0,
+  rpn_counts_at_least_one=True,
+  binary_masks=True,
+  mask_border=0,
+)
+
+PRESETS = {preset.name: preset for preset in (TORCHVISION, MMDET1)}
+
+
+def get_preset(name: str) -> Preset:
+  """The preset 'torchvision' or 'mmdet1'.
+
+  Raises:
+    UserError: the name is unknown.
+  """
+  return lookup(PRESETS, name, 'detection preset')

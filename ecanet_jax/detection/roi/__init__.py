@@ -1,0 +1,1 @@
+"""RoIAlign: the features of boxes from a feature pyramid."""
