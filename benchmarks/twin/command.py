@@ -11,6 +11,7 @@ side. Before a training the logits of both are compared.
 A finished run is one line in --out. The same command again runs only what is missing there.
 """
 
+import argparse
 import importlib.metadata
 import json
 import os
@@ -43,7 +44,7 @@ def run(arguments: Sequence[str]) -> int:
   Raises:
     UserError: a mistake in the arguments or the config, or timm has no such network.
   """
-  args = _parse(arguments)
+  args = parse(arguments)
   numbers = parse_seeds(args.seeds)
   starts = args.starts.split(',')
   for start in starts:
@@ -83,7 +84,8 @@ def run(arguments: Sequence[str]) -> int:
   return 0
 
 
-def _parse(arguments: Sequence[str]):
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+  """Parses the arguments; `overrides` are those that begin with --config. and a key."""
   parser = Parser('python -m benchmarks twin', description='final accuracy beside timm')
   parser.epilog = 'Any --config.KEY=VALUE, as for train.py, holds for all runs.'
   parser.add_argument('--config', required=True, help='a recipe')
