@@ -25,7 +25,7 @@ from ecanet_jax.training.state import ema_decay
 from tests.support.published_trainings import EXPECTED, IMAGES, RATES
 
 # What other files' tests look at: not trainings on ImageNet.
-ELSEWHERE = {'digits', 'smoke', 'transfer', 'finetune', 'fashion_mnist'}
+ELSEWHERE = {'cifar', 'digits', 'smoke', 'transfer', 'finetune', 'fashion_mnist'}
 
 
 def load(expected):

@@ -46,6 +46,13 @@ def test_transfer_and_scratch_differ_in_their_start_alone():
   assert one.to_json() == other.to_json()
 
 
+def test_the_whole_of_fashion_mnist_and_a_part():
+  full, small = (fashion_mnist.get_config(start) for start in ('full', 'small'))
+  assert (full.data.train_split, small.data.train_split) == ('train', 'train[:5000]')
+  assert (full.model.stem, full.data.image_size, small.data.image_size) == ('3x3', 28, 32)
+  assert full.augment.erasing == 0.5 and not small.augment.erasing
+
+
 def test_any_folder():
   config = finetune.get_config()
   assert (config.data.source, config.data.eval_split) == ('folder', 'val')

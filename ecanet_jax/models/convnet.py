@@ -34,6 +34,8 @@ REMAT: dict[str, Callable] = {
   'blocks': _remat(None),  # the block's input alone
 }
 
+CLASSIFIER_VALUES = ('family', 'timm')
+
 
 class BlockModule(nn.Module):
   """Base of the modules of all blocks.
@@ -91,6 +93,7 @@ class ConvNet(nn.Module):
     num_classes: outputs of the classifier; 0 = no classifier: the output is the pooled features.
     in_chans: channels of the images; 3 = RGB.
     global_pool: a kind of `GlobalPool`.
+    classifier_values: a name of CLASSIFIER_VALUES: the rule of the classifier's initial kernel.
     dropout: rate before the classifier.
     drop_path: stochastic depth; block i of n drops with rate drop_path * i / n (TF EfficientNet).
     bn_groups: BatchNorm's statistics: 1 = of the global batch, N = of each N-th of it.
@@ -111,6 +114,7 @@ class ConvNet(nn.Module):
   num_classes: int = 1000
   in_chans: int = 3
   global_pool: str = 'avg'
+  classifier_values: str = 'family'
   dropout: float = 0.0
   drop_path: float = 0.0
   bn_groups: int = 1
@@ -127,6 +131,7 @@ class ConvNet(nn.Module):
   standard = ''  # the published position
   stem_stride = 2  # image pixels per pixel of the first block's input
   classifier_init = staticmethod(initializers.dense_uniform)
+  timm_classifier_init = None  # where timm's rule is another one
   classifier_bias_init = staticmethod(lambda fan_in: nn.initializers.zeros)
   depthwise_init = staticmethod(initializers.fan_out_normal)
 
@@ -139,6 +144,7 @@ class ConvNet(nn.Module):
     lookup(PRESET, self.preset, 'preset')
     lookup(ACTIVATIONS, self.activation, 'activation')
     lookup(GLOBAL_POOL, self.global_pool, 'global_pool')
+    lookup(dict.fromkeys(CLASSIFIER_VALUES), self.classifier_values, 'classifier_values')
     lookup(BACKENDS, self.backend, 'backend')
     lookup(REMAT, self.remat, 'remat')
     for field in ('dropout', 'drop_path'):
@@ -252,8 +258,9 @@ class ConvNet(nn.Module):
     x = nn.Dropout(self.dropout, deterministic=not train)(x)
     if not self.num_classes:
       return x
+    timms = self.timm_classifier_init if self.classifier_values == 'timm' else None
     return nn.Dense(
-      self.num_classes, kernel_init=self.classifier_init,
+      self.num_classes, kernel_init=timms or self.classifier_init,
       bias_init=self.classifier_bias_init(x.shape[-1]), name='classifier',
     )(x)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import flax.linen as nn
 
 from ecanet_jax.models.convnet import BlockModule, ConvNet
+from ecanet_jax.nn import initializers
 from ecanet_jax.nn.attention import Attention
 from ecanet_jax.nn.block import Block
 from ecanet_jax.nn.layers import Layers
@@ -124,6 +125,7 @@ class EfficientNet(ConvNet):
     depth: factor of all repeats, which are rounded up.
     scale_ends: width and depth also apply to stem, head, first and last stage (not in lite).
     stem_width: channels of the stem.
+    stem_stride: 2, or 1 for images of about 32 pixels.
     head_width: channels of the last 1x1 convolution.
   """
 
@@ -136,15 +138,19 @@ class EfficientNet(ConvNet):
   depth: float = 1.0
   scale_ends: bool = True
   stem_width: int = 32
+  stem_stride: int = 2
   head_width: int = 1280
 
   positions = POSITIONS
   standard = 'depthwise'
+  timm_classifier_init = staticmethod(initializers.dense_uniform_of_outputs)
 
   def check(self) -> None:
     for field in ('width', 'depth'):
       if getattr(self, field) <= 0:
         raise UserError(f'{field}={getattr(self, field)} must be above 0.')
+    if self.stem_stride not in (1, 2):
+      raise UserError(f'stem_stride={self.stem_stride} must be 1 or 2.')
     super().check()
 
   def blocks(self) -> Iterator[MBBlock]:
@@ -181,7 +187,7 @@ class EfficientNet(ConvNet):
     return round_channels(self.head_width * self.width) if self.scale_ends else self.head_width
 
   def stem_layers(self, layer: Layers, x, train: bool):
-    return layer.conv_bn(x, 'stem', train, self.stem_channels(), 3, 2)
+    return layer.conv_bn(x, 'stem', train, self.stem_channels(), 3, self.stem_stride)
 
   def head_layers(self, layer: Layers, x, train: bool):
     return layer.conv_bn(x, 'head', train, self.head_channels())

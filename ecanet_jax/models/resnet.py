@@ -26,9 +26,12 @@ POSITIONS = ('end', 'depthwise', 'pre', 'post', 'identity', 'conv')
 # ECA-Net, Eq. 2, and the SENet paper: r = 16; ECA-Net's counts are without biases.
 SLOT = Attention(reduction=16.0, bias=False)
 
-# Channels of the stem's convolutions from its width: one 7x7, or three 3x3.
+# Channels of the stem's convolutions from its width: one 7x7, three 3x3, or one 3x3 for images of
+# about 32 pixels, without stride and pooling (ResNet paper, section 4.2).
+SMALL_STEM = '3x3'
 STEM: dict[str, Callable[[int], tuple[int, ...]]] = {
   '7x7': lambda width: (width,),
+  SMALL_STEM: lambda width: (width,),
   'deep': lambda width: (width, width, 2 * width),
   'deep_tiered': lambda width: (width // 4 * 3, width, 2 * width),
 }
@@ -173,9 +176,12 @@ class ResNet(ConvNet):
 
   positions = POSITIONS
   standard = 'end'
-  stem_stride = 4
   classifier_init = staticmethod(initializers.fan_in_uniform)
   classifier_bias_init = staticmethod(initializers.bias_uniform)
+
+  @property
+  def stem_stride(self) -> int:
+    return 1 if self.stem == SMALL_STEM else 4
 
   def check(self) -> None:
     self._check_fields()
@@ -260,6 +266,8 @@ class ResNet(ConvNet):
 
   def stem_layers(self, layer: Layers, x, train: bool):
     widths = STEM[self.stem](self.stem_width)
+    if self.stem == SMALL_STEM:
+      return layer.conv_bn(x, 'stem', train, *widths, 3)
     deep = len(widths) > 1
     for i, width in enumerate(widths):
       name = f'stem_{i + 1}' if deep else 'stem'

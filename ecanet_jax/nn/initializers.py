@@ -131,6 +131,16 @@ def dense_uniform(generator, shape):
 
 
 @_drawn_on_host
+def dense_uniform_of_outputs(generator, shape):
+  """timm's classifier initialiser of EfficientNet and MobileNetV2: uniform in +-1 / sqrt(out).
+
+  timm/models/_efficientnet_builder.py, `_init_weight_goog`. From 1000 classes on it is
+  `dense_uniform`.
+  """
+  return generator.uniform(-1, 1, shape) * shape[-1] ** -0.5
+
+
+@_drawn_on_host
 def dense_normal(generator, shape):
   """MobileNetV2's and VGG's classifier initialiser in torchvision: normal, deviation 0.01."""
   return generator.standard_normal(shape) * 0.01

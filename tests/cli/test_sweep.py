@@ -184,6 +184,11 @@ def test_results(tmp_path, monkeypatch):
   assert report['runs'][1]['curve'] == {
     'images': [32, 64], 'seconds': [2.0, 4.0], 'top1': [0.1, 0.6]
   }
+  (compared,) = report['comparisons']
+  assert (compared['variant'], compared['reference'], compared['n']) == ('kind=eca', 'kind=se', 2)
+  assert compared['mean'] == pytest.approx(0.25) and compared['verdict'] == 'no difference seen'
+  assert '| *kind=eca* | +25.00 | -38.53 to +88.53 | +20.00 to +30.00 | 0.126 | ' in table
+  assert '| 2 | no difference seen |' in table and '| top-1 against kind=se | ' in table
   write_run(tmp_path / runs[-1].folder, (0.1, 0.9), (2.0, 1.0))
   assert 'FAILED' not in results.write(sweep, tmp_path, {}, 'the command', 1)
 

@@ -115,6 +115,8 @@ def check_command(name, *arguments):
   elif name == 'compile':
     chip_of(args.topology)
     create_from_config(load_config(args.config, args.overrides).model)
+  if name == 'doctor' and args.train:
+    create_from_config(load_config(args.train, args.overrides).model)
   if name == 'sweep':
     varied = [(key, values.split(',')) for key, _, values in (v.partition('=') for v in args.vary)]
     for path in args.config:
@@ -129,7 +131,14 @@ def check_command(name, *arguments):
 def check_benchmark(arguments):
   """Parses the benchmark's flags as far as it does before it measures."""
   from benchmarks import command
+  from benchmarks.twin import command as twin
 
+  if arguments[:1] == ['twin']:
+    args = twin.parse(arguments[1:])
+    load_config(args.config, args.overrides)
+    for name in filter(None, args.models.split(',')):
+      network(name)
+    return
   parser = argparse.ArgumentParser()
   command.add_arguments(parser)
   args = parser.parse_args(arguments)

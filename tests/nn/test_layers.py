@@ -116,6 +116,7 @@ def test_drop_path_keeps_the_mean():
   (initializers.fan_out_normal, (5, 5, 256), (2 / 25) ** 0.5),
   (initializers.dense_uniform, (64, 1600), 1600**-0.5 / 3**0.5),
   (initializers.dense_uniform, (640, 10), 1000**-0.5 / 3**0.5),
+  (initializers.dense_uniform_of_outputs, (640, 10), 10**-0.5 / 3**0.5),
 ])
 def test_moments_of_initialisers(initialise, shape, std):
   draw = jax.jit(lambda key: initialise(key, shape))

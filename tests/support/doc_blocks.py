@@ -17,7 +17,7 @@ NEED = re.compile(r'# (needs |on the first of |ImageNet: )')
 # Of every command that needs nothing from outside exactly one pattern matches.
 PATTERNS = {
   # Run as it is written, in every test run.
-  'quick': r'python -m ecanet_jax (models|summary|doctor)(?!.* --(table|markdown|png))',
+  'quick': r'python -m ecanet_jax (models|summary|doctor)(?!.* --(table|markdown|png|train))',
   # Run as it is written, in the slow tests.
   'slow': r'python (-m ecanet_jax (models .*--(table|png)|prepare --dataset=digits --data_dir=data)'
           r'|train\.py --config=configs/(?P<name>smoke|digits)\.py --workdir=runs/(?P=name)$)',
@@ -25,7 +25,7 @@ PATTERNS = {
   'trained': r'python (eval\.py --config=configs/digits\.py|-m tests\.check_export runs/digits'
              r'|-m ecanet_jax convert runs/(digits|exported) )',
   # Only parsed: several trainings, measurements, or minutes of compilation.
-  'long': r'python (-m ecanet_jax (sweep|compile)|-m benchmarks|-m pytest'
+  'long': r'python (-m ecanet_jax (sweep|compile|doctor --train)|-m benchmarks|-m pytest'
           r'|train\.py --config=configs/(?!smoke|digits)|train\.py .* --config\.)',
   # Sets up an environment.
   'set-up': r'(make (train|test|test-all|lint|docs)|pip install .*|git clone .*)$',

@@ -11,6 +11,7 @@ import timm.optim
 import torch
 from sklearn.datasets import load_digits
 
+from benchmarks.twin.training import TorchTraining
 from configs import eca_b0, eca_resnet
 from ecanet_jax.models import create_from_config, network
 from ecanet_jax.runtime import sharding
@@ -98,21 +99,10 @@ def twin_losses(config, start, data, make, rate, smoothing, dtype=torch.float64)
     record.timm, num_classes=10, drop_rate=0.0, drop_path_rate=0.0, **record.timm_arguments
   )
   twin.load_state_dict({key: torch.tensor(value) for key, value in start.items()})
-  twin = twin.to(dtype).train()
-  optimizer, losses = make(twin), []
-  for step, batch in enumerate(data):
-    for group in optimizer.param_groups:
-      group['lr'] = float(np.float32(rate(step)))  # ours is a float32
-    images = ((batch['image'] / 255.0 - MEAN) / STD).transpose(0, 3, 1, 2)
-    loss = torch.nn.functional.cross_entropy(
-      twin(torch.tensor(images, dtype=dtype)), torch.tensor(batch['label']).long(),
-      label_smoothing=smoothing,
-    )
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    losses.append(loss.item())
-  return losses
+  twin = twin.to(dtype)
+  training = TorchTraining(twin, make(twin), MEAN, STD, smoothing, dtype)
+  # Our learning rate is a float32.
+  return [training.step(batch, float(np.float32(rate(step)))) for step, batch in enumerate(data)]
 
 
 def resnet18():

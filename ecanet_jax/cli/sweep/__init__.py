@@ -27,7 +27,7 @@ def add_arguments(parser: Parser) -> None:
     '--vary', action='append', default=[], metavar='KEY=VALUE,VALUE',
     help='values of a config key; a tuple in parentheses; repeated, every combination is trained',
   )
-  parser.add_argument('--seeds', default='0', help='such as 0,1,2 (default: 0)')
+  parser.add_argument('--seeds', default='0', help='such as 0,1,2 or 0-4 (default: 0)')
   parser.add_argument('--jobs', type=int, default=1, help='runs at a time (default: 1)')
   parser.add_argument(
     '--smooth', type=int, default=3,

@@ -78,13 +78,13 @@ def define(
   Args:
     configs: paths of recipes.
     vary: 'KEY=VALUE,VALUE'; several are combined in all ways.
-    seeds: '0,1,2'.
+    seeds: '0,1,2' or '0-4'.
     overrides: '--config.KEY=VALUE' for all runs.
 
   Raises:
     UserError: an unknown file, key, value, network or seed, or one that is given twice.
   """
-  numbers = _seeds(seeds)
+  numbers = parse_seeds(seeds)
   axes = dict(_axis(text) for text in vary)
   if len(axes) < len(vary):
     raise UserError('--vary has a key twice; give all its values in one.')
@@ -131,11 +131,21 @@ def define(
   return Sweep(tuple(runs), parameters, json.loads(json.dumps(record)))
 
 
-def _seeds(text: str) -> list[int]:
+def parse_seeds(text: str) -> list[int]:
+  """The seeds of '0,1,2' or '0-4'.
+
+  Raises:
+    UserError: other text, a seed that is given twice, or one that is out of range.
+  """
+  numbers = []
   try:
-    numbers = [int(part) for part in text.split(',')]
+    for part in text.split(','):
+      ends = re.fullmatch(r'(\d+)-(\d+)', part)
+      numbers += range(int(ends[1]), int(ends[2]) + 1) if ends else [int(part)]
   except ValueError:
-    raise UserError(f'--seeds={text!r} are not whole numbers such as 0,1,2.') from None
+    raise UserError(f'--seeds={text!r} are not whole numbers such as 0,1,2 or 0-4.') from None
+  if not numbers:
+    raise UserError(f'--seeds={text!r} has no seed; write the smaller number first, such as 0-4.')
   for number in numbers:
     if not 0 <= number < 2**31:
       raise UserError(f'--seeds: {number} must be at least 0 and below 2^31.')

@@ -2,6 +2,10 @@
 
 One line for each check: ok, warning (works, but slower or with less) or broken. Devices are tried
 in a separate process, because a device that another program holds can hang.
+
+    python -m ecanet_jax doctor --train CONFIG [--config.KEY=VALUE] [--find_lr=PNG]
+
+runs the first twenty steps of a training instead, saves nothing, and says what looks wrong.
 """
 
 import argparse
@@ -18,17 +22,17 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from ecanet_jax.cli.arguments import Parser, parse_overrides
+from ecanet_jax.cli.doctor.report import BROKEN, OK, WARNING, Finding, print_findings
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.accelerators import PLUGINS, device_files, install_command
 from ecanet_jax.runtime.errors import UserError, one_line
 from ecanet_jax.version import __version__, installed
 
-Finding = tuple[str, str, str]  # ok | warning | broken; what was found; advice or ''
-OK, WARNING, BROKEN = 'ok', 'warning', 'broken'
 PYTHON = ((3, 11), (3, 13))
 SECONDS = 180  # time limit for the devices to answer
 LITTLE, TOO_LITTLE = 5.0, 0.5  # GB of free disk
-_LIST = pathlib.Path(__file__).parents[2] / 'requirements.txt'  # in a checkout
+_LIST = pathlib.Path(__file__).parents[3] / 'requirements.txt'  # in a checkout
 
 TRY_DEVICES = """
 import json, jax, jax.numpy as jnp
@@ -36,15 +40,37 @@ wrong = [str(d) for d in jax.devices() if float(jax.device_put(jnp.ones((8, 8)),
 print(json.dumps([jax.default_backend(), [d.device_kind for d in jax.devices()], wrong]))
 """
 
+parse = parse_overrides
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+
+def add_arguments(parser: Parser) -> None:
   """Adds the command's arguments to `parser`."""
   parser.add_argument('--data_dir', default='', help="of prepared sets or images; default: TFDS's")
   parser.add_argument('--workdir', default='.', help='where trainings are to be written')
 
 
+  parser.add_argument(
+    '--train', metavar='CONFIG', default='', help='run the first steps of a recipe instead'
+  )
+  parser.add_argument(
+    '--find_lr', metavar='PNG', nargs='?', const='find_lr.png', default='',
+    help='with --train: suggest a learning rate, and draw why (default: find_lr.png)',
+  )
+
+
 def run(args: argparse.Namespace) -> int:
-  """Prints a line for each check; returns 1 if something is broken."""
+  """Prints a line for each check; returns 1 if something is broken.
+
+  Raises:
+    UserError: arguments that need --train, or a mistake in the config or the data.
+  """
+  if args.train:
+    from ecanet_jax.cli.doctor import training
+
+    return training.run(args)
+  if args.find_lr or args.overrides:
+    needs = '--find_lr' if args.find_lr else args.overrides[0]
+    raise UserError(f'{needs} needs a recipe: doctor --train CONFIG {needs}.')
   print(f'ecanet_jax {__version__}, Python {platform.python_version()}, {platform.platform()}')
   worst = 0
   checks = (
@@ -52,9 +78,7 @@ def run(args: argparse.Namespace) -> int:
     data(args.data_dir),
   )
   for check in checks:
-    for level, what, advice in check:
-      worst = max(worst, (OK, WARNING, BROKEN).index(level))
-      print(f'{level:<8} {what}' + (f'\n         -> {advice}' if advice else ''), flush=True)
+    worst = max(worst, print_findings(check))
   print(('everything is ready', 'a training works; see the warnings', 'broken: see above')[worst])
   return int(worst == 2)
 

@@ -1,0 +1,1 @@
+"""python -m benchmarks twin: our training beside a PyTorch (timm) one; see `command`."""
