@@ -40,6 +40,7 @@ setup(
       'jax==0.10.2', 'jax-cuda12-plugin==0.10.2', 'jax-cuda12-pjrt==0.10.2',
       'nvidia-cuda-runtime-cu12==12.9.79',
     ],
+    'detection': ['pycocotools>=2.0.10'],
     'torch': ['torch>=2.10', 'timm>=1.0.31'],
     'hub': ['huggingface_hub>=0.30'],
     'wandb': ['wandb>=0.19'],

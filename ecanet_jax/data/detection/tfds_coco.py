@@ -37,12 +37,12 @@ class TfdsCocoSplit(CocoSplit):
         does not name an image.
     """
     super().__init__(file, settings, max_bad)
-    builder = tfds_source.open_builder(name, data_dir)
+    builder = tfds_source.open_builder(name, data_dir, 'array_record')
     if builder.info.file_format.value != 'array_record':
       raise UserError(
-        f'{name} is prepared as {builder.info.file_format.value}; a detector reads at random: '
-        f'python -m ecanet_jax prepare --dataset={name} --file_format=array_record '
-        f'--data_dir={tfds_source.data_directory(data_dir)} --manual_dir=DIR'
+        f'{name} is prepared as {builder.info.file_format.value} in {builder.data_dir}, and a '
+        'detector reads at random; prepare it in another directory: python -m ecanet_jax prepare '
+        f'--dataset={name} --file_format=array_record --data_dir=DIR'
       )
     features = builder.info.features
     if not {'image', 'image/id'} <= set(features):

@@ -100,8 +100,8 @@ def _check(ground_truth: dict[str, Any], results: Sequence[dict]) -> None:
     unknown = [result[key] for result in results if result[key] not in known]
     if unknown:
       raise UserError(
-        f'{len(unknown):,} of {len(results):,} detections have a {key} that the ground truth has '
-        f'not, such as {unknown[0]}; evaluate them with the JSON of their own {name}'
+        f'{len(unknown):,} of {len(results):,} detections have an unknown {key}, such as '
+        f'{unknown[0]}; evaluate them with the COCO JSON of their own {name}'
       )
 
 
