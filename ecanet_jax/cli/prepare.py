@@ -131,7 +131,11 @@ def _verify_objects(builder, full: bool) -> int:
   for name, split in builder.info.splits.items():
     where, stride = f'{builder.name} {name}', _stride(split.num_examples, full)
     images = objects = 0
-    for example in builder.as_dataset(split=name, decoders=skip).as_numpy_iterator():
+    if builder.info.file_format.value == 'array_record':
+      examples = builder.as_data_source(split=name, decoders=skip)
+    else:
+      examples = builder.as_dataset(split=name, decoders=skip).as_numpy_iterator()
+    for example in examples:
       if images % stride == 0:
         try:
           decode(example['image'])
@@ -141,7 +145,8 @@ def _verify_objects(builder, full: bool) -> int:
     if images != split.num_examples:
       raise UserError(f'{where}: {images:,} records, {split.num_examples:,} expected')
     print(
-      f'{where}: {images:,} images, {objects:,} objects, {-(-images // stride):,} images decoded, ok'
+      f'{where}: {images:,} images, {objects:,} objects, {-(-images // stride):,} images decoded, '
+      'ok'
     )
   return 0
 

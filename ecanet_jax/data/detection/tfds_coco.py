@@ -7,6 +7,7 @@ from ecanet_jax.data.detection.settings import Settings
 from ecanet_jax.data.sources import tfds as tfds_source
 from ecanet_jax.data.tfdata.tf_import import tensorflow_datasets
 from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.runtime.log import log
 
 tfds = tensorflow_datasets()
 
@@ -47,19 +48,18 @@ class TfdsCocoSplit(CocoSplit):
     features = builder.info.features
     if not {'image', 'image/id'} <= set(features):
       raise UserError(f"{name} has no features 'image' and 'image/id'; use coco/2017")
-    number = tfds.decode.PartialDecoding({'image/id': features['image/id']})
-    numbers = builder.as_data_source(split=split, decoders=number)
+    self._images = builder.as_data_source(
+      split=split, decoders={'image': tfds.decode.SkipDecoding()}
+    )
+    log.info('%s %s: reading the numbers of %d images', name, split, len(self._images))
     known = {int(one): place for place, one in enumerate(self.ids)}
-    places = np.array([known.get(int(entry['image/id']), -1) for entry in numbers], np.int64)
+    places = np.array([known.get(int(entry['image/id']), -1) for entry in self._images], np.int64)
     if np.any(places < 0):
       base = split.partition('[')[0]
       raise UserError(
         f'{file} does not name {int(np.sum(places < 0)):,} of the {len(places):,} images of '
         f'{name} {split}; its JSON is {JSONS.get(base, "instances_*.json")}'
       )
-    self._images = builder.as_data_source(
-      split=split, decoders={'image': tfds.decode.SkipDecoding()}
-    )
     self.ids, self.sizes = self.ids[places], self.sizes[places]
     self._files = tuple(self._files[place] for place in places)
     self._instances = tuple(self._instances[place] for place in places)

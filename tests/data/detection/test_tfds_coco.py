@@ -81,7 +81,7 @@ def test_images_and_annotations_are_joined(coco, capsys):
   with pytest.raises(UserError, match='does not name 5 of the 5 images of coco/2017 train; its '
                                       r'JSON is instances_train2017.json'):
     split('train', 'val')
-  with pytest.raises(UserError, match='prepare --dataset=coco/2017 --data_dir=.*/other '
+  with pytest.raises(UserError, match=r'prepare --dataset=coco/2017 --data_dir=.*/other '
                                       '--file_format=array_record'):
     TfdsCocoSplit('coco/2017', str(root / 'other'), 'train',
                   str(root / 'manual' / 'instances_train2017.json'), SETTINGS)
