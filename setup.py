@@ -41,6 +41,7 @@ setup(
       'nvidia-cuda-runtime-cu12==12.9.79',
     ],
     'onnx': ['onnx>=1.20', 'onnxruntime>=1.23'],  # `export --format=onnx`
+    'detection': ['pycocotools>=2.0.10'],
     'torch': ['torch>=2.10', 'timm>=1.0.31'],
     'hub': ['huggingface_hub>=0.30'],
     'wandb': ['wandb>=0.19'],

@@ -88,13 +88,15 @@ def verify(builder, *, full: bool = False) -> int:
   """
   from ecanet_jax.data.sources import tfds as prepared
 
-  _, label, _ = prepared.label_feature(builder)
   if not builder.info.splits:
     raise UserError(f'{builder.data_dir} has no splits')
+  if 'objects' in builder.info.features:
+    return _verify_objects(builder, full)
+  _, label, _ = prepared.label_feature(builder)
   for name, split in builder.info.splits.items():
     if not split.num_examples:
       raise UserError(f'{builder.data_dir}: split {name!r} is empty')
-    stride = 1 if full or split.num_examples <= SMALL else split.num_examples // SAMPLE
+    stride = _stride(split.num_examples, full)
     labels = _read(builder, name, stride)
     where = f'{builder.name} {name}'
     if len(labels) != split.num_examples:
@@ -111,6 +113,40 @@ def verify(builder, *, full: bool = False) -> int:
     print(
       f'{where}: {split.num_examples:,} images, {present} classes, '
       f'{-(-split.num_examples // stride):,} images decoded, ok{note}'
+    )
+  return 0
+
+
+def _stride(images: int, full: bool) -> int:
+  """One image in so many is decoded."""
+  return 1 if full or images <= SMALL else images // SAMPLE
+
+
+def _verify_objects(builder, full: bool) -> int:
+  """Checks the counts and the images of a data set for detection; returns 0."""
+  from ecanet_jax.data.image_files import decode
+  from ecanet_jax.data.tfdata.tf_import import tensorflow_datasets
+
+  skip = {'image': tensorflow_datasets().decode.SkipDecoding()}
+  for name, split in builder.info.splits.items():
+    where, stride = f'{builder.name} {name}', _stride(split.num_examples, full)
+    images = objects = 0
+    if builder.info.file_format.value == 'array_record':
+      examples = builder.as_data_source(split=name, decoders=skip)
+    else:
+      examples = builder.as_dataset(split=name, decoders=skip).as_numpy_iterator()
+    for example in examples:
+      if images % stride == 0:
+        try:
+          decode(example['image'])
+        except UserError as error:
+          raise UserError(f'{where}, image {images}: {error}') from None
+      images, objects = images + 1, objects + len(example['objects']['label'])
+    if images != split.num_examples:
+      raise UserError(f'{where}: {images:,} records, {split.num_examples:,} expected')
+    print(
+      f'{where}: {images:,} images, {objects:,} objects, {-(-images // stride):,} images decoded, '
+      'ok'
     )
   return 0
 

@@ -49,8 +49,13 @@ def require_known(name: str) -> str:
   )
 
 
-def open_builder(name: str, data_dir: str):
+def open_builder(name: str, data_dir: str, file_format: str = ''):
   """Opens a prepared data set from its files alone.
+
+  Args:
+    name: of the data set.
+    data_dir: TFDS's directory; '' = its default.
+    file_format: that the command in the message asks for; '' = prepare's default.
 
   Raises:
     UserError: the name is unknown, or the data set is not prepared; the text has the command.
@@ -65,6 +70,7 @@ def open_builder(name: str, data_dir: str):
       raise UserError(f'data set {name!r} in {directory}: {one_line(error, 400)}') from None
   base = require_known(name)
   command = f'python -m ecanet_jax prepare --dataset={name} --data_dir={directory}'
+  command += f' --file_format={file_format}' if file_format else ''
   if base in MANUAL_FILES:
     command += f' --manual_dir=DIR (DIR holds {" and ".join(MANUAL_FILES[base])})'
   raise UserError(f'data set {name!r} is not prepared in {directory}. Prepare it: {command}')

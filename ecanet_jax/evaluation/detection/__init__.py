@@ -1,0 +1,1 @@
+"""COCO's metrics of boxes and masks, and pictures of detections."""
