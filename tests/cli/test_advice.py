@@ -21,7 +21,13 @@ NAMED = {
   'evaluation/tta.py': {'--tta'},  # eval
   'training/trainer.py': {'--workdir'}, 'training/resume.py': {'--workdir'},  # train
   'checkpoints/compare.py': {'--workdir'},  # train resumes
-  'data/sources/tfds.py': {'--dataset', '--data_dir', '--manual_dir'},  # a whole command
+  'data/sources/tfds.py': {
+    '--dataset', '--data_dir', '--manual_dir', '--file_format',  # a whole command
+  },
+  'data/detection/tfds_coco.py': {'--dataset', '--data_dir', '--file_format'},  # a whole command
+  'export/accuracy.py': {'--check'}, 'export/export.py': {'--tolerance', '--labels'},  # export
+  'export/forward.py': {'--preprocess'}, 'export/static_gates.py': {'--static_attention'},
+  'export/onnx/graph.py': {'--format'}, 'export/onnx/operators.py': {'--format'},
   'data/tfdata/pipeline.py': {'--verify_only', '--data_dir'},  # of `prepare`, which it names
   'weights/hub/timm_network.py': {'--model'},  # a whole command
   'tasks/distillation.py': {'--model'},  # a whole command
