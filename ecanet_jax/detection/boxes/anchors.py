@@ -67,8 +67,8 @@ def _level(shape: tuple[int, int], image_size: tuple[int, int], stride: int,
 def _cells(shape: tuple[int, int], each: int) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Row and column of the cell of each anchor of a level, and its number within the cell.
 
-  They come from the anchor's index, because TPUs reshape `[rows, columns, each]` badly. The barrier
-  keeps XLA from computing every anchor while it compiles.
+  They come from the anchor's index: on a TPU, a reshape of `[rows, columns, each]` is a copy. The
+  barrier keeps XLA from computing every anchor while it compiles.
   """
   rows, columns = shape
   index = jnp.arange(rows * columns * each) + lax.optimization_barrier(jnp.int32(0))
