@@ -1,5 +1,6 @@
 """Masks as COCO writes them: polygons, or run lengths (RLE), decoded by pycocotools."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,8 +67,10 @@ def fault(segmentation: Segmentation, height: int, width: int) -> bool:
     return list(size or ()) != [height, width] or 'counts' not in segmentation
   if not isinstance(segmentation, list) or not segmentation:
     return True
-  return any(
-    not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2
-    or not np.all(np.isfinite(polygon))
-    for polygon in segmentation
-  )
+  try:
+    return any(
+      len(polygon) < 6 or len(polygon) % 2 or not math.isfinite(sum(polygon))
+      for polygon in segmentation
+    )
+  except TypeError:  # no list, or no numbers
+    return True
