@@ -64,6 +64,8 @@ def load(file: paths.Path) -> dict[str, Any]:
       raise UserError(
         f'{file} has no list {name!r}; a COCO JSON of instances has {", ".join(lists)}'
       )
+    if not all(isinstance(entry, dict) for entry in content[name]):
+      raise UserError(f'{file}: the list {name!r} has entries that are no objects')
   return content
 
 
@@ -87,7 +89,7 @@ def read(file: paths.Path, *, with_masks: bool, max_boxes: int, max_bad: float) 
   categories = tuple(Category(number, str(named[number]['name'])) for number in sorted(named))
   labels = {category.id: label for label, category in enumerate(categories)}
   for image in images.values():
-    if not (image['height'] >= 1 and image['width'] >= 1):
+    if not all(isinstance(image[side], int) and image[side] >= 1 for side in ('height', 'width')):
       raise UserError(
         f'{file}: image {image["id"]} has {image["height"]} x {image["width"]} pixels'
       )

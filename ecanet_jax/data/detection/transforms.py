@@ -55,8 +55,8 @@ def prepare(
     'image', uint8 [H, W, 3], which is 0 right of and below the image; 'image_size', int32 [2], its
     height and width; 'scale', float32 [2], pixels of it per pixel of the stored image, y and x;
     'boxes', float32 [M, 4], 'labels', int32 [M], and 'valid', bool [M], in which rows there is an
-    object. With crops 'masks' is uint8 [M, S, S], 0 or 1, each within its box; with bitmaps it is
-    [M, H, W].
+    object. With crops 'masks' is uint8 [M, S, S], each within its box, from 0 to 255 = the object;
+    with bitmaps it is [M, H, W], 0 or 255.
   """
   height, width = image.shape[:2]
   rows, columns = resized(height, width, settings, change.factor)
@@ -99,7 +99,7 @@ def prepare(
       small = masks.crop(mask, box, side)
       row[:] = small[:, ::-1] if change.flip else small
     else:
-      large = _resize(mask.astype(np.uint8) * 255, rows, columns) >= 128
+      large = np.where(_resize(mask.astype(np.uint8) * 255, rows, columns) >= 128, 255, 0)
       large = large[:, ::-1] if change.flip else large
       row[: size[0], : size[1]] = large[top : top + size[0], left : left + size[1]]
   return {**arrays, 'masks': found}

@@ -51,6 +51,7 @@ WRONG = {
   'category': ({'category_id': 2}, 'of unknown categories'),
   'image': ({'image_id': 2}, 'of unknown images'),
   'mask': ({'segmentation': [[1, 2, 3, 4]]}, 'without a mask that is polygons or run lengths'),
+  'text': ({'segmentation': [['a', 2, 3, 4, 5, 6]]}, 'without a mask'),
   'size': ({'segmentation': {'size': [4, 4], 'counts': [16]}}, 'without a mask'),
 }
 
@@ -101,6 +102,10 @@ def test_other_mistakes(tmp_path):
     read(tmp_path, changed(lambda one: one['images'][1].pop('height')))
   with pytest.raises(UserError, match='has 0 x 48 pixels'):
     read(tmp_path, changed(lambda one: one['images'][1].update(height=0)))
+  with pytest.raises(UserError, match='has 40 x wide pixels'):
+    read(tmp_path, changed(lambda one: one['images'][0].update(width='wide')))
+  with pytest.raises(UserError, match="the list 'annotations' has entries that are no objects"):
+    read(tmp_path, changed(lambda one: one['annotations'].append(3)))
   with pytest.raises(UserError, match='has no images'):
     read(tmp_path, changed(lambda one: one.update(images=[])))
   with pytest.raises(UserError, match="has no list 'annotations'"):
