@@ -46,7 +46,8 @@ def convert(forward: Forward, batch: int) -> bytes:
     return _checked(_by_tensorflow(forward, batch))
   except Exception as error:
     raise UserError(
-      f'tflite: {forward.name} cannot be converted: {one_line(error).rstrip(".")}; try --format=onnx.'
+      f'tflite: {forward.name} cannot be converted: {one_line(error).rstrip(".")}; try '
+      '--format=onnx.'
     ) from error
 
 
