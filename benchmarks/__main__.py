@@ -1,4 +1,8 @@
-"""`python -m benchmarks`: images per second beside timm; see `benchmarks.command`."""
+"""`python -m benchmarks`: images per second beside timm; see `benchmarks.command`.
+
+`python -m benchmarks latency`: milliseconds of one image in other runtimes; see
+`benchmarks.latency.command`.
+"""
 
 import argparse
 import sys
@@ -8,11 +12,16 @@ from ecanet_jax.runtime.errors import UserError
 
 
 def main() -> int:
-  """Runs the benchmark; a user's mistake is one line and status 2."""
-  parser = argparse.ArgumentParser('python -m benchmarks', description='measure against timm')
-  command.add_arguments(parser)
+  """Runs a benchmark; a user's mistake is one line and status 2."""
+  program, name, flags = command, 'python -m benchmarks', sys.argv[1:]
+  if flags[:1] == ['latency']:
+    from benchmarks.latency import command as program
+
+    name, flags = f'{name} latency', flags[1:]
+  parser = argparse.ArgumentParser(name, description=program.__doc__.splitlines()[0])
+  program.add_arguments(parser)
   try:
-    return command.run(parser.parse_args())
+    return program.run(parser.parse_args(flags))
   except UserError as error:
     print(f'error: {error}', file=sys.stderr)
     return 2

@@ -46,9 +46,9 @@ class TFLite:
       data = int8(data, options.calibration, batch)
     path.write_bytes(WEIGHTS[self.weights](data))
 
-  def load(self, path: pathlib.Path, threads: int | None = None):
+  def load(self, path: pathlib.Path):
     runtime = require('ai_edge_litert.interpreter', 'ai-edge-litert', 'tflite')
-    interpreter = runtime.Interpreter(model_content=path.read_bytes(), num_threads=threads)
+    interpreter = runtime.Interpreter(model_content=path.read_bytes())
     interpreter.allocate_tensors()
     (given,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
     batch = int(given['shape'][0])
