@@ -42,6 +42,8 @@ setup(
     ],
     'onnx': ['onnx>=1.20', 'onnxruntime>=1.23'],  # `export --format=onnx`
     'detection': ['pycocotools>=2.0.10'],
+    # `export --format=tflite`; the converter's interface is not stable, so its version is exact.
+    'tflite': ['litert-converter==0.5.0', 'litert-quantizer==0.11.0', 'ai-edge-litert==2.3.0'],
     'torch': ['torch>=2.10', 'timm>=1.0.31'],
     'hub': ['huggingface_hub>=0.30'],
     'wandb': ['wandb>=0.19'],

@@ -1,31 +1,46 @@
-"""`python -m benchmarks`: images per second beside timm; see `benchmarks.command`.
+"""The bench programs: `python -m benchmarks [PROGRAM]`.
 
-`python -m benchmarks twin` compares the accuracy at the end of a training; see
-`benchmarks.twin.command`.
+Without a program: images per second beside timm (`benchmarks.command`). `twin`: the accuracy at the
+end of a training beside PyTorch's (`benchmarks.twin.command`). `latency`: milliseconds of one image
+in other runtimes (`benchmarks.latency.command`).
 """
 
 import argparse
+import importlib
 import sys
 
-from benchmarks import command
-from benchmarks.twin import command as twin
 from ecanet_jax.runtime.errors import UserError
+
+PROGRAMS = {
+  'twin': 'the accuracy at the end of a training, beside PyTorch',
+  'latency': 'milliseconds of one image in other runtimes',
+}
 
 
 def main() -> int:
-  """Runs the benchmark; a user's mistake is one line and status 2."""
-  parser = argparse.ArgumentParser(
-    'python -m benchmarks', description='measure against timm',
-    epilog='python -m benchmarks twin --help: the accuracy at the end of a training.',
-  )
-  command.add_arguments(parser)
+  """Runs a program; a user's mistake is one line and status 2."""
+  name, flags = '', sys.argv[1:]
+  if flags and flags[0] in PROGRAMS:
+    name, *flags = flags
+  program = importlib.import_module(f'benchmarks.{name}.command' if name else 'benchmarks.command')
   try:
-    if sys.argv[1:2] == ['twin']:
-      return twin.run(sys.argv[2:])
-    return command.run(parser.parse_args())
+    return program.run(_parse(program, name, flags))
   except UserError as error:
     print(f'error: {error}', file=sys.stderr)
     return 2
+
+
+def _parse(program, name: str, flags: list[str]):
+  """The arguments of a program; `twin` takes keys of a config and parses them itself."""
+  if name == 'twin':
+    return flags
+  listing = '; '.join(f'python -m benchmarks {each}: {text}' for each, text in PROGRAMS.items())
+  parser = argparse.ArgumentParser(
+    f'python -m benchmarks {name}'.rstrip(), description=PROGRAMS.get(name, 'measure against timm'),
+    epilog=None if name else f'Others: {listing}.',
+  )
+  program.add_arguments(parser)
+  return parser.parse_args(flags)
 
 
 if __name__ == '__main__':

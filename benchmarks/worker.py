@@ -22,10 +22,18 @@ SIDES = {
   'timm': ('benchmarks.peer', 'Timm'),
   'compiled': ('benchmarks.peer', 'CompiledTimm'),
   'bandwidth': ('benchmarks.roofline', 'Bandwidth'),
+  'jax': ('benchmarks.latency.runtimes', 'Jax'),
+  'litert': ('benchmarks.latency.runtimes', 'LiteRT'),
+  'litert_int8': ('benchmarks.latency.runtimes', 'LiteRTInt8'),
+  'onnxruntime': ('benchmarks.latency.runtimes', 'OnnxRuntime'),
+  'openvino': ('benchmarks.latency.runtimes', 'OpenVINO'),
+  'torch': ('benchmarks.latency.runtimes', 'PyTorch'),
 }
 PACKAGES = {
   'ours': ('jax', 'jaxlib', 'flax'), 'timm': ('torch', 'timm'), 'compiled': ('torch', 'timm'),
-  'bandwidth': (),
+  'bandwidth': (), 'jax': ('jax', 'jaxlib', 'flax'), 'litert': ('ai-edge-litert',),
+  'litert_int8': ('ai-edge-litert',), 'onnxruntime': ('onnxruntime',), 'openvino': ('openvino',),
+  'torch': ('torch', 'timm'),
 }
 # Texts of out-of-memory errors: XLA, PyTorch on GPU and CPU, C++, cuDNN.
 _OUT_OF_MEMORY = (

@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('out', metavar='OUT', nargs='?', help='directory to write')
   parser.add_argument(
     '--format', default='stablehlo',
-    help='one or more of stablehlo (default), saved_model, onnx, with commas',
+    help='one or more of stablehlo (default), saved_model, onnx, tflite, tflite_f16, tflite_w8, '
+    'tflite_int8, with commas',
   )
   parser.add_argument(
     '--batch', default='dynamic', help='images per call: dynamic (default), or a number'
@@ -50,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument(
     '--calibrate', metavar='DIR', default='',
-    help='photographs that set the ranges of int8 and the weights of static attention',
+    help='photographs that set the ranges of int8 and the weights of static attention; without '
+    '--check, the files are also compared on them',
   )
   parser.add_argument(
     '--static_attention', metavar='all|BLOCKS', default='',
@@ -122,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
   )
   export(
     classifier, args.out, formats, options, preprocess=args.preprocess, static_attention=gates,
-    photographs=pixels[0], tolerance=args.tolerance, labels=args.labels,
+    photographs=pixels[1] if pixels[0] is None else pixels[0], tolerance=args.tolerance, labels=args.labels,
     report=lambda result: print(result, flush=True),
   )
   print(f'{args.run} -> {args.out}')

@@ -21,7 +21,7 @@ class Difference:
   Attributes:
     images: that were compared.
     largest: difference of a logit, relative to the largest logit.
-    cosine: the least between an image's logits and ours.
+    cosine: between an image's logits and ours; the median of the images.
     top1: images with the same most probable class.
   """
 
@@ -37,7 +37,7 @@ class Difference:
     lengths = np.linalg.norm(logits, axis=1) * np.linalg.norm(ours, axis=1)
     cosines = (logits * ours).sum(1) / np.maximum(lengths, np.finfo(np.float64).tiny)
     return cls(
-      len(ours), float(np.abs(logits - ours).max() / np.abs(ours).max()), float(cosines.min()),
+      len(ours), float(np.abs(logits - ours).max() / np.abs(ours).max()), float(np.median(cosines)),
       int((logits.argmax(1) == ours.argmax(1)).sum()),
     )
 

@@ -12,6 +12,7 @@ from ecanet_jax.export.onnx.file import Onnx
 from ecanet_jax.export.options import ExportOptions
 from ecanet_jax.export.saved_model import SavedModel
 from ecanet_jax.export.stablehlo import StableHLO
+from ecanet_jax.export.tflite import file as tflite
 
 Program = Callable[[np.ndarray], np.ndarray]  # float32 [B, H, W, C] -> float32 [B, K]
 
@@ -27,7 +28,8 @@ class Format(Protocol):
       convolution.
     tolerance: the largest difference of a logit, relative to the largest logit; infinite for
       formats that round the weights.
-    cosine: the least cosine between an image's logits and ours; 0 where `tolerance` counts.
+    cosine: the least that the median cosine between an image's logits and ours may be; 0 where
+      `tolerance` counts.
   """
 
   name: str
@@ -57,4 +59,8 @@ FORMATS: dict[str, Format] = {
   'stablehlo': StableHLO(),
   'saved_model': SavedModel(),
   'onnx': Onnx(),
+  'tflite': tflite.FLOAT32,
+  'tflite_f16': tflite.FLOAT16,
+  'tflite_w8': tflite.INT8_WEIGHTS,
+  'tflite_int8': tflite.INT8,
 }

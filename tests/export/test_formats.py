@@ -3,26 +3,19 @@
 import subprocess
 import sys
 
-import jax
 import numpy as np
 import pytest
 
 import ecanet_jax
-from ecanet_jax import create_model
-from ecanet_jax.export.check import Difference, photographs
+from ecanet_jax.export.check import photographs
 from ecanet_jax.export.export import check_again, export
 from ecanet_jax.export.formats import FORMATS
 from ecanet_jax.export.forward import forward_of
 from ecanet_jax.export.manifest import size
 from ecanet_jax.export.options import ExportOptions
-from ecanet_jax.inference.classifier import Classifier
 from tests.support import programs
-from tests.support.random_variables import random_variables
+from tests.support.exports import PUBLISHED, differences, network
 
-PREPROCESSING = {
-  'mean': [0.5, 0.4, 0.3], 'std': [0.2, 0.2, 0.1], 'interpolation': 'bilinear',
-  'crop_fraction': 0.9,
-}
 SMALL = {
   'tiny_compact': ({}, {
     'Transpose': 1, 'Conv': 10, 'Clip': 8, 'Add': 2, 'GlobalAveragePool': 1, 'Reshape': 1,
@@ -34,32 +27,6 @@ SMALL = {
     'Add': 2, 'Gemm': 1,
   }),
 }
-PUBLISHED = (
-  'efficientnet_b0', 'eca_efficientnet_b0', 'tf_efficientnet_lite0', 'b0_compact',
-  'eca_resnet50_k3557', 'mobilenetv2_100', 'b0_seend_all', 'mec_a_e3',
-)
-
-
-def network(name, pixels, **options):
-  """A network with random weights, noise, and its logits."""
-  model = create_model(name, **options)
-  classifier = Classifier(
-    model, random_variables(model), PREPROCESSING | {'image_size': pixels}, name=name
-  )
-  images = np.random.default_rng(1).normal(size=(7, pixels, pixels, 3)).astype(np.float32)
-  logits = jax.jit(lambda x: model.apply(classifier.variables, x, train=False))(images)
-  return classifier, images, np.asarray(logits)
-
-
-def differences(name, classifier, images, logits, path, batches=(7, 1)):
-  """Writes a file; the largest difference of its logits, its operators, and the function."""
-  each = FORMATS[name]
-  forward = forward_of(classifier, backend=each.backend)
-  each.write(forward, path, ExportOptions())
-  program, operators = each.load(path), each.operators(path)
-  assert each.convolutions(operators) == forward.convolutions
-  found = [Difference.of(program(images[:count]), logits[:count]).largest for count in batches]
-  return max(found), operators, forward
 
 
 @pytest.mark.parametrize('name', ['stablehlo', 'onnx'])

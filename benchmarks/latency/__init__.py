@@ -1,0 +1,1 @@
+"""`python -m benchmarks latency`: milliseconds of an image in JAX and in other runtimes."""
