@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.runtime.progress import bar
 
 TOP = 'top'  # classes by rank: top1, top3
+MOST = 20  # classes of a photograph
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +48,9 @@ class Explained:
 
 
 def explain(
-  classifier: Classifier, photographs: Sequence[Image.Image], classes: str = 'top1',
-  layer: str = '', *, deletion: bool = False, randomised: bool = False,
+  classifier: Classifier, photographs: Iterable[Image.Image],
+  classes: str | Sequence[Sequence[int]] = 'top1', layer: str = '', *, deletion: bool = False,
+  randomised: bool = False,
 ) -> list[Explained]:
   """Computes the map of each class on each photograph.
 
@@ -56,19 +58,18 @@ def explain(
     classifier: from `load`.
     photographs: RGB.
     classes: 'top1', 'top2', ... = the most probable ones of each photograph; or names or numbers,
-      separated by commas.
+      separated by commas; or the numbers for each photograph.
     layer: a block, or 'head'; '' = the last features.
     deletion: whether to compute deletion and insertion curves.
     randomised: whether to compare with the maps of random weights.
 
   Raises:
-    UserError: there is no such class or layer, or the network has no classifier.
+    UserError: there is no such class or layer, too many classes, or the network has no classifier.
   """
   model, data = classifier.model, classifier.preprocessing
-  chosen = choose_layer(model, layer)
-  names = classifier.label_names or tuple(f'class {n}' for n in range(model.num_classes))
-  fixed = None if _top(classes) else choose_classes(classes, names)
-  cam = make_cam(model, chosen)
+  cam = make_cam(model, choose_layer(model, layer))
+  names = class_names(classifier)
+  choose = _chooser(classes, names)
   logits_of = jax.jit(functools.partial(model.apply, train=False))
   untrained = random_variables(model, data['image_size']) if randomised else None
   found = []
@@ -76,9 +77,8 @@ def explain(
     crop = resize_and_crop(photograph, data)
     image = normalise(crop, data)
     logits = np.asarray(logits_of(classifier.variables, image[None]))[0]
-    labels = fixed or np.argsort(-logits, kind='stable')[: _top(classes)].tolist()
     probabilities = _probabilities(logits, classifier.multi_label)
-    for label in labels:
+    for label in choose(number, logits):
       values = _map(cam, classifier.variables, image, label)
       entry = Explained(
         number, label, names[label], float(logits[label]), float(probabilities[label]), values
@@ -97,6 +97,11 @@ def explain(
   return found
 
 
+def class_names(classifier: Classifier) -> tuple[str, ...]:
+  """A name for each class; 'class 7' where the names are not known."""
+  return classifier.label_names or tuple(f'class {n}' for n in range(classifier.model.num_classes))
+
+
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
   """Spearman's correlation of two maps; NaN if one is constant."""
   if np.ptp(first) == 0 or np.ptp(second) == 0:
@@ -105,18 +110,26 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
   return float(np.corrcoef(*ranks)[0, 1])
 
 
-def _top(classes: str) -> int:
-  """N of 'topN'; 0 for anything else.
-
-  Raises:
-    UserError: N is 0.
-  """
-  number = classes.removeprefix(TOP)
-  if not classes.startswith(TOP) or not number.isdigit():
-    return 0
-  if int(number) == 0:
-    raise UserError(f'--class={classes}: at least top1.')
-  return int(number)
+def _chooser(
+  classes: str | Sequence[Sequence[int]], names: Sequence[str]
+) -> Callable[[int, np.ndarray], Sequence[int]]:
+  """A function of a photograph's number and its logits: the numbers of its classes."""
+  if not isinstance(classes, str):
+    return lambda number, logits: classes[number]
+  rank = classes.removeprefix(TOP)
+  if classes.startswith(TOP) and rank.isdigit():
+    count = min(int(rank), len(names))
+    if count == 0:
+      raise UserError(f'--class={classes}: at least top1.')
+    choose = lambda number, logits: np.argsort(-logits, kind='stable')[:count].tolist()
+  elif classes.strip(' ,'):
+    fixed = choose_classes(classes, names)
+    count, choose = len(fixed), lambda number, logits: fixed
+  else:
+    raise UserError(f'--class={classes} names no class; write --class=top1, a name or a number.')
+  if count > MOST:
+    raise UserError(f'--class={classes}: {count} classes, but a picture shows at most {MOST}.')
+  return choose
 
 
 def _map(cam: Callable, variables, image: np.ndarray, label: int) -> np.ndarray:

@@ -12,6 +12,15 @@ from ecanet_jax.runtime import paths
 SIDE = 3.0  # inches of a panel
 LINE = 0.17  # inches of a line above a panel
 PIXELS = 480  # longest side of a photograph in the picture
+DPI = 100
+MOST, MOST_CURVES = 50, 100  # photographs and panels in a picture
+
+
+def shrunk(photograph: Image.Image) -> Image.Image:
+  """The whole photograph in the size in which it is drawn."""
+  small = photograph.copy()
+  small.thumbnail((PIXELS, PIXELS), Image.Resampling.LANCZOS)
+  return small
 
 
 def draw_maps(
@@ -21,8 +30,10 @@ def draw_maps(
 ) -> Any:
   """Draws a row for each photograph: the photograph, then for each class a map of each network.
 
+  The first `MOST` photographs are drawn.
+
   Args:
-    photographs: title and RGB image.
+    photographs: title and RGB image, `shrunk`.
     runs: title, maps and preprocessing of each network. Their maps are of the same photographs and
       classes in the same order, and as many for each photograph.
     path: of the PNG.
@@ -32,20 +43,20 @@ def draw_maps(
   Returns:
     The figure.
   """
-  import matplotlib.pyplot as plt
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+  from matplotlib.figure import Figure
 
-  rows, classes = len(photographs), len(runs[0][1]) // len(photographs)
+  classes = len(runs[0][1]) // len(photographs)
+  photographs = photographs[:MOST]
   lines = max(_caption(entry).count('\n') + 1 for _, entries, _ in runs for entry in entries)
   heights = [SIDE * image.height / image.width + LINE * (lines + (len(runs) > 1))
              for _, image in photographs]
   columns = 1 + classes * len(runs)
-  figure, axes = plt.subplots(
-    rows, columns, figsize=(SIDE * columns, sum(heights) + 0.1 * rows), squeeze=False,
-    height_ratios=heights, layout='constrained',
-  )
-  for row, (title, photograph) in enumerate(photographs):
-    small = photograph.copy()
-    small.thumbnail((PIXELS, PIXELS), Image.Resampling.LANCZOS)
+  height = sum(heights) + 0.1 * len(photographs)
+  figure = Figure(figsize=(SIDE * columns, height), layout='constrained')
+  FigureCanvasAgg(figure)
+  axes = figure.subplots(len(photographs), columns, squeeze=False, height_ratios=heights)
+  for row, (title, small) in enumerate(photographs):
     axes[row, 0].imshow(small)
     axes[row, 0].set_title(title, fontsize=9)
     free = iter(axes[row, 1:])
@@ -59,9 +70,7 @@ def draw_maps(
         axis.set_title(f'{heading}{_caption(entry)}', fontsize=8)
   for axis in axes.flat:
     axis.set_axis_off()
-  with path.open('wb') as file:
-    figure.savefig(file, dpi=100)
-  plt.close(figure)
+  paths.write_figure(path, figure, DPI)
   return figure
 
 
@@ -79,6 +88,8 @@ def draw_curves(
 ) -> Any:
   """Draws deletion and insertion curves: a panel for each photograph and class.
 
+  The first `MOST_CURVES` panels are drawn.
+
   Args:
     titles: of the photographs.
     runs: title and maps, with curves, of each network.
@@ -87,15 +98,15 @@ def draw_curves(
   Returns:
     The figure.
   """
-  import matplotlib.pyplot as plt
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+  from matplotlib.figure import Figure
 
-  count = len(runs[0][1])
+  count = min(len(runs[0][1]), MOST_CURVES)
   columns = min(count, 4)
   rows = -(-count // columns)
-  figure, axes = plt.subplots(
-    rows, columns, figsize=(3.4 * columns, 2.6 * rows + 0.5), sharex=True, squeeze=False,
-    layout='constrained',
-  )
+  figure = Figure(figsize=(3.4 * columns, 2.6 * rows + 0.5), layout='constrained')
+  FigureCanvasAgg(figure)
+  axes = figure.subplots(rows, columns, sharex=True, squeeze=False)
   for axis in axes.flat[count:]:
     axis.set_axis_off()
   for number, axis in enumerate(axes.flat[:count]):
@@ -114,7 +125,5 @@ def draw_curves(
     axis.set_xlabel('share of the map that has changed', fontsize=8)
   handles, labels = axes.flat[0].get_legend_handles_labels()
   figure.legend(handles, labels, loc='outside lower center', ncols=min(len(labels), 4), fontsize=8)
-  with path.open('wb') as file:
-    figure.savefig(file, dpi=100)
-  plt.close(figure)
+  paths.write_figure(path, figure, DPI)
   return figure
