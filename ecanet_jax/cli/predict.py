@@ -181,16 +181,25 @@ def _write_sheet(name: str, found: list[dict[str, Any]], classifier, cam: bool) 
     log.info('%s: the first %d of %d pictures', name, contact_sheet.MOST, len(good))
   good = good[: contact_sheet.MOST]
   exif = classifier.preprocessing.get('exif', 'ignore')
-  photographs = [read_image(result['path'], exif) for result in good]
-  images = [contact_sheet.thumbnail(photograph) for photograph in photographs]
+  images = []
+
+  def photographs():
+    for result in good:
+      photograph = read_image(result['path'], exif)
+      images.append(contact_sheet.thumbnail(photograph))
+      yield photograph
+
   if cam:
     from ecanet_jax.analysis.cam.explain import explain
     from ecanet_jax.analysis.cam.overlay import coloured
 
+    maps = explain(classifier, photographs())
     images = [
       coloured(image, entry.values, classifier.preprocessing)
-      for image, entry in zip(images, explain(classifier, photographs), strict=True)
+      for image, entry in zip(images, maps, strict=True)
     ]
+  else:
+    images = [contact_sheet.thumbnail(photograph) for photograph in photographs()]
   sheet = contact_sheet.contact_sheet([
     contact_sheet.Entry(
       paths.to_path(result['path']).name, image,

@@ -1,18 +1,24 @@
 """`analyse cam`: where on photographs a network sees a class.
 
     ecanet_jax analyse cam RUN... --images PHOTOGRAPH... [--class=top1|NAME,NUMBER] [--curves]
+    ecanet_jax analyse cam analysis/cam.npz [--scale=shared]
 
 The maps are class activation maps (Zhou et al., 2016) of the last features, or Grad-CAM (Selvaraju
 et al., 2017) of any block. They are drawn on the whole photograph; what the network has not seen is
-dark. Several runs are drawn in columns. Runs are workdirs or weights of any other form.
+dark. Several runs are drawn in columns, for the classes of the first one. Runs are workdirs or
+weights of any other form. cam.npz draws the pictures again.
 """
 
 import argparse
+from collections.abc import Iterator
+from typing import Any
 
+from ecanet_jax.cli.training_packages import check_matplotlib
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.runtime.log import log, start_log
 
+KIND = 'cam'
 SCALES = {'own': False, 'shared': True}
 COLUMNS = ('image', 'run', 'layer', 'class', 'name', 'row', 'column', 'value')
 CURVES = ('image', 'run', 'class', 'name', 'share', 'deletion', 'insertion')
@@ -23,11 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     'runs', metavar='RUN', nargs='+',
     help='workdir of a training, converted weights, timm folder, hf-hub:OWNER/NAME, or with '
-    '--model a file of weights',
+    '--model a file of weights; or a cam.npz, to draw it again',
   )
-  parser.add_argument(
-    '--images', metavar='IMAGE', nargs='+', required=True, help='files, folders and patterns'
-  )
+  parser.add_argument('--images', metavar='IMAGE', nargs='+', help='files, folders and patterns')
   parser.add_argument('--out', default='analysis', help='folder to write (default: analysis)')
   parser.add_argument(
     '--class', dest='classes', default='top1',
@@ -62,71 +66,120 @@ def run(args: argparse.Namespace) -> int:
   Raises:
     UserError: a mistake in the arguments, or a run or photograph that cannot be read.
   """
+  from ecanet_jax.analysis.files import is_arrays
+
+  check_matplotlib()
+  shared = lookup(SCALES, args.scale, 'scale')
+  if len(args.runs) == 1 and not args.images and is_arrays(args.runs[0]):
+    return _draw_again(args, shared)
+  if not args.images:
+    raise UserError(f'no photographs: write analyse cam {args.runs[0]} --images FILE_OR_FOLDER.')
   from ecanet_jax.inference.find_images import find_images
 
-  shared = lookup(SCALES, args.scale, 'scale')
   files = find_images(args.images)
-  from ecanet_jax.analysis.cam.explain import explain
-  from ecanet_jax.analysis.cam.picture import draw_curves, draw_maps
+  from ecanet_jax.analysis.cam.arrays import to_arrays
   from ecanet_jax.analysis.files import write_arrays, write_table
-  from ecanet_jax.inference.classifier import load
-  from ecanet_jax.inference.images import read_image
   from ecanet_jax.runtime.accelerators import check_devices
   from ecanet_jax.runtime.compile_cache import keep_compiled_programs
 
   start_log()
   keep_compiled_programs()
   check_devices()
-  found = []
-  for path in args.runs:
-    classifier = load(
-      path, model=args.model, dialect=args.dialect, kind=args.kind, checkpoint=args.checkpoint
-    )
-    exif = classifier.preprocessing.get('exif', 'ignore')
-    photographs = [read_image(file, exif) for file in files]
-    entries = explain(
-      classifier, photographs, args.classes, args.layer,
-      deletion=args.curves, randomised=args.randomised,
-    )
-    found.append((_title(path), entries, classifier.preprocessing))
-    if [(e.image, e.label) for e in entries] != [(e.image, e.label) for e in found[0][1]]:
-      raise UserError(
-        f'{path} sees other classes than {args.runs[0]}; say which ones to draw: --class=NAME.'
-      )
-  out = paths.absolute(paths.to_path(args.out))
-  paths.make_directory(out)
+  small, runs = _maps(args, files)
   titles = [paths.to_path(file).name for file in files]
-  layer = args.layer or 'last'
+  photographs = list(zip(titles, small, strict=True))
+  out = _made(args.out)
+  found = [
+    (path, entry) for path, (_, entries, _) in zip(args.runs, runs, strict=True)
+    for entry in entries
+  ]
   write_table(out / 'cam.csv', COLUMNS, (
-    (titles[entry.image], run, layer, entry.label, entry.name, row, column, value)
-    for run, entries, _ in found for entry in entries
+    (files[entry.image], path, args.layer, entry.label, entry.name, row, column, value)
+    for path, entry in found
     for row, line in enumerate(entry.values) for column, value in enumerate(line)
   ))
-  write_arrays(out / 'cam.npz', 'cam', {
-    f'{number}/{position}/{key}': getattr(entry, key)
-    for number, (_, entries, _) in enumerate(found) for position, entry in enumerate(entries)
-    for key in ('image', 'label', 'name', 'logit', 'probability', 'values')
-  })
-  draw_maps(list(zip(titles, photographs, strict=True)), found, out / 'cam.png', shared=shared)
-  written = ['cam.png', 'cam.csv', 'cam.npz']
+  written = ['cam.csv', 'cam.npz']
   if args.curves:
-    runs = [(run, entries) for run, entries, _ in found]
-    draw_curves(titles, runs, out / 'cam_curves.png')
     write_table(out / 'cam_curves.csv', CURVES, (
-      (titles[entry.image], run, entry.label, entry.name, *row)
-      for run, entries in runs for entry in entries
-      for row in zip(*vars(entry.curves).values(), strict=True)
+      (files[entry.image], path, entry.label, entry.name, *row)
+      for path, entry in found for row in zip(*vars(entry.curves).values(), strict=True)
     ))
-    written += ['cam_curves.png', 'cam_curves.csv']
-  for run, entries, _ in found:
+    written.append('cam_curves.csv')
+  write_arrays(out / 'cam.npz', KIND, to_arrays(photographs, runs))
+  written += _draw(photographs, runs, out, shared)
+  for title, entries, _ in runs:
     for entry in entries:
-      print(_line(titles[entry.image], run if len(found) > 1 else '', entry))
+      print(_line(titles[entry.image], title if len(runs) > 1 else '', entry))
   log.info('written to %s: %s', out, ', '.join(written))
   return 0
 
 
-def _title(path: str) -> str:
-  return paths.to_path(path).name
+def _maps(args: argparse.Namespace, files: list[str]) -> tuple[list[Any], list[Any]]:
+  """The photographs as they are drawn, and title, maps and preprocessing of each run."""
+  from ecanet_jax.analysis.cam.explain import class_names, explain
+  from ecanet_jax.analysis.cam.picture import shrunk
+  from ecanet_jax.analysis.classes import class_number
+  from ecanet_jax.inference.classifier import load
+  from ecanet_jax.inference.images import read_image
+
+  def photographs(data) -> Iterator[Any]:
+    for file in files:
+      image = read_image(file, data.get('exif', 'ignore'))
+      if not runs:
+        small.append(shrunk(image))
+      yield image
+
+  small, runs, classes, names = [], [], args.classes, ()
+  for path in args.runs:
+    classifier = load(
+      path, model=args.model, dialect=args.dialect, kind=args.kind, checkpoint=args.checkpoint
+    )
+    own = class_names(classifier)
+    if runs:
+      classes = [[] for _ in files]
+      for entry in runs[0][1]:
+        label = entry.label if own == names else class_number(entry.name, own)
+        classes[entry.image].append(label)
+    entries = explain(
+      classifier, photographs(classifier.preprocessing), classes, args.layer,
+      deletion=args.curves, randomised=args.randomised,
+    )
+    names = names or own
+    runs.append((paths.to_path(path).name, entries, classifier.preprocessing))
+  return small, runs
+
+
+def _draw_again(args: argparse.Namespace, shared: bool) -> int:
+  """Draws the pictures of a cam.npz; returns 0."""
+  from ecanet_jax.analysis.cam.arrays import from_arrays
+  from ecanet_jax.analysis.files import read_arrays
+
+  start_log()
+  photographs, runs = from_arrays(read_arrays(args.runs[0], KIND))
+  out = _made(args.out)
+  log.info('written to %s: %s', out, ', '.join(_draw(photographs, runs, out, shared)))
+  return 0
+
+
+def _draw(photographs, runs, out: paths.Path, shared: bool) -> list[str]:
+  """Writes the pictures; returns their names."""
+  from ecanet_jax.analysis.cam.picture import MOST, draw_curves, draw_maps
+
+  if len(photographs) > MOST:
+    log.info('cam.png: the first %d of %d photographs', MOST, len(photographs))
+  draw_maps(photographs, runs, out / 'cam.png', shared=shared)
+  if runs[0][1][0].curves is None:
+    return ['cam.png']
+  titles = [title for title, _ in photographs]
+  draw_curves(titles, [(title, entries) for title, entries, _ in runs], out / 'cam_curves.png')
+  return ['cam.png', 'cam_curves.png']
+
+
+def _made(folder: str) -> paths.Path:
+  """The folder, which is made if it is missing."""
+  out = paths.absolute(paths.to_path(folder))
+  paths.make_directory(out)
+  return out
 
 
 def _line(title: str, run: str, entry) -> str:
