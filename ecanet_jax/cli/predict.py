@@ -15,6 +15,7 @@ import json
 import sys
 from typing import Any
 
+from ecanet_jax.cli.training_packages import check_matplotlib
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 
@@ -116,6 +117,8 @@ def _check(args: argparse.Namespace) -> None:
     raise UserError('--json=- and --csv=- both write to the output; give one of them a file.')
   if args.cam and not args.png:
     raise UserError('--cam colours the pictures of a contact sheet: add --png=sheet.png.')
+  if args.cam:
+    check_matplotlib()
   if args.png == STANDARD_OUTPUT:
     raise UserError('--png=- is not possible; give a file, such as --png=sheet.png.')
   for flag in ('json', 'csv', 'png'):
@@ -181,25 +184,16 @@ def _write_sheet(name: str, found: list[dict[str, Any]], classifier, cam: bool) 
     log.info('%s: the first %d of %d pictures', name, contact_sheet.MOST, len(good))
   good = good[: contact_sheet.MOST]
   exif = classifier.preprocessing.get('exif', 'ignore')
-  images = []
-
-  def photographs():
-    for result in good:
-      photograph = read_image(result['path'], exif)
-      images.append(contact_sheet.thumbnail(photograph))
-      yield photograph
-
+  photographs = lambda: (read_image(result['path'], exif) for result in good)
+  images = [contact_sheet.thumbnail(photograph) for photograph in photographs()]
   if cam:
     from ecanet_jax.analysis.cam.explain import explain
     from ecanet_jax.analysis.cam.overlay import coloured
 
-    maps = explain(classifier, photographs())
     images = [
       coloured(image, entry.values, classifier.preprocessing)
-      for image, entry in zip(images, maps, strict=True)
+      for image, entry in zip(images, explain(classifier, photographs()), strict=True)
     ]
-  else:
-    images = [contact_sheet.thumbnail(photograph) for photograph in photographs()]
   sheet = contact_sheet.contact_sheet([
     contact_sheet.Entry(
       paths.to_path(result['path']).name, image,

@@ -53,9 +53,23 @@ def test_two_networks(given, tmp_path, capsys):
   np.testing.assert_allclose(found, entries[0].curves.insertion, rtol=1e-6)
   with np.load(out / 'cam.npz') as file:
     arrays = dict(file)
-  np.testing.assert_array_equal(arrays['1/3/values'], entries[3].values)
+  np.testing.assert_array_equal(arrays['runs/1/values'][3], entries[3].values)
+  again = tmp_path / 'again'
+  command = ['analyse', 'cam', str(out / 'cam.npz'), '--scale=shared', f'--out={again}']
+  assert cli.main(command) == 0
   for name in ('cam.png', 'cam_curves.png'):
     assert pixels(out / name).std() > 10
+    np.testing.assert_array_equal(pixels(again / name), pixels(out / name))
+
+
+def test_the_classes_are_those_of_the_first_network(given, tmp_path):
+  write(tmp_path / 'other', label_names=NAMES[::-1], seed=1)
+  runs = [str(given / 'network'), str(tmp_path / 'other')]
+  command = ['analyse', 'cam', *runs, f'--out={tmp_path / "out"}']
+  assert cli.main([*command, '--images', str(given / 'photos')]) == 0
+  with np.load(tmp_path / 'out' / 'cam.npz') as file:
+    np.testing.assert_array_equal(file['runs/0/name'], file['runs/1/name'])
+    np.testing.assert_array_equal(file['runs/0/label'], 9 - file['runs/1/label'])
 
 
 def test_the_classes_are_the_most_probable_ones(given):
@@ -79,6 +93,7 @@ def test_contact_sheet(given, tmp_path):
 
 @pytest.mark.parametrize(('arguments', 'text'), [
   (['--class=top0'], '--class=top0: at least top1.'),
+  (['--class=,'], '--class=, names no class; write --class=top1'),
   (['--class=zz'], "no class 'zz'."),
   (['--layer=blocks_9_9'], "no layer 'blocks_9_9'."),
   (['--scale=equal'], "unknown scale 'equal'."),
@@ -93,5 +108,7 @@ def test_mistakes_of_the_pictures(given, tmp_path, capsys):
   network = str(given / 'network')
   assert cli.main(['analyse', 'cam', network, '--images', str(tmp_path / 'none.png')]) == 2
   assert 'none.png' in capsys.readouterr().err
+  assert cli.main(['analyse', 'cam', network]) == 2
+  assert f'write analyse cam {network} --images' in capsys.readouterr().err
   assert cli.main(['predict', network, str(given / 'photos'), '--cam']) == 2
   assert 'add --png=sheet.png' in capsys.readouterr().err

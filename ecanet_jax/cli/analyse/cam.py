@@ -10,7 +10,6 @@ weights of any other form. cam.npz draws the pictures again.
 """
 
 import argparse
-from collections.abc import Iterator
 from typing import Any
 
 from ecanet_jax.cli.training_packages import check_matplotlib
@@ -66,11 +65,11 @@ def run(args: argparse.Namespace) -> int:
   Raises:
     UserError: a mistake in the arguments, or a run or photograph that cannot be read.
   """
-  from ecanet_jax.analysis.files import is_arrays
+  from ecanet_jax.analysis.files import ENDING
 
   check_matplotlib()
   shared = lookup(SCALES, args.scale, 'scale')
-  if len(args.runs) == 1 and not args.images and is_arrays(args.runs[0]):
+  if len(args.runs) == 1 and not args.images and args.runs[0].endswith(ENDING):
     return _draw_again(args, shared)
   if not args.images:
     raise UserError(f'no photographs: write analyse cam {args.runs[0]} --images FILE_OR_FOLDER.')
@@ -94,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     for entry in entries
   ]
   write_table(out / 'cam.csv', COLUMNS, (
-    (files[entry.image], path, args.layer, entry.label, entry.name, row, column, value)
+    (files[entry.image], path, args.layer or 'last', entry.label, entry.name, row, column, value)
     for path, entry in found
     for row, line in enumerate(entry.values) for column, value in enumerate(line)
   ))
@@ -122,29 +121,25 @@ def _maps(args: argparse.Namespace, files: list[str]) -> tuple[list[Any], list[A
   from ecanet_jax.inference.classifier import load
   from ecanet_jax.inference.images import read_image
 
-  def photographs(data) -> Iterator[Any]:
-    for file in files:
-      image = read_image(file, data.get('exif', 'ignore'))
-      if not runs:
-        small.append(shrunk(image))
-      yield image
-
-  small, runs, classes, names = [], [], args.classes, ()
+  runs, classes, names = [], args.classes, ()
   for path in args.runs:
     classifier = load(
       path, model=args.model, dialect=args.dialect, kind=args.kind, checkpoint=args.checkpoint
     )
+    exif = classifier.preprocessing.get('exif', 'ignore')
     own = class_names(classifier)
     if runs:
       classes = [[] for _ in files]
       for entry in runs[0][1]:
         label = entry.label if own == names else class_number(entry.name, own)
         classes[entry.image].append(label)
+    else:
+      small, names = [shrunk(read_image(file, exif)) for file in files], own
+    photographs = (read_image(file, exif) for file in files)
     entries = explain(
-      classifier, photographs(classifier.preprocessing), classes, args.layer,
-      deletion=args.curves, randomised=args.randomised,
+      classifier, photographs, classes, args.layer, deletion=args.curves,
+      randomised=args.randomised,
     )
-    names = names or own
     runs.append((paths.to_path(path).name, entries, classifier.preprocessing))
   return small, runs
 
