@@ -4,7 +4,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: train test test-all lint docs
+.PHONY: train test test-all lint docs demo
 
 train: $(VENV)/run.stamp  ## B0 with ECA on handwritten digits, from installation to export
 	$(PYTHON) -m ecanet_jax prepare --dataset=digits --data_dir=data
@@ -22,6 +22,9 @@ lint: $(VENV)/dev.stamp
 # Not with --quiet, which hides the warnings from --strict.
 docs: $(VENV)/docs.stamp  ## the site in site/, with warnings as errors
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
+
+demo: $(VENV)/dev.stamp  ## what published weights see on photographs that packages ship, and where
+	$(PYTHON) -m scripts.demo docs/images
 
 $(PYTHON):
 	$(PYTHON3) -m venv $(VENV)

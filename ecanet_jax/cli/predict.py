@@ -15,6 +15,7 @@ import json
 import sys
 from typing import Any
 
+from ecanet_jax.cli.training_packages import check_matplotlib
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 
@@ -40,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--csv', metavar='FILE', help='write a row for each picture and class; - = to the output'
   )
   parser.add_argument('--png', metavar='FILE', help='draw the pictures with their classes')
+  parser.add_argument(
+    '--cam', action='store_true', help='with --png: colour where the network sees the first class'
+  )
   parser.add_argument('--batch_size', type=int, default=32, help='pictures computed together')
   parser.add_argument(
     '--kind', default='ema',
@@ -98,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
   if args.csv:
     _write(args.csv, _as_csv(found))
   if args.png:
-    _write_sheet(args.png, found)
+    _write_sheet(args.png, found, classifier, args.cam)
   if failed:
     print(f'{failed} of {len(found):,} pictures could not be read.', file=sys.stderr)
   return SOME_FAILED if failed else 0
@@ -111,6 +115,10 @@ def _check(args: argparse.Namespace) -> None:
       raise UserError(f'--{flag}={getattr(args, flag)} must be at least 1.')
   if args.json == args.csv == STANDARD_OUTPUT:
     raise UserError('--json=- and --csv=- both write to the output; give one of them a file.')
+  if args.cam and not args.png:
+    raise UserError('--cam colours the pictures of a contact sheet: add --png=sheet.png.')
+  if args.cam:
+    check_matplotlib()
   if args.png == STANDARD_OUTPUT:
     raise UserError('--png=- is not possible; give a file, such as --png=sheet.png.')
   for flag in ('json', 'csv', 'png'):
@@ -162,7 +170,7 @@ def _write(name: str, text: str) -> None:
     paths.write_whole(paths.to_path(name), text)
 
 
-def _write_sheet(name: str, found: list[dict[str, Any]]) -> None:
+def _write_sheet(name: str, found: list[dict[str, Any]], classifier, cam: bool) -> None:
   """Draws the first pictures; those that could not be read are left out."""
   from ecanet_jax.inference import contact_sheet
   from ecanet_jax.inference.classifier import Prediction
@@ -174,13 +182,24 @@ def _write_sheet(name: str, found: list[dict[str, Any]]) -> None:
     return
   if len(good) > contact_sheet.MOST:
     log.info('%s: the first %d of %d pictures', name, contact_sheet.MOST, len(good))
+  good = good[: contact_sheet.MOST]
+  exif = classifier.preprocessing.get('exif', 'ignore')
+  photographs = lambda: (read_image(result['path'], exif) for result in good)
+  images = [contact_sheet.thumbnail(photograph) for photograph in photographs()]
+  if cam:
+    from ecanet_jax.analysis.cam.explain import explain
+    from ecanet_jax.analysis.cam.overlay import coloured
+
+    images = [
+      coloured(image, entry.values, classifier.preprocessing)
+      for image, entry in zip(images, explain(classifier, photographs()), strict=True)
+    ]
   sheet = contact_sheet.contact_sheet([
     contact_sheet.Entry(
-      paths.to_path(result['path']).name,
-      contact_sheet.thumbnail(read_image(result['path'])),
+      paths.to_path(result['path']).name, image,
       [Prediction(**each) for each in result['predictions']],
     )
-    for result in good[: contact_sheet.MOST]
+    for result, image in zip(good, images, strict=True)
   ])
   content = io.BytesIO()
   sheet.save(content, 'PNG')

@@ -10,6 +10,16 @@ TENSORFLOW = ('tensorflow', 'tensorflow_datasets', 'importlib_resources')
 INSTALL = "pip install 'ecanet_jax[train]'"
 
 
+def check_matplotlib() -> None:
+  """Checks that pictures can be drawn.
+
+  Raises:
+    UserError: Matplotlib is missing.
+  """
+  if not importlib.util.find_spec('matplotlib'):
+    raise UserError(f'matplotlib is not installed: {INSTALL}.')
+
+
 def check_packages(config: Any = None) -> None:
   """Checks that the packages are installed, before anything is computed.
 

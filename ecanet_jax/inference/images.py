@@ -69,14 +69,26 @@ def resize_and_crop(image: Image.Image, data: Mapping[str, Any]) -> Image.Image:
     data: crop_fraction, image_size, interpolation and crop_mode ('center' if it is missing), as in
       a recipe's `data` section.
   """
+  sides, (left, top) = crop_geometry(image.size, data)
   size = data['image_size']
-  shorter = math.floor(size / data['crop_fraction'])
-  sides = [shorter * length // min(image.size) for length in image.size]
+  return image.resize(sides, _resampling(data)).crop((left, top, left + size, top + size))
+
+
+def crop_geometry(
+  size: tuple[int, int], data: Mapping[str, Any]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+  """The width and height to which `resize_and_crop` resizes, and left and top of its crop.
+
+  Args:
+    size: width and height of the image.
+    data: as in `resize_and_crop`.
+  """
+  shorter = math.floor(data['image_size'] / data['crop_fraction'])
   if lookup(CROP_MODES, data.get('crop_mode', 'center'), 'crop_mode') == 'squash':
-    sides = [shorter, shorter]
-  image = image.resize(sides, _resampling(data))
-  left, top = (round((length - size) / 2) for length in image.size)
-  return image.crop((left, top, left + size, top + size))
+    sides = (shorter, shorter)
+  else:
+    sides = tuple(shorter * length // min(size) for length in size)
+  return sides, tuple(round((length - data['image_size']) / 2) for length in sides)
 
 
 def normalise(image: Image.Image, data: Mapping[str, Any]) -> np.ndarray:

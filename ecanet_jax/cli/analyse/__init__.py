@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from ecanet_jax.cli.arguments import Parser
 from ecanet_jax.runtime.errors import UserError, lookup
 
-KINDS = {'attention': 'mean attention weights by class'}
+KINDS = {
+  'attention': 'mean attention weights by class',
+  'cam': 'where on photographs a network sees a class',
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
-  """Parses the arguments of a kind; `kind` is the module that runs it.
+  """Parses the arguments of a kind; `command` is the module that runs it.
 
   Raises:
     UserError: there is no kind, an unknown one, or a mistake in its arguments.
@@ -41,10 +44,10 @@ def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
   own = Parser(f'{parser.prog} {name}', description=text)
   kind.add_arguments(own)
   args = own.parse_args(rest)
-  args.kind = kind
+  args.command = kind
   return args
 
 
 def run(args: argparse.Namespace) -> int:
   """Runs the kind; returns its exit status."""
-  return args.kind.run(args)
+  return args.command.run(args)

@@ -1,0 +1,1 @@
+"""Class activation maps: where on a picture a network sees a class."""
