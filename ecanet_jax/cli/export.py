@@ -124,8 +124,8 @@ def run(args: argparse.Namespace) -> int:
   )
   export(
     classifier, args.out, formats, options, preprocess=args.preprocess, static_attention=gates,
-    photographs=pixels[1] if pixels[0] is None else pixels[0], tolerance=args.tolerance, labels=args.labels,
-    report=lambda result: print(result, flush=True),
+    photographs=pixels[1] if pixels[0] is None else pixels[0], tolerance=args.tolerance,
+    labels=args.labels, report=lambda result: print(result, flush=True),
   )
   print(f'{args.run} -> {args.out}')
   return 0
