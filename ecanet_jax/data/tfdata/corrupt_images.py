@@ -22,6 +22,8 @@ tf = tf_import.tensorflow()
 
 NAMED = 20  # images that the log names
 TRIES = 100  # images in a row that are tried as a replacement
+# What a decoder raises. Outside of graphs it is the error of the Python function itself.
+UNDECODABLE = (tf.errors.OpError, UserError)
 # TensorFlow adds two tracebacks to an error of a Python function.
 _FROM_PYTHON = re.compile(r'UserError: (.*)\nTraceback \(most recent call last\)')
 
@@ -108,7 +110,7 @@ class CorruptImages:
     self.names[name] = 'it can be decoded now'
     try:
       transform(record)
-    except tf.errors.OpError as error:
+    except UNDECODABLE as error:
       self.names[name] = error_text(error)
     if len(self.names) > self.allowed:
       raise UserError(
@@ -126,7 +128,7 @@ class CorruptImages:
     for _, spare in zip(range(TRIES), self._spares(*record['seed'].numpy())):
       try:
         found = transform({key: tf.constant(value) for key, value in spare.items()})
-      except tf.errors.OpError:
+      except UNDECODABLE:
         continue
       return found['image'].numpy(), found['label'].numpy()
     raise UserError(f'{self._text(record)}; nor can the {TRIES} images that follow it.')

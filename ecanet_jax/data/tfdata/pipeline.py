@@ -18,7 +18,7 @@ import numpy as np
 from ecanet_jax.data import shuffling
 from ecanet_jax.data.augmentation.host.chain import make_chain
 from ecanet_jax.data.tfdata import decode
-from ecanet_jax.data.tfdata.corrupt_images import CorruptImages, error_text
+from ecanet_jax.data.tfdata.corrupt_images import UNDECODABLE, CorruptImages, error_text
 from ecanet_jax.data.tfdata.tf_import import tensorflow
 from ecanet_jax.data.types import Batch, Shard
 from ecanet_jax.runtime.errors import UserError
@@ -205,7 +205,7 @@ def _failure(records, transform: Callable, error: Exception) -> UserError:
       )
     try:
       transform(record)
-    except tf.errors.OpError as failure:
+    except UNDECODABLE as failure:
       name = record['name'].numpy().decode()
       return UserError(f'{name}: the image cannot be decoded: {error_text(failure)}')
 
