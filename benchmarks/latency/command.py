@@ -80,7 +80,6 @@ def run(args: argparse.Namespace) -> int:
   from benchmarks.latency.networks import write_files
 
   names, runtimes, counts, notes = check(args)
-  os.environ['JAX_PLATFORMS'] = 'cpu'  # of the runtimes' processes
   jax.config.update('jax_platforms', 'cpu')
   report = {
     'machine': describe(), 'versions': {'python': platform.python_version(),
@@ -164,7 +163,9 @@ def _measure(
         continue
       try:
         process = stack.enter_context(
-          side_process.start(runtime, label, {**setting, 'networks': known})
+          side_process.start(
+            runtime, label, {**setting, 'networks': known}, {'JAX_PLATFORMS': 'cpu'}
+          )
         )
       except side_process.SideError as error:
         report['notes'].append(f'{label}, {setting["threads"]} threads: not measured, {error}')
