@@ -19,7 +19,7 @@ from typing import Any
 import jax
 
 from benchmarks import machine, side_process
-from benchmarks.latency.networks import ROWS
+from benchmarks.latency.networks import PRESET, ROWS
 from ecanet_jax.models import network
 from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.runtime.machine import describe
@@ -60,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the benchmark's flags to `parser`."""
   parser.add_argument('--networks', default=','.join(ROWS), help='comma list')
   parser.add_argument('--runtimes', default=','.join(RUNTIMES), help='comma list')
-  parser.add_argument('--threads', default='1,2', help='CPU threads, a number or a comma list')
+  threads = '1,2' if len(machine.cpus()) > 1 else '1'
+  parser.add_argument('--threads', default=threads, help='CPU threads, a number or a comma list')
   parser.add_argument('--rounds', type=int, default=11, help='turns of each runtime')
   parser.add_argument('--calls', type=int, default=5, help='measured calls of a network in a turn')
   parser.add_argument('--image_size', type=int, default=224, help='pixels, height = width')
@@ -79,7 +80,6 @@ def run(args: argparse.Namespace) -> int:
   from benchmarks.latency.networks import write_files
 
   names, runtimes, counts, notes = check(args)
-  os.environ['JAX_PLATFORMS'] = 'cpu'  # of the runtimes' processes
   jax.config.update('jax_platforms', 'cpu')
   report = {
     'machine': describe(), 'versions': {'python': platform.python_version(),
@@ -122,7 +122,7 @@ def check(args: argparse.Namespace) -> tuple[list[str], list[str], list[int], li
   )
   for name in names:
     if 'preset' not in {field.name for field in dataclasses.fields(network(name).family)}:
-      raise UserError(f'{name} has one padding only; give EfficientNets, such as {",".join(ROWS)}.')
+      raise UserError(f'{name} has no padding of {PRESET!r}; give others, such as b0_compact.')
   for name in asked:
     lookup(RUNTIMES, name, 'runtime')
   try:
@@ -163,7 +163,9 @@ def _measure(
         continue
       try:
         process = stack.enter_context(
-          side_process.start(runtime, label, {**setting, 'networks': known})
+          side_process.start(
+            runtime, label, {**setting, 'networks': known}, {'JAX_PLATFORMS': 'cpu'}
+          )
         )
       except side_process.SideError as error:
         report['notes'].append(f'{label}, {setting["threads"]} threads: not measured, {error}')

@@ -131,6 +131,7 @@ def check_command(name, *arguments):
 def check_benchmark(arguments):
   """Parses the benchmark's flags as far as it does before it measures."""
   from benchmarks import command
+  from benchmarks.latency import command as latency
   from benchmarks.twin import command as twin
 
   if arguments[:1] == ['twin']:
@@ -140,6 +141,10 @@ def check_benchmark(arguments):
       network(name)
     return
   parser = argparse.ArgumentParser()
+  if arguments[:1] == ['latency']:
+    latency.add_arguments(parser)
+    latency.check(parser.parse_args(arguments[1:]))
+    return
   command.add_arguments(parser)
   args = parser.parse_args(arguments)
   command.check(args)

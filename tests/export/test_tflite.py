@@ -24,7 +24,8 @@ needs_converter = pytest.mark.skipif(
   not importlib.util.find_spec('litert_quantizer'), reason='the extra tflite is not installed'
 )
 FORMATS_OF_TFLITE = ('tflite', 'tflite_f16', 'tflite_w8', 'tflite_int8')
-MOST_OPERATORS = {'tf_efficientnet_lite0': 60, 'efficientnet_b0': 180}
+# Beside its convolutions, B0 has 49 swishes of two operators each, and its SE.
+OPERATORS = {'tf_efficientnet_lite0': 60, 'efficientnet_b0': 243}
 
 
 @pytest.fixture(scope='module')
@@ -96,7 +97,7 @@ def test_published_networks(model, tmp_path):
   assert found <= 1e-5
   assert size(tmp_path / 'model') <= 1.02 * 4 * forward.parameters
   assert not unknown_operators(operators)
-  assert sum(operators.values()) <= MOST_OPERATORS.get(model, 1000)
+  assert model not in OPERATORS or sum(operators.values()) == OPERATORS[model]
   for name, share in (('tflite_f16', 0.5), ('tflite_w8', 0.25)):
     each, path = FORMATS[name], tmp_path / name
     each.write(forward, path, ExportOptions())
