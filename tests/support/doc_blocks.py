@@ -23,12 +23,12 @@ PATTERNS = {
           r'|train\.py --config=configs/(?P<name>smoke|digits)\.py --workdir=runs/(?P=name)$)',
   # Run as it is written, in the slow tests, after the training of the digits.
   'trained': r'python (eval\.py --config=configs/digits\.py|-m tests\.check_export runs/digits'
-             r'|-m ecanet_jax convert runs/(digits|exported) )',
+             r'|-m ecanet_jax (convert runs/(digits|exported)|export runs/digits) )',
   # Only parsed: several trainings, measurements, or minutes of compilation.
   'long': r'python (-m ecanet_jax (sweep|compile|doctor --train)|-m benchmarks|-m pytest'
           r'|train\.py --config=configs/(?!smoke|digits)|train\.py .* --config\.)',
   # Sets up an environment.
-  'set-up': r'(make (train|test|test-all|lint|docs)|pip install .*|git clone .*)$',
+  'set-up': r'(make (train|test|test-all|lint|docs|demo)|pip install .*|git clone .*)$',
 }
 OUTSIDE = re.compile(r'(python|pip|scripts/\w+\.sh|gcloud|git|envsubst|xpk|sky) ')
 
