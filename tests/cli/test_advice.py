@@ -27,6 +27,8 @@ NAMED = {
   'data/detection/tfds_coco.py': {'--dataset', '--data_dir', '--file_format'},  # a whole command
   'export/accuracy.py': {'--check'}, 'export/export.py': {'--tolerance', '--labels'},  # export
   'export/forward.py': {'--preprocess'}, 'export/static_gates.py': {'--static_attention'},
+  'export/tflite/converter.py': {'--format'}, 'export/tflite/file.py': {'--calibrate'},
+  'analysis/cam/explain.py': {'--class'},  # analyse cam
   'export/onnx/graph.py': {'--format'}, 'export/onnx/operators.py': {'--format'},
   'data/tfdata/pipeline.py': {'--verify_only', '--data_dir'},  # of `prepare`, which it names
   'weights/hub/timm_network.py': {'--model'},  # a whole command
