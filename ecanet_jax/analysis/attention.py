@@ -2,22 +2,17 @@
 
 import dataclasses
 import functools
-import os
+import json
 from collections.abc import Iterator, Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ecanet_jax import data
+from ecanet_jax.analysis.files import Arrays
 from ecanet_jax.analysis.gates import BlockGates, collect, viewer
-from ecanet_jax.data.types import Batch
-from ecanet_jax.evaluation.evaluate_weights import compare_classes, set_name
-from ecanet_jax.runtime import paths
-from ecanet_jax.runtime.errors import UserError
-from ecanet_jax.runtime.progress import bar
-from ecanet_jax.tasks.classification import standardised
-from ecanet_jax.weights.loaded_weights import read_weights
+from ecanet_jax.analysis.run import Run
+from ecanet_jax.analysis.statistics import Moments, Saturation
+
+BOUNDED = ('sigmoid', 'hard_sigmoid')  # gates whose weights are between 0 and 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,47 +20,82 @@ class RunGates:
   """The sums of one network.
 
   Attributes:
+    path: of the weights.
     title: network and data set.
+    kind: of the attention, such as 'eca'.
+    gate: of the attention, such as 'sigmoid'.
     names: of the classes.
     images: their number.
     blocks: block -> its sums.
   """
 
+  path: str
   title: str
+  kind: str
+  gate: str
   names: tuple[str, ...]
   images: int
   blocks: dict[str, BlockGates]
 
+  def table(self) -> Iterator[tuple[str, dict[str, float]]]:
+    """Each block with its shares of variance and its shares of saturated weights."""
+    for block, gates in self.blocks.items():
+      ours, chance, ends = gates.shares(), gates.by_chance(), gates.saturation.shares()
+      if self.gate not in BOUNDED:
+        ends = dict.fromkeys(ends, float('nan'))
+      yield block, {
+        'class_share': ours.omega_squared, 'by_chance': chance.omega_squared,
+        'static_share': ours.static, **{f'near_{end}': share for end, share in ends.items()},
+      }
 
-def gates_of_run(config, workdir: str | os.PathLike, blocks: Sequence[str] = ()) -> RunGates:
-  """Sums the attention weights of a training's newest checkpoint over its evaluation split.
+
+def gates_of_run(run: Run, blocks: Sequence[str] = ()) -> RunGates:
+  """Sums the attention weights of a network over its images.
 
   Args:
-    config: of the training.
-    workdir: of the training.
+    run: network and images.
     blocks: names of blocks, ours or the papers'; () = all.
 
   Raises:
-    UserError: there is no checkpoint, the data do not fit, or the network has no attention.
+    UserError: the network has no attention, or no such block.
   """
-  source = read_weights(workdir)
-  model = source.create()
-  dataset = data.open(config, paths.to_path(workdir))
-  info = dataset.info
-  if info.multi_label:
-    raise UserError(f'{workdir} has several labels per image; the analysis is by one class each.')
-  compare_classes(str(workdir), source, info, accept=config.data.accept_changes)
-  mean, std = (jnp.asarray(source.data[key], jnp.float32) for key in ('mean', 'std'))
-  views = viewer(model, blocks)
-  variables = jax.device_put(dict(source.variables))
-  batches, steps = dataset.eval()
-
-  def normalised() -> Iterator[Batch]:
-    for _ in bar(range(steps), 'attention', 'batch'):
-      batch = next(batches)
-      yield {**batch, 'image': standardised(jnp.asarray(batch['image']), mean, std)}
-
-  sums = collect(functools.partial(views, variables), normalised(), info.num_classes)
-  names = info.label_names or tuple(map(str, range(info.num_classes)))
+  views = functools.partial(viewer(run.model, blocks), run.variables)
+  sums = collect(views, run.batches('attention'), len(run.names))
   images = int(np.sum(next(iter(sums.values())).weights.count))
-  return RunGates(f'{config.model.name} on {set_name(config)}', names, images, sums)
+  spec = run.model.attention
+  return RunGates(run.path, run.title, spec.kind, spec.gate, run.names, images, sums)
+
+
+def to_arrays(runs: Sequence[RunGates]) -> dict[str, np.ndarray]:
+  """All sums as arrays with names such as '0/blocks_2_5/weights/total', 0 being the run."""
+  arrays = {}
+  for number, run in enumerate(runs):
+    about = {key: getattr(run, key) for key in ('path', 'title', 'kind', 'gate', 'images')}
+    about |= {'names': run.names, 'blocks': list(run.blocks)}
+    arrays[f'{number}/about'] = np.array(json.dumps(about))
+    for block, gates in run.blocks.items():
+      for name in ('weights', 'random', 'saturation'):
+        for key, value in vars(getattr(gates, name)).items():
+          arrays[f'{number}/{block}/{name}/{key}'] = np.asarray(value)
+  return arrays
+
+
+def from_arrays(arrays: Arrays) -> list[RunGates]:
+  """What `to_arrays` was given."""
+  runs = []
+  while (key := f'{len(runs)}/about') in arrays:
+    about = json.loads(str(arrays[key]))
+    part = lambda block, name: {
+      field.rpartition('/')[2]: value for field, value in arrays.items()
+      if field.startswith(f'{len(runs)}/{block}/{name}/')
+    }
+    blocks = {
+      block: BlockGates(
+        Moments(**part(block, 'weights')), Moments(**part(block, 'random')),
+        Saturation(**{key: int(value) for key, value in part(block, 'saturation').items()}),
+      )
+      for block in about.pop('blocks')
+    }
+    names = tuple(about.pop('names'))
+    runs.append(RunGates(**about, names=names, blocks=blocks))
+  return runs

@@ -27,13 +27,11 @@ class BlockGates:
 
   Attributes:
     weights: attention weights by class.
-    squeeze: squeezed channels by class (GAP, Eq. 1); None for a kind that has none.
     random: attention weights by a random class of each image: what `shares` finds by chance.
     saturation: of the weights.
   """
 
   weights: Moments
-  squeeze: Moments | None
   random: Moments
   saturation: Saturation
 
@@ -122,14 +120,11 @@ def collect(
       weights = np.asarray(view['weights'])[keep]
       block = sums.setdefault(name, BlockGates(
         Moments.zero(classes, weights.shape[1]),
-        Moments.zero(classes, view['squeeze'].shape[1]) if 'squeeze' in view else None,
         Moments.zero(classes, weights.shape[1]), Saturation(),
       ))
       block.weights.add(weights, labels)
       block.random.add(weights, chance)
       block.saturation.add(weights)
-      if block.squeeze is not None:
-        block.squeeze.add(np.asarray(view['squeeze'])[keep], labels)
   if not sums:
     raise UserError('the data set has no image.')
   return sums

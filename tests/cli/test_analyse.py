@@ -9,7 +9,7 @@ from configs import smoke
 from ecanet_jax import cli
 from ecanet_jax.analysis.attention import gates_of_run
 from ecanet_jax.analysis.pictures import draw_attention, sampled
-from ecanet_jax.cli.config import load_stored_config
+from ecanet_jax.analysis.run import open_run
 from ecanet_jax.training.trainer import Trainer
 
 
@@ -32,14 +32,25 @@ def test_attention_of_two_runs(workdir, tmp_path, capsys):
   assert (tmp_path / 'out' / 'attention.png').read_bytes().startswith(b'\x89PNG')
   rows = list(csv.DictReader((tmp_path / 'out' / 'attention.csv').read_text().splitlines()))
   assert {row['class'] for row in rows} == {'0', '3'}
-  found = gates_of_run(load_stored_config(workdir), workdir)
+  found = gates_of_run(open_run(workdir))
   for name, gates in found.blocks.items():
     given = [float(row['mean']) for row in rows if (row['block'], row['class']) == (name, '3')]
     np.testing.assert_allclose(given, np.tile(gates.weights.mean()[3], 2), rtol=1e-6)
+  again = [str(tmp_path / 'out' / 'attention.npz'), f'--out={tmp_path / "again"}']
+  flags = ['--classes=3,0', '--spread', '--channels=5']
+  assert cli.main(['analyse', 'attention', *again, *flags]) == 0
+  for name in ('attention.csv', 'attention_shares.csv', 'attention.png'):
+    assert (tmp_path / 'again' / name).read_bytes() == (tmp_path / 'out' / name).read_bytes()
+
+
+def test_a_folder_without_labels(workdir, tmp_path, capsys):
+  command = ['analyse', 'attention', str(workdir), f'--data={tmp_path}', f'--out={tmp_path / "o"}']
+  assert cli.main(command) == 2
+  assert f'error: {tmp_path} has no labels: put' in capsys.readouterr().err
 
 
 def test_lines_are_the_means(workdir, tmp_path):
-  found = gates_of_run(load_stored_config(workdir), workdir)
+  found = gates_of_run(open_run(workdir))
   figure = draw_attention(
     [(found.title, found.blocks)], found.names, [1, 2], tmp_path / 'a.png', channels=4
   )

@@ -8,22 +8,33 @@ evaluation split. Several are drawn in rows.
 """
 
 import argparse
-import csv
-import io
+import dataclasses
 
-from ecanet_jax.cli.config import load_stored_config
+from ecanet_jax.analysis.blocks import choose, paper_name
 from ecanet_jax.runtime import paths
-from ecanet_jax.runtime.errors import UserError, closest
+from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.runtime.log import log, start_log
 
-CLASSES = 4  # drawn if none is asked for
 COLUMNS = ('run', 'block', 'class', 'name', 'channel', 'images', 'mean', 'std')
+SHARES = (
+  'run', 'attention', 'block', 'conv', 'class_share', 'by_chance', 'static_share', 'near_0',
+  'near_1', 'near_half',
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the command's arguments to `parser`."""
-  parser.add_argument('runs', metavar='RUN', nargs='+', help='workdir of a training')
+  parser.add_argument(
+    'runs', metavar='RUN', nargs='+',
+    help='workdir of a training, weights of any form with --data, or an earlier attention.npz',
+  )
   parser.add_argument('--out', default='analysis', help='folder to write (default: analysis)')
+  parser.add_argument(
+    '--data', default='', metavar='DIR',
+    help="pictures in a subfolder for each class (default: a training's own evaluation split)",
+  )
+  parser.add_argument('--model', default='', help='the network, for a file that does not name it')
+  parser.add_argument('--batch_size', type=int, default=64, help='images computed together')
   parser.add_argument(
     '--classes', default='', help='names or numbers, separated by commas (default: four of them)'
   )
@@ -45,11 +56,14 @@ def run(args: argparse.Namespace) -> int:
   Raises:
     UserError: a mistake in the arguments, or a run that cannot be read.
   """
-  if args.channels < 0:
-    raise UserError(f'--channels={args.channels} must be at least 0.')
-  configs = [load_stored_config(workdir) for workdir in args.runs]
-  from ecanet_jax.analysis.attention import gates_of_run
+  for flag, least in (('channels', 0), ('batch_size', 1)):
+    if getattr(args, flag) < least:
+      raise UserError(f'--{flag}={getattr(args, flag)} must be at least {least}.')
+  from ecanet_jax.analysis.attention import from_arrays, gates_of_run, to_arrays
+  from ecanet_jax.analysis.classes import choose_classes
+  from ecanet_jax.analysis.files import is_arrays, read_arrays, write_arrays, write_table
   from ecanet_jax.analysis.pictures import draw_attention
+  from ecanet_jax.analysis.run import Source, open_run
   from ecanet_jax.runtime.accelerators import check_devices
   from ecanet_jax.runtime.compile_cache import keep_compiled_programs
 
@@ -58,69 +72,66 @@ def run(args: argparse.Namespace) -> int:
   check_devices()
 
   blocks = [name for name in args.blocks.split(',') if name]
-  found = [
-    gates_of_run(config, workdir, blocks)
-    for config, workdir in zip(configs, args.runs, strict=True)
-  ]
+  source = Source(data=args.data, model=args.model, batch_size=args.batch_size)
+  found = []
+  for name in args.runs:
+    if is_arrays(name):
+      found += [_with_blocks(each, blocks) for each in from_arrays(read_arrays(name, 'attention'))]
+    else:
+      found.append(gates_of_run(open_run(name, source), blocks))
   names = found[0].names
-  for workdir, each in zip(args.runs, found, strict=True):
+  for each in found:
     if each.names != names:
-      raise UserError(f'{workdir} has other classes than {args.runs[0]}; analyse them apart.')
-  classes = _classes(args.classes, names)
+      raise UserError(f'{each.path} has other classes than {found[0].path}; analyse them apart.')
+  classes = choose_classes(args.classes, names)
   out = paths.absolute(paths.to_path(args.out))
   paths.make_directory(out)
-  for workdir, each in zip(args.runs, found, strict=True):
-    _print(workdir, each)
-  paths.write_whole(out / 'attention.csv', _table(args.runs, found, classes).encode())
+  for each in found:
+    _print(each)
+  write_arrays(out / 'attention.npz', 'attention', to_arrays(found))
+  write_table(out / 'attention.csv', COLUMNS, _rows(found, classes))
+  write_table(out / 'attention_shares.csv', SHARES, _shares(found))
   draw_attention(
     [(each.title, each.blocks) for each in found], names, classes, out / 'attention.png',
     channels=args.channels, spread=args.spread,
   )
-  log.info('written: %s, %s', out / 'attention.csv', out / 'attention.png')
+  log.info(
+    'written: attention.png, attention.csv, attention_shares.csv and attention.npz in %s', out
+  )
   return 0
 
 
-def _classes(asked: str, names: tuple[str, ...]) -> list[int]:
-  """The numbers of the classes that are asked for; evenly spaced ones if none is."""
-  if not asked:
-    step = max(len(names) // CLASSES, 1)
-    return list(range(0, len(names), step))[:CLASSES]
-  found = []
-  for word in asked.split(','):
-    if word in names:
-      found.append(names.index(word))
-    elif word.isdigit() and int(word) < len(names):
-      found.append(int(word))
-    else:
-      raise UserError(
-        f'no class {word!r}.{closest(word, names)} Classes: 0 to {len(names) - 1}, or their names.'
-      )
-  return found
+def _with_blocks(run, blocks: list[str]):
+  """The sums of some blocks."""
+  return dataclasses.replace(
+    run, blocks={name: run.blocks[name] for name in choose(blocks, run.blocks)}
+  )
 
 
-def _print(workdir: str, found) -> None:
-  print(f'{workdir}: {found.title}, {found.images:,} images of {len(found.names)} classes')
+def _print(run) -> None:
+  print(f'{run.path}: {run.title}, {run.images:,} images of {len(run.names)} classes')
   print('block         class share  by chance  static share  near 0  near 1  near 0.5')
-  for name, gates in found.blocks.items():
-    ours, chance, ends = gates.shares(), gates.by_chance(), gates.saturation.shares()
+  for block, row in run.table():
     print(
-      f'{name:<12}  {ours.omega_squared:11.3f}  {chance.omega_squared:9.3f}  {ours.static:12.3f}  '
-      f'{ends["low"]:6.3f}  {ends["high"]:6.3f}  {ends["half"]:8.3f}'
+      f'{block:<12}  {row["class_share"]:11.3f}  {row["by_chance"]:9.3f}  '
+      f'{row["static_share"]:12.3f}  {row["near_low"]:6.3f}  {row["near_high"]:6.3f}  '
+      f'{row["near_half"]:8.3f}'
     )
 
 
-def _table(runs, found, classes: list[int]) -> str:
-  """The drawn means as CSV."""
-  text = io.StringIO()
-  writer = csv.writer(text)
-  writer.writerow(COLUMNS)
-  for workdir, each in zip(runs, found, strict=True):
-    for block, gates in each.blocks.items():
+def _shares(found):
+  """The printed table of all runs."""
+  for run in found:
+    for block, row in run.table():
+      yield run.path, run.kind, block, paper_name(block), *row.values()
+
+
+def _rows(found, classes: list[int]):
+  """The drawn means."""
+  for run in found:
+    for block, gates in run.blocks.items():
       mean, deviation = gates.weights.mean(), gates.weights.deviation()
       for label in classes:
         for channel, (value, spread) in enumerate(zip(mean[label], deviation[label], strict=True)):
-          writer.writerow([
-            workdir, block, label, each.names[label], channel, int(gates.weights.count[label]),
-            repr(float(value)), repr(float(spread)),
-          ])
-  return text.getvalue()
+          count = int(gates.weights.count[label])
+          yield run.path, block, label, run.names[label], channel, count, value, spread
