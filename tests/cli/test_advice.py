@@ -29,6 +29,7 @@ NAMED = {
   'export/forward.py': {'--preprocess'}, 'export/static_gates.py': {'--static_attention'},
   'export/tflite/converter.py': {'--format'}, 'export/tflite/file.py': {'--calibrate'},
   'analysis/cam/explain.py': {'--class'},  # analyse cam
+  'analysis/run.py': {'--data'},  # analyse
   'export/onnx/graph.py': {'--format'}, 'export/onnx/operators.py': {'--format'},
   'data/tfdata/pipeline.py': {'--verify_only', '--data_dir'},  # of `prepare`, which it names
   'weights/hub/timm_network.py': {'--model'},  # a whole command
