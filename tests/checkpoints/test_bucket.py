@@ -18,6 +18,7 @@ def state():
   return saved.fresh_state()
 
 
+@pytest.mark.slow
 def test_a_damaged_object(here, state, heard):
   workdir = f'{here.root}/damage'
   saved.save(workdir, state, 8, 16)

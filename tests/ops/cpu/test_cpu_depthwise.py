@@ -90,6 +90,7 @@ def test_value_and_gradients(k, stride, size, padding, batch, kernels):
 
 
 # So many that they are shared out, too, and small images, of which a task has parts.
+@pytest.mark.slow
 @pytest.mark.parametrize('stride, size', [(1, (1, 1)), (1, (2, 3)), (2, (3, 4))])
 def test_with_many_channels(stride, size, load_kernels):
   load_kernels('float64')
