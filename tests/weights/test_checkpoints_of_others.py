@@ -262,7 +262,10 @@ def pickle_of_numpy(path):
 
 @pytest.mark.parametrize(('write', 'reason'), [
   (pickle_of_numpy, 'is a pickle of Python, not a file of torch.save'),
-  (lambda path: torch.save(tensors(), path, pickle_protocol=4), r'save only tensors: torch\.save'),
+  (lambda path: torch.save(tensors(), path, pickle_protocol=4), r'saved with pickle_protocol=4'),
+  (lambda path: torch.save(
+    tensors(), path, pickle_protocol=5, _use_new_zipfile_serialization=False
+  ), r'saved with pickle_protocol=5, which PyTorch reads only by running code; save it with'),
   (lambda path: torch.save(Unknown(), path), r'holds an object of the class .*Unknown'),
   (lambda path: torch.save({'model': Unknown()}, path), "'model' is of type .*Unknown"),
   (torch_script, 'is a TorchScript program, not a state dict'),

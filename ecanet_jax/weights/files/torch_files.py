@@ -26,6 +26,10 @@ from ecanet_jax.weights.files.wrappers import unwrap
 
 TORCH_MINIMUM = (2, 10)  # older ones can run code despite weights_only=True (GHSA-63cw-57p8-fm3p)
 
+READ_PROTOCOL = 3  # the newest pickle protocol that torch.load reads with weights_only=True
+MAGIC = b'l\xfc\x9cF\xf9 j\xa8P\x19.'  # at the beginning of a file of before PyTorch 1.6
+HEAD = 32  # bytes in which it is
+
 # Objects that training loops save beside the weights. Of a zip file PyTorch lists them; in the
 # format before PyTorch 1.6 only these are ignored.
 BESIDE = (
@@ -88,6 +92,11 @@ def _load(torch, path: str, file) -> tuple[Any, list[str]]:
   except UserError:
     raise
   except Exception as error:  # pickle's, zip's and torch's own errors have no common base
+    if (protocol := _pickle_protocol(file)) > READ_PROTOCOL:
+      raise UserError(
+        f'{path} was saved with pickle_protocol={protocol}, which PyTorch reads only by running '
+        'code; save it with torch.save(state_dict, FILE), whose protocol is 2.'
+      ) from error
     found = re.search(r'GLOBAL (\S+)', str(error))
     if found and type(error).__name__ == 'UnpicklingError':
       raise UserError(
@@ -175,6 +184,26 @@ def _is_zip(file) -> bool:
   return zipfile.is_zipfile(_rewound(file))
 
 
+def _pickle_protocol(file) -> int:
+  """The protocol of the pickle in a file of torch.save; 0 if it is none."""
+  with contextlib.ExitStack() as stack:
+    try:
+      if _is_zip(file):
+        archive = stack.enter_context(zipfile.ZipFile(_rewound(file)))
+        name = next(name for name in archive.namelist() if name.endswith('/data.pkl'))
+        head = stack.enter_context(archive.open(name)).read(2)
+      else:
+        stream = _rewound(file) if isinstance(file, io.BytesIO) else stack.enter_context(
+          open(file, 'rb')
+        )
+        head = stream.read(HEAD)
+        if MAGIC not in head:
+          return 0
+    except (OSError, StopIteration, zipfile.BadZipFile):
+      return 0
+  return head[1] if head[:1] == b'\x80' and len(head) > 1 else 0
+
+
 def _plain_pickle(path: str, file) -> str:
   """Says that a file is a whole pickle that torch.save has not written, else ''."""
   with contextlib.ExitStack() as stack:
@@ -202,8 +231,10 @@ def _rewound(file):
 
 
 def _reason(error: Exception) -> str:
-  """The first sentence of PyTorch's long answers, without the escape sequences in them."""
-  text = re.sub(r'\x1b\[[0-9;]*m', '', str(error)).partition('\n')[0]
+  """What is wrong, out of PyTorch's long answers, without the escape sequences in them."""
+  text = re.sub(r'\x1b\[[0-9;]*m', '', str(error))
+  own = re.search(r'WeightsUnpickler error: (.*)', text)
+  text = own[1] if own else text.partition('\n')[0]
   return one_line(Exception(text)) if text else type(error).__name__
 
 
