@@ -199,7 +199,7 @@ def _pickle_protocol(file) -> int:
         head = stream.read(HEAD)
         if MAGIC not in head:
           return 0
-    except (OSError, StopIteration, zipfile.BadZipFile):
+    except Exception:  # of a damaged archive, of many types
       return 0
   return head[1] if head[:1] == b'\x80' and len(head) > 1 else 0
 
