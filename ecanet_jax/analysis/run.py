@@ -20,6 +20,7 @@ from ecanet_jax.data.types import Batch
 from ecanet_jax.evaluation.evaluate_weights import compare_classes, set_name
 from ecanet_jax.inference.classifier import READERS, Classifier, load
 from ecanet_jax.models.convnet import ConvNet
+from ecanet_jax.ops import select_backend
 from ecanet_jax.runtime import paths, sharding
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.runtime.progress import bar
@@ -82,6 +83,12 @@ class Run:
     return iter(bar(self.read(), text, 'batch', self.steps))
 
 
+def network_title(model: Mapping[str, Any]) -> str:
+  """The name in a `model` of a config, and its attention if that is not the network's own."""
+  kind = (model.get('attention') or {}).get('kind')
+  return f'{model["name"]} with {kind}' if kind else model['name']
+
+
 def open_run(path: str | os.PathLike, source: Source = Source()) -> Run:
   """Reads weights and opens their images.
 
@@ -127,10 +134,9 @@ def _of_training(path: str | os.PathLike, asked: Source, mesh: Mesh, rows: int) 
       yield {**batch, 'image': normalise(placed['image'])}
 
   names = info.label_names or tuple(map(str, range(info.num_classes)))
-  title = f'{config.model.name} on {set_name(config)}'
-  return Run(
-    str(path), title, source.create(), _everywhere(source.variables, mesh), names, steps, read
-  )
+  title = f'{network_title(config.model)} on {set_name(config)}'
+  model = source.create().clone(backend=select_backend('auto', list(mesh.devices.flat)))
+  return Run(str(path), title, model, _everywhere(source.variables, mesh), names, steps, read)
 
 
 def _of_folder(path: str | os.PathLike, asked: Source, mesh: Mesh, rows: int) -> Run:

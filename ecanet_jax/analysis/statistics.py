@@ -8,6 +8,7 @@ NEAR = 0.05  # of the ends 0 and 1
 HALF = 0.01  # of the middle
 LAGS = 32  # longest shift of `autocorrelation`, in channels
 PERMUTATIONS = 200
+WINDOW = 64  # channels of `strongest_window`
 QUANTILE = 0.95
 
 
@@ -130,16 +131,19 @@ def autocorrelation(curve: np.ndarray, lags: int = LAGS) -> np.ndarray:
   """r(l) = mean over c of z_c z_(c + l), z the standardised curve; l = 1 to `lags`.
 
   Args:
-    curve: `[C]`.
+    curve: `[..., C]`.
     lags: the longest shift; at most C - 1 are computed.
 
   Returns:
-    `[min(lags, C - 1)]`; zeros for a constant curve.
+    `[..., min(lags, C - 1)]`; zeros for a constant curve.
   """
   curve = np.asarray(curve, np.float64)
-  spread = curve.std()
-  z = (curve - curve.mean()) / spread if spread else np.zeros_like(curve)
-  return np.array([(z[:-lag] * z[lag:]).mean() for lag in range(1, min(lags, len(z) - 1) + 1)])
+  spread = curve.std(-1, keepdims=True)
+  z = (curve - curve.mean(-1, keepdims=True)) / np.where(spread, spread, np.inf)
+  longest = min(lags, z.shape[-1] - 1)
+  return np.stack(
+    [(z[..., :-lag] * z[..., lag:]).mean(-1) for lag in range(1, longest + 1)], axis=-1
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,3 +175,39 @@ def periodicity(curve: np.ndarray, seed: int = 0) -> Periodicity:
   ]
   lag = int(values.argmax())
   return Periodicity(float(values[lag]), lag + 1, float(np.quantile(nulls, QUANTILE)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Window(Periodicity):
+  """The window of a curve that repeats most strongly.
+
+  Attributes (beside Periodicity's):
+    first: its first channel.
+    width: its channels.
+  """
+
+  first: int
+  width: int
+
+
+def strongest_window(curve: np.ndarray, seed: int = 0) -> Window:
+  """Finds the window whose peak of |r(l)| is largest.
+
+  The null is of the largest peak over all windows, for random orders of all channels: the more
+  windows there are, the higher a peak chance finds.
+
+  Args:
+    curve: `[C]`.
+    seed: of the random orders.
+  """
+  width = min(WINDOW, len(curve))
+  peaks = lambda values: np.abs(autocorrelation(
+    np.lib.stride_tricks.sliding_window_view(values, width)[:: width // 4 or 1], width // 2
+  ))
+  random, found = np.random.default_rng(seed), peaks(curve)
+  nulls = [peaks(random.permutation(curve)).max() for _ in range(PERMUTATIONS)]
+  place, lag = np.unravel_index(found.argmax(), found.shape)
+  return Window(
+    float(found[place, lag]), int(lag) + 1, float(np.quantile(nulls, QUANTILE)),
+    int(place) * (width // 4 or 1), width,
+  )

@@ -17,6 +17,7 @@ from ecanet_jax.inference import images as pictures
 from ecanet_jax.inference.images import Picture
 from ecanet_jax.models import network
 from ecanet_jax.models.convnet import ConvNet
+from ecanet_jax.ops import select_backend
 from ecanet_jax.runtime.accelerators import silence_libtpu
 from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.runtime.log import log
@@ -64,8 +65,9 @@ class Classifier:
     self.model, self.variables = model, jax.device_put(dict(variables))
     self.preprocessing, self.label_names = dict(preprocessing), label_names
     self.multi_label, self.name = multi_label, name
-    self._logits = jax.jit(functools.partial(model.apply, train=False))
-    pooled = model.clone(num_classes=0)
+    fastest = model.clone(backend=select_backend('auto', jax.devices()[:1]))
+    self._logits = jax.jit(functools.partial(fastest.apply, train=False))
+    pooled = fastest.clone(num_classes=0)
     self._features = jax.jit(functools.partial(pooled.apply, train=False))
 
   def transform(self, picture: Picture) -> np.ndarray:

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from ecanet_jax import cli
+from ecanet_jax.analysis.curves import smoothed
 from ecanet_jax.cli.sweep import definition, results
 from ecanet_jax.cli.sweep.definition import Run, Sweep
-from ecanet_jax.cli.sweep.pictures import smoothed
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 from tests import check_sweep

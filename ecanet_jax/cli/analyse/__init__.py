@@ -15,6 +15,11 @@ from ecanet_jax.runtime.errors import UserError, lookup
 KINDS = {
   'attention': 'mean attention weights by class',
   'cam': 'where on photographs a network sees a class',
+  'curves': 'top-1 and training loss over images seen and over time',
+  'gap': 'globally averaged channels of single images',
+  'kernel': "ECA's kernels, their sizes and frequency responses",
+  'pruning': 'top-1 without the channels that attention calls unimportant',
+  'static': 'top-1 with constant attention, block by block',
 }
 
 

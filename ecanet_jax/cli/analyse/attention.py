@@ -11,10 +11,10 @@ import argparse
 import dataclasses
 
 from ecanet_jax.analysis.blocks import choose, paper_name
-from ecanet_jax.runtime import paths
+from ecanet_jax.cli.analyse import arguments
 from ecanet_jax.runtime.errors import UserError
-from ecanet_jax.runtime.log import log, start_log
 
+KIND = 'attention'
 COLUMNS = ('run', 'block', 'class', 'name', 'channel', 'images', 'mean', 'std')
 SHARES = (
   'run', 'attention', 'block', 'conv', 'class_share', 'by_chance', 'static_share', 'near_0',
@@ -24,24 +24,12 @@ SHARES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the command's arguments to `parser`."""
-  parser.add_argument(
-    'runs', metavar='RUN', nargs='+',
-    help='workdir of a training, weights of any form with --data, or an earlier attention.npz',
-  )
-  parser.add_argument('--out', default='analysis', help='folder to write (default: analysis)')
-  parser.add_argument(
-    '--data', default='', metavar='DIR',
-    help="pictures in a subfolder for each class (default: a training's own evaluation split)",
-  )
-  parser.add_argument('--model', default='', help='the network, for a file that does not name it')
-  parser.add_argument('--batch_size', type=int, default=64, help='images computed together')
+  arguments.add_runs(parser, arguments.RUN.format(KIND))
+  arguments.add_images(parser)
   parser.add_argument(
     '--classes', default='', help='names or numbers, separated by commas (default: four of them)'
   )
-  parser.add_argument(
-    '--blocks', default='',
-    help='separated by commas, such as blocks_2_5; of a ResNet also conv_4_6 (default: all)',
-  )
+  arguments.add_blocks(parser)
   parser.add_argument(
     '--channels', type=int, default=0, help='at most so many evenly spaced ones (default: all)'
   )
@@ -56,27 +44,19 @@ def run(args: argparse.Namespace) -> int:
   Raises:
     UserError: a mistake in the arguments, or a run that cannot be read.
   """
-  for flag, least in (('channels', 0), ('batch_size', 1)):
-    if getattr(args, flag) < least:
-      raise UserError(f'--{flag}={getattr(args, flag)} must be at least {least}.')
+  arguments.check_least(args, channels=0, batch_size=1)
   from ecanet_jax.analysis.attention import from_arrays, gates_of_run, to_arrays
   from ecanet_jax.analysis.classes import choose_classes
   from ecanet_jax.analysis.files import is_arrays, read_arrays, write_arrays, write_table
   from ecanet_jax.analysis.pictures import draw_attention
-  from ecanet_jax.analysis.run import Source, open_run
-  from ecanet_jax.runtime.accelerators import check_devices
-  from ecanet_jax.runtime.compile_cache import keep_compiled_programs
+  from ecanet_jax.analysis.run import open_run
 
-  start_log()
-  keep_compiled_programs()
-  check_devices()
-
-  blocks = [name for name in args.blocks.split(',') if name]
-  source = Source(data=args.data, model=args.model, batch_size=args.batch_size)
+  arguments.start()
+  blocks, source = arguments.blocks(args), arguments.source(args)
   found = []
   for name in args.runs:
     if is_arrays(name):
-      found += [_with_blocks(each, blocks) for each in from_arrays(read_arrays(name, 'attention'))]
+      found += [_with_blocks(each, blocks) for each in from_arrays(read_arrays(name, KIND))]
     else:
       found.append(gates_of_run(open_run(name, source), blocks))
   names = found[0].names
@@ -84,19 +64,18 @@ def run(args: argparse.Namespace) -> int:
     if each.names != names:
       raise UserError(f'{each.path} has other classes than {found[0].path}; analyse them apart.')
   classes = choose_classes(args.classes, names)
-  out = paths.absolute(paths.to_path(args.out))
-  paths.make_directory(out)
+  out = arguments.folder(args)
   for each in found:
     _print(each)
-  write_arrays(out / 'attention.npz', 'attention', to_arrays(found))
+  write_arrays(out / 'attention.npz', KIND, to_arrays(found))
   write_table(out / 'attention.csv', COLUMNS, _rows(found, classes))
   write_table(out / 'attention_shares.csv', SHARES, _shares(found))
   draw_attention(
     [(each.title, each.blocks) for each in found], names, classes, out / 'attention.png',
     channels=args.channels, spread=args.spread,
   )
-  log.info(
-    'written: attention.png, attention.csv, attention_shares.csv and attention.npz in %s', out
+  arguments.say_written(
+    out, 'attention.png', 'attention.csv', 'attention_shares.csv', 'attention.npz'
   )
   return 0
 

@@ -9,9 +9,9 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
+from ecanet_jax.analysis.curves import Curve, draw_curves, read_curve
 from ecanet_jax.cli.sweep import statistics as seeds
 from ecanet_jax.cli.sweep.definition import Run, Sweep
-from ecanet_jax.cli.sweep.pictures import Curve, draw_curves
 from ecanet_jax.cli.sweep.worker import DONE
 from ecanet_jax.evaluation.summary import data_name
 from ecanet_jax.runtime import machine, paths
@@ -89,22 +89,14 @@ def _curve(curve: dict[str, list]) -> Curve:
 
 
 def _figures(run: Run, folder: paths.Path) -> dict[str, Any]:
-  """A run's last evaluation and its curve.
-
-  The time is that of training steps only: without start, compilation, evaluation, saving, and steps
-  that a kill undid.
-  """
+  """A run's last evaluation and its curve."""
   done = json.loads((folder / DONE).read_text())
-  seconds, curve = 0.0, collections.defaultdict(list)
-  for line in read_metrics(folder):
-    seconds += line.get('train/seconds', 0.0)
-    if f'eval/{HEADLINE.name}' in line:
-      for key, value in (('images', line['step'] * run.batch_size), ('seconds', seconds),
-                         (HEADLINE.name, line[f'eval/{HEADLINE.name}'])):
-        curve[key].append(value)
+  curve = read_curve(folder, f'eval/{HEADLINE.name}', run.batch_size)
+  seconds = sum(line.get('train/seconds', 0.0) for line in read_metrics(folder))
   return {
     'variant': run.variant, 'seed': run.seed, **done, 'images': done['step'] * run.batch_size,
-    'seconds': seconds, 'curve': dict(curve),
+    'seconds': seconds,
+    'curve': {'images': curve.images, 'seconds': curve.seconds, HEADLINE.name: curve.values},
   }
 
 

@@ -1,6 +1,8 @@
-"""The headline metric of several trainings, over images seen or over time."""
+"""A metric of several trainings, over images seen or over time."""
 
 import dataclasses
+import json
+import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -8,26 +10,126 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from ecanet_jax.analysis.files import Arrays
+from ecanet_jax.analysis.run import network_title
+from ecanet_jax.config.stored import read_config
+from ecanet_jax.evaluation.summary import data_name
 from ecanet_jax.runtime import paths
+from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.tasks.classification import Classification
 from ecanet_jax.tasks.task import Metric
+from ecanet_jax.training.logging.writers import read_metrics
 
 _UNITS = ((3600, 'hours'), (60, 'minutes'), (1, 'seconds'))
 _ENOUGH = 3  # the smallest number for which a larger unit of time is used
 
 
+LOSS = Metric('loss', 'training loss', higher_is_better=False)
+METRICS = {f'eval/{Classification.headline.name}': Classification.headline, 'train/loss': LOSS}
+
+
 @dataclasses.dataclass(frozen=True)
 class Curve:
-  """The evaluations of one training, in order.
+  """A figure of one training, in order.
 
   Attributes:
     images: seen until then.
     seconds: of training until then.
-    values: of the headline metric.
+    values: of the figure.
   """
 
   images: Sequence[int]
   seconds: Sequence[float]
   values: Sequence[float]
+
+
+def read_curve(workdir: str | os.PathLike, key: str, batch_size: int) -> Curve:
+  """A figure from the metrics.jsonl of a training.
+
+  The time is that of training steps only: without start, compilation, evaluation, saving, and steps
+  that a kill undid.
+
+  Args:
+    workdir: of the training.
+    key: of the figure, such as 'eval/top1'.
+    batch_size: of the training.
+  """
+  images, seconds, values, passed = [], [], [], 0.0
+  for line in read_metrics(workdir):
+    passed += line.get('train/seconds', 0.0)
+    if key in line:
+      images.append(line['step'] * batch_size)
+      seconds.append(passed)
+      values.append(line[key])
+  return Curve(images, seconds, values)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunCurves:
+  """The curves of one training.
+
+  Attributes:
+    path: of the training.
+    variant: what its seeds share: the folder's name, or of a sweep's seed_N that of its parent.
+    title: network and data set.
+    curves: a key of `METRICS` -> the curve.
+  """
+
+  path: str
+  variant: str
+  title: str
+  curves: dict[str, Curve]
+
+
+def curves_of_run(path: str | os.PathLike) -> RunCurves:
+  """Reads the curves of a training.
+
+  Raises:
+    UserError: it is no workdir of a training, or has no evaluation yet.
+  """
+  config, folder = read_config(path), paths.absolute(paths.to_path(path))
+  curves = {key: read_curve(path, key, config.batch_size) for key in METRICS}
+  for key, curve in curves.items():
+    if not curve.values:
+      raise UserError(f'{path} has no {key} in metrics.jsonl yet; train longer.')
+  variant = folder.parent.name if folder.name.startswith('seed_') else folder.name
+  title = f'{network_title(config.model)} on {data_name(config)}'
+  return RunCurves(str(path), variant, title, curves)
+
+
+def by_variant(runs: Sequence[RunCurves], key: str) -> dict[str, list[Curve]]:
+  """The curves of each variant; a run with other evaluations than its variant is one of its own."""
+  groups: dict[str, list[Curve]] = {}
+  for run in runs:
+    curve = run.curves[key]
+    group = groups.setdefault(run.variant, [])
+    if group and list(group[0].images) != list(curve.images):
+      group = groups.setdefault(run.path, [])
+    group.append(curve)
+  return groups
+
+
+def to_arrays(runs: Sequence[RunCurves]) -> dict[str, np.ndarray]:
+  """Arrays with names such as '0/train/loss/values', 0 being the run."""
+  arrays = {}
+  for number, run in enumerate(runs):
+    about = {name: getattr(run, name) for name in ('path', 'variant', 'title')}
+    arrays[f'{number}/about'] = np.array(json.dumps(about))
+    for key, curve in run.curves.items():
+      arrays |= {f'{number}/{key}/{part}': np.array(each) for part, each in vars(curve).items()}
+  return arrays
+
+
+def from_arrays(arrays: Arrays) -> list[RunCurves]:
+  """What `to_arrays` was given."""
+  runs = []
+  while (name := f'{len(runs)}/about') in arrays:
+    parts = [field.name for field in dataclasses.fields(Curve)]
+    curves = {
+      key: Curve(**{part: arrays[f'{len(runs)}/{key}/{part}'] for part in parts}) for key in METRICS
+    }
+    runs.append(RunCurves(**json.loads(str(arrays[name])), curves=curves))
+  return runs
 
 
 def smoothed(values: np.ndarray, window: int) -> np.ndarray:
@@ -90,9 +192,9 @@ def draw_curves(
     else:
       axes.set_xlabel(f'time of training, {unit}, without evaluation')
   figure.legend(
-    handles=lines, loc='outside lower center', ncols=min(len(lines), 3), title='last evaluation'
+    handles=lines, loc='outside lower center', ncols=min(len(lines), 3), title='last value'
   )
-  points = f'; each point the mean of up to {smooth} evaluations' if smooth > 1 else ''
+  points = f'; each point the mean of up to {smooth}' if smooth > 1 else ''
   figure.suptitle(f'{title}\nmean over the seeds ± standard deviation{points}', fontsize=11)
   paths.write_figure(path, figure, dpi=100)
 
