@@ -1,6 +1,6 @@
 """Pictures of attention weights by channel, one panel for each block."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,10 @@ from ecanet_jax.analysis.gates import BlockGates
 from ecanet_jax.runtime import paths
 
 COLUMNS = 4  # panels in a row, if one network is drawn
+SHARES = {
+  'class_share': 'class share: between the classes',
+  'static_share': 'static share: without the image',
+}
 
 
 def sampled(channels: int, most: int) -> np.ndarray:
@@ -81,3 +85,46 @@ def _panel(axis, gates: BlockGates, names, classes, channels, spread) -> None:
       axis.fill_between(chosen, line - band, line + band, color=f'C{color % 10}', alpha=0.2, lw=0)
   axis.plot(chosen, gates.weights.mean_of_classes()[chosen], 'k--', lw=0.9, label='all classes')
   axis.set(ylim=(0, 1), xlabel='channel')
+
+
+def draw_shares(
+  tables: Sequence[tuple[str, Mapping[str, Mapping[str, float]]]], path: paths.Path
+) -> Any:
+  """Draws the shares of the weights' variance by block.
+
+  Networks of one title are seeds: a point is their mean, a bar one standard deviation (n - 1).
+
+  Args:
+    tables: title of each network, and its blocks with their shares (`RunGates.table`).
+    path: of the PNG.
+
+  Returns:
+    The figure.
+  """
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+  from matplotlib.figure import Figure
+
+  blocks = list(dict.fromkeys(block for _, table in tables for block in table))
+  figure = Figure(figsize=(max(7, 0.5 * len(blocks) + 2), 6.5), layout='constrained')
+  FigureCanvasAgg(figure)
+  panels = figure.subplots(2, 1, sharex=True)
+  titles = list(dict.fromkeys(title for title, _ in tables))
+  for axes, (key, name) in zip(panels, SHARES.items(), strict=True):
+    for number, title in enumerate(titles):
+      seeds = [table for each, table in tables if each == title]
+      values = np.array(
+        [[table.get(block, {}).get(key, np.nan) for block in blocks] for table in seeds]
+      )
+      spread = values.std(0, ddof=1) if len(seeds) > 1 else None
+      axes.errorbar(
+        np.arange(len(blocks)) + 0.12 * (number - (len(titles) - 1) / 2), values.mean(0), spread,
+        fmt='o-', ms=4, lw=0.9, capsize=2,
+        label=f'{title} (n = {len(seeds)})' if len(seeds) > 1 else title,
+      )
+    axes.set(ylabel=name, ylim=(-0.03, 1.03))
+    axes.grid(alpha=0.3)
+  panels[1].set_xticks(range(len(blocks)), blocks, rotation=60, ha='right', fontsize=8)
+  handles, labels = panels[0].get_legend_handles_labels()
+  figure.legend(handles, labels, loc='outside lower center', ncols=min(len(labels), 3), fontsize=9)
+  paths.write_figure(path, figure, dpi=100)
+  return figure

@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from configs import smoke
 from ecanet_jax import cli
@@ -65,12 +66,68 @@ def test_lines_are_the_means(workdir, tmp_path):
       axis.lines[2].get_ydata(), gates.weights.mean_of_classes()[chosen])
 
 
+def drawn_twice(tmp_path, kind, *arguments, flags=()):
+  """Runs a kind, then draws its picture again from the arrays; returns the rows of its table."""
+  out, again = tmp_path / 'out', tmp_path / 'again'
+  assert cli.main(['analyse', kind, *map(str, arguments), *flags, f'--out={out}']) == 0
+  assert cli.main(['analyse', kind, str(out / f'{kind}.npz'), f'--out={again}']) == 0
+  assert {path.name for path in out.iterdir()} == {path.name for path in again.iterdir()}
+  pictures = [path for path in out.iterdir() if path.suffix in ('.png', '.csv')]
+  assert len(pictures) > 1
+  for path in pictures:
+    assert (again / path.name).read_bytes() == path.read_bytes()
+  return list(csv.DictReader((out / f'{kind}.csv').read_text().splitlines()))
+
+
+def test_static_of_two_runs(workdir, tmp_path, capsys):
+  blocks = '--blocks=blocks_0_0,conv_3_1'
+  rows = drawn_twice(tmp_path, 'static', workdir, workdir, flags=[blocks])
+  assert [row['block'] for row in rows] == 2 * ['blocks_0_0', 'blocks_1_0', 'all']
+  (run,) = {row['images'] for row in rows}
+  assert int(run) == 360 and capsys.readouterr().out.count('constant: top-1') == 4
+
+
+def test_pruning(workdir, tmp_path):
+  flags = ['--shares=0.5,0.25', '--seeds=2', '--blocks=blocks_1_0']
+  rows = drawn_twice(tmp_path, 'pruning', workdir, flags=flags)
+  assert [row['share'] for row in rows] == ['0.25', '0.5'] * 5
+  assert [row['order'] for row in rows if row['measure'] == 'random'] == ['0', '0', '1', '1']
+
+
+def test_kernel(workdir, tmp_path):
+  rows = drawn_twice(tmp_path, 'kernel', workdir, workdir)
+  assert {row['place'] for row in rows if row['k'] == '3'} == {'-1', '0', '1'}
+
+
+def test_gap(workdir, tmp_path):
+  photographs = []
+  for number in range(2):
+    photographs.append(tmp_path / f'{number}.png')
+    pixels = np.random.default_rng(number).integers(0, 255, (20, 20, 3), np.uint8)
+    Image.fromarray(pixels).save(photographs[-1])
+  flags = ['--images', *map(str, photographs), '--blocks=blocks_1_0']
+  rows = drawn_twice(tmp_path, 'gap', workdir, flags=flags)
+  assert {row['image'] for row in rows} == {'0.png', '1.png'}
+
+
+def test_curves(workdir, tmp_path):
+  rows = drawn_twice(tmp_path, 'curves', workdir, flags=[])
+  assert {row['figure'] for row in rows} == {'eval/top1', 'train/loss'}
+
+
 @pytest.mark.parametrize(('arguments', 'text'), [
   (['atention'], "unknown kind of analysis 'atention'. Did you mean 'attention'?"),
   (['attention', '--classes=99'], "no class '99'."),
   (['attention', '--blocks=conv_9_1'], 'no attention in a block conv_9_1 (blocks_7_0).'),
   (['--channels=3'], "'--channels=3' stands before the kind; write ecanet_jax analyse KIND RUN..."),
   (['attention', '--channels=-1'], '--channels=-1 must be at least 0.'),
+  (['static', '--blocks=conv_9_1'], 'no attention in a block conv_9_1 (blocks_7_0).'),
+  (['pruning', '--shares=0.5,1'], '--shares=0.5,1: 1 must be above 0 and below 1.'),
+  (['pruning', '--shares=half'], '--shares=half must be numbers, such as 0.25,0.5.'),
+  (['pruning', '--seeds=0'], '--seeds=0 must be at least 1.'),
+  (['kernel', '--blocks=stem'], 'no attention in a block stem.'),
+  (['gap'], 'no photographs: write analyse gap '),
+  (['curves', '--smooth=2'], '--smooth=2 must be odd.'),
 ])
 def test_mistakes(workdir, tmp_path, capsys, arguments, text):
   kind, *flags = arguments

@@ -83,7 +83,9 @@ def changed_logits(model: ConvNet) -> Callable[..., jax.Array]:
       if not (isinstance(module, ChannelAttention) and context.method_name == 'weights'):
         return weights
       block = module.path[0]
-      return weights * scales[block] + shifts[block] if block in scales else weights
+      if block not in scales:
+        return weights
+      return weights * scales[block][None, None, None] + shifts[block][None, None, None]
 
     with nn.intercept_methods(change):
       return model.apply(variables, images, train=False)

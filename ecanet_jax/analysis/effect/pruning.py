@@ -24,7 +24,6 @@ from ecanet_jax.analysis.effect.change import Change, Score, score
 from ecanet_jax.analysis.gates import channel_blocks
 from ecanet_jax.analysis.run import Run
 from ecanet_jax.models.convnet import ConvNet
-from ecanet_jax.models.fold import fold_batch_norm
 from ecanet_jax.nn.attention.channel import ChannelAttention
 from ecanet_jax.nn.layers import BatchNorm
 
@@ -118,8 +117,6 @@ def importance(
     Measure -> block -> `[C]`. `SCALE` is missing if a BatchNorm is not directly before the
     attention of one of the blocks.
   """
-  folded, folded_variables = fold_batch_norm(model, variables)
-
   @jax.jit
   def seen(variables, images):
     found = {}
@@ -135,14 +132,14 @@ def importance(
       return result
 
     with nn.intercept_methods(look):
-      folded.apply(variables, images, train=False)
+      model.apply(variables, images, train=False)
     return {block: (each['weights'], each['activation']) for block, each in found.items()}
 
   weights, products, images = {}, {}, 0
   for batch in batches:
     keep = np.asarray(batch['mask'], bool)
     images += int(keep.sum())
-    for block, pair in jax.device_get(seen(folded_variables, batch['image'])).items():
+    for block, pair in jax.device_get(seen(variables, batch['image'])).items():
       weight, activation = (np.asarray(values, np.float64)[keep] for values in pair)
       weights[block] = weights.get(block, 0) + weight.sum(0)
       products[block] = products.get(block, 0) + (weight * activation).sum(0)

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
   from ecanet_jax.analysis.attention import from_arrays, gates_of_run, to_arrays
   from ecanet_jax.analysis.classes import choose_classes
   from ecanet_jax.analysis.files import is_arrays, read_arrays, write_arrays, write_table
-  from ecanet_jax.analysis.pictures import draw_attention
+  from ecanet_jax.analysis.pictures import draw_attention, draw_shares
   from ecanet_jax.analysis.run import open_run
 
   arguments.start()
@@ -74,8 +74,12 @@ def run(args: argparse.Namespace) -> int:
     [(each.title, each.blocks) for each in found], names, classes, out / 'attention.png',
     channels=args.channels, spread=args.spread,
   )
+  draw_shares(
+    [(each.title, dict(each.table())) for each in found], out / 'attention_shares.png'
+  )
   arguments.say_written(
-    out, 'attention.png', 'attention.csv', 'attention_shares.csv', 'attention.npz'
+    out, 'attention.png', 'attention_shares.png', 'attention.csv', 'attention_shares.csv',
+    'attention.npz',
   )
   return 0
 
