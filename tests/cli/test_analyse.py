@@ -5,12 +5,20 @@ import csv
 import numpy as np
 import pytest
 
+import ecanet_jax
 from configs import smoke
 from ecanet_jax import cli
-from ecanet_jax.analysis.attention import gates_of_run
+from ecanet_jax.analysis.attention import from_arrays, gates_of_run
+from ecanet_jax.analysis.blocks import paper_name
+from ecanet_jax.analysis.files import read_arrays
+from ecanet_jax.analysis.gates import BlockGates
 from ecanet_jax.analysis.pictures import draw_attention, sampled
 from ecanet_jax.analysis.run import open_run
+from ecanet_jax.analysis.statistics import Moments, Saturation
+from ecanet_jax.models.intermediates import attention_views
 from ecanet_jax.training.trainer import Trainer
+from tests.support.imagenet_tars import smooth_image
+from tests.support.weights_folder import write
 
 
 @pytest.fixture(scope='module')
@@ -49,20 +57,68 @@ def test_a_folder_without_labels(workdir, tmp_path, capsys):
   assert f'error: {tmp_path} has no labels: put' in capsys.readouterr().err
 
 
-def test_lines_are_the_means(workdir, tmp_path):
-  found = gates_of_run(open_run(workdir))
+def test_lines_are_those_of_the_table(workdir, tmp_path):
+  blocks = ['blocks_0_0', 'blocks_2_0']
+  assert cli.main([
+    'analyse', 'attention', str(workdir), f'--out={tmp_path}', '--classes=1,2',
+    f'--blocks={",".join(blocks)}',
+  ]) == 0
+  (found,) = from_arrays(read_arrays(str(tmp_path / 'attention.npz'), 'attention'))
   figure = draw_attention(
-    [(found.title, found.blocks)], found.names, [1, 2], tmp_path / 'a.png', channels=4
+    [(found.title, found.blocks)], found.names, [1, 2], tmp_path / 'again.png'
   )
-  panels = [axis for axis in figure.axes if axis.lines]
-  assert len(panels) == len(found.blocks)
-  for axis, gates in zip(panels, found.blocks.values(), strict=True):
-    chosen = sampled(gates.weights.total.shape[1], 4)
-    assert len(chosen) == 4
-    for line, label in zip(axis.lines, (1, 2)):
-      np.testing.assert_array_equal(line.get_ydata(), gates.weights.mean()[label, chosen])
+  assert (tmp_path / 'again.png').read_bytes() == (tmp_path / 'attention.png').read_bytes()
+  rows = list(csv.DictReader((tmp_path / 'attention.csv').read_text().splitlines()))
+  for axis, block in zip(figure.axes, blocks, strict=True):
+    assert axis.get_title() == f'{block} ({paper_name(block)})' and axis.get_ylim() == (0, 1)
+    for line, label in zip(axis.lines, '12'):
+      of_line = [row for row in rows if (row['block'], row['class']) == (block, label)]
+      np.testing.assert_array_equal(line.get_xdata(), [int(row['channel']) for row in of_line])
+      np.testing.assert_array_equal(line.get_ydata(), [float(row['mean']) for row in of_line])
     np.testing.assert_array_equal(
-      axis.lines[2].get_ydata(), gates.weights.mean_of_classes()[chosen])
+      axis.lines[2].get_ydata(), found.blocks[block].weights.mean_of_classes())
+
+
+def test_panels_of_a_block_stand_below_each_other(tmp_path):
+  def sums(*names):
+    gates = BlockGates(*(Moments(np.ones(1), np.full((1, 3), 0.5), np.ones((1, 3)))
+                         for _ in range(2)), Saturation())
+    return dict.fromkeys(names, gates)
+
+  runs = [('SE on digits', sums(*'abcde')), ('ECA on digits', sums('b', 'e'))]
+  figure = draw_attention(runs, ['one'], [0], tmp_path / 'a.png', channels=2)
+  titles = [axis.get_title()[:1] for axis in figure.axes]
+  assert titles == ['a', 'b', 'c', 'd', '', 'b', '', '', 'e', '', '', '', 'e', '', '', '']
+  labels = [axis.get_ylabel() for axis in figure.axes[::4]]
+  assert labels == 2 * ['SE\non digits\nattention weight', 'ECA\non digits\nattention weight']
+  assert len(sampled(48, 4)) == 4 and sampled(3, 4).tolist() == [0, 1, 2]
+
+
+def test_pictures_of_a_folder(tmp_path):
+  names = ('ape', 'bee', 'cat', *'defghij')
+  write(tmp_path / 'weights', label_names=names)
+  files = []
+  for number, name in enumerate(('ape', 'ape', 'cat')):
+    folder = tmp_path / 'photos' / name
+    folder.mkdir(parents=True, exist_ok=True)
+    files.append(folder / f'{number}.png')
+    smooth_image(np.random.RandomState(number), 70, 80).save(files[-1])
+  assert cli.main([
+    'analyse', 'attention', str(tmp_path / 'weights'), f'--data={tmp_path / "photos"}',
+    '--classes=ape,cat,bee', f'--out={tmp_path / "out"}',
+  ]) == 0
+  classifier = ecanet_jax.load(tmp_path / 'weights')
+  images = np.stack([classifier.transform(file) for file in files])
+  views = attention_views(classifier.model, classifier.variables, images)
+  rows = list(csv.DictReader((tmp_path / 'out' / 'attention.csv').read_text().splitlines()))
+  assert {(row['name'], row['images']) for row in rows} == {
+    ('ape', '2'), ('bee', '0'), ('cat', '1')
+  }
+  for block, view in views.items():
+    weights = np.asarray(view['weights'], np.float64).reshape(3, -1)
+    for name, expected in (('ape', weights[:2].mean(0)), ('cat', weights[2])):
+      given = [float(row['mean']) for row in rows if (row['block'], row['name']) == (block, name)]
+      np.testing.assert_allclose(given, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(('arguments', 'text'), [
