@@ -11,6 +11,7 @@ from ecanet_jax.analysis.gates import BlockGates
 from ecanet_jax.runtime import paths
 
 COLUMNS = 4  # panels in a row
+DENSE = 150  # channels, above which lines are thin
 
 
 def sampled(channels: int, most: int) -> np.ndarray:
@@ -74,13 +75,14 @@ def draw_attention(
 def _panel(axis, gates: BlockGates, names, classes, channels, spread) -> None:
   mean, deviation = gates.weights.mean(), gates.weights.deviation()
   chosen = sampled(mean.shape[1], channels)
+  width = 0.9 if len(chosen) <= DENSE else 0.5
   for color, label in enumerate(classes):
     line = mean[label, chosen]
-    axis.plot(chosen, line, lw=0.9, color=f'C{color % 10}', label=names[label])
+    axis.plot(chosen, line, lw=width, color=f'C{color % 10}', label=names[label])
     if spread:
       band = deviation[label, chosen]
       axis.fill_between(chosen, line - band, line + band, color=f'C{color % 10}', alpha=0.2, lw=0)
-  axis.plot(chosen, gates.weights.mean_of_classes()[chosen], 'k--', lw=0.9, label='all classes')
+  axis.plot(chosen, gates.weights.mean_of_classes()[chosen], 'k--', lw=width, label='all classes')
   axis.set_xlabel('channel', fontsize=8)
 
 
