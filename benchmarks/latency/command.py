@@ -19,7 +19,7 @@ from typing import Any
 import jax
 
 from benchmarks import machine, side_process
-from benchmarks.latency.networks import PRESET, ROWS
+from benchmarks.latency.networks import PRESET, ROWS, backend
 from ecanet_jax.models import network
 from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.runtime.machine import describe
@@ -158,7 +158,7 @@ def _measure(
   with contextlib.ExitStack() as stack:
     processes = {}
     for runtime in runtimes:
-      label, known = RUNTIMES[runtime].label, _known(runtime, names)
+      label, known = label_of(runtime), _known(runtime, names)
       if not known:
         continue
       try:
@@ -179,6 +179,12 @@ def _measure(
           values.append(round(process.ask('measure', name=name, calls=args.calls)['ms'], 3))
   side_process.progress('')
   return found
+
+
+def label_of(runtime: str) -> str:
+  """The label of a runtime in tables; ours names its backend."""
+  label = RUNTIMES[runtime].label
+  return f'{label}, backend {backend()}' if runtime == 'jax' else label
 
 
 def _known(runtime: str, names: list[str]) -> list[str]:

@@ -58,10 +58,14 @@ RATIOS = {
 }
 
 
+def backend() -> str:
+  """The backend that inference takes here, a name of `ops.BACKENDS`."""
+  return select_backend('auto', jax.devices())
+
+
 def classifier(name: str, image_size: int) -> Classifier:
-  """A network with its first random weights; by the backend that inference takes here."""
-  backend = select_backend('auto', jax.devices())
-  model = create_model(name, preset=PRESET, backend=backend)
+  """A network with its first random weights, computed by `backend`."""
+  model = create_model(name, preset=PRESET, backend=backend())
   images = jnp.zeros((1, image_size, image_size, model.in_chans))
   variables = jax.jit(lambda key: model.init(key, images, train=False))(jax.random.key(0))
   data = {'mean': [0.5] * 3, 'std': [0.25] * 3, 'image_size': image_size}

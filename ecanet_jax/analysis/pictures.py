@@ -1,5 +1,6 @@
 """Pictures of attention weights by channel, one panel for each block."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,8 @@ from ecanet_jax.analysis.blocks import paper_name
 from ecanet_jax.analysis.gates import BlockGates
 from ecanet_jax.runtime import paths
 
-COLUMNS = 4  # panels in a row, if one network is drawn
+COLUMNS = 4  # panels in a row
+DENSE = 150  # channels, above which lines are thin
 SHARES = {
   'class_share': 'class share: between the classes',
   'static_share': 'static share: without the image',
@@ -33,7 +35,8 @@ def draw_attention(
   (Hu et al., Fig. 7 of the supplement) a band is one standard deviation over the images of a class.
 
   Args:
-    runs: title and sums of each network; several are drawn in rows, in this order.
+    runs: title and sums of each network. The panels of a block stand below each other, in this
+      order; a network without the block leaves its place empty.
     names: of all classes.
     classes: those that are drawn.
     path: of the PNG.
@@ -43,48 +46,54 @@ def draw_attention(
   Returns:
     The figure.
   """
-  import matplotlib.pyplot as plt
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+  from matplotlib.figure import Figure
 
-  columns = max(len(blocks) for _, blocks in runs)
-  if len(runs) == 1:
-    columns = min(columns, COLUMNS)
-  rows = sum(-(-len(blocks) // columns) for _, blocks in runs)
-  figure, axes = plt.subplots(
-    rows, columns, figsize=(3.4 * columns, 2.2 * rows + 0.6), sharey=True, squeeze=False,
-    layout='constrained',
-  )
-  panels, free = [], iter(axes)
-  for title, blocks in runs:
-    for number, (block, gates) in enumerate(blocks.items()):
-      if number % columns == 0:
-        row = next(free)
-        row[0].set_ylabel(title.replace(' on ', '\non ') + '\nattention weight', fontsize=8)
-        for axis in row:
-          axis.set_axis_off()
-      axis = row[number % columns]
-      axis.set_axis_on()
-      _panel(axis, gates, names, classes, channels, spread)
+  blocks = list(dict.fromkeys(block for _, sums in runs for block in sums))
+  columns = min(len(blocks), COLUMNS)
+  groups = [blocks[first : first + columns] for first in range(0, len(blocks), columns)]
+  rows = len(groups) * len(runs)
+  figure = Figure(figsize=(3.4 * columns + 0.4, 2.2 * rows + 0.6), layout='constrained')
+  FigureCanvasAgg(figure)
+  axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
+  handles = {}
+  for number, row in enumerate(axes):
+    group, (title, sums) = groups[number // len(runs)], runs[number % len(runs)]
+    row[0].set_ylabel(title.replace(' on ', '\non ') + '\nattention weight', fontsize=8)
+    for axis, block in itertools.zip_longest(row, group):
+      if block not in sums:
+        _leave_empty(axis)
+        continue
+      _panel(axis, sums[block], names, classes, channels, spread)
       axis.set_title(f'{block} ({paper_name(block)})', fontsize=9)
-      panels.append(axis)
-  handles, labels = panels[0].get_legend_handles_labels()
-  figure.legend(handles, labels, loc='outside lower center', ncols=min(len(labels), 6))
-  with path.open('wb') as file:
-    figure.savefig(file, dpi=100)
-  plt.close(figure)
+      handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+  drawn = np.concatenate([line.get_ydata() for axis in axes.flat for line in axis.lines])
+  axes[0, 0].set_ylim(min(np.nanmin(drawn), 0), max(np.nanmax(drawn), 1))
+  figure.legend(
+    handles.values(), handles.keys(), loc='outside lower center', ncols=min(len(handles), 6)
+  )
+  paths.write_figure(path, figure, dpi=100)
   return figure
 
 
 def _panel(axis, gates: BlockGates, names, classes, channels, spread) -> None:
   mean, deviation = gates.weights.mean(), gates.weights.deviation()
   chosen = sampled(mean.shape[1], channels)
+  width = 0.9 if len(chosen) <= DENSE else 0.5
   for color, label in enumerate(classes):
     line = mean[label, chosen]
-    axis.plot(chosen, line, lw=0.9, color=f'C{color % 10}', label=names[label])
+    axis.plot(chosen, line, lw=width, color=f'C{color % 10}', label=names[label])
     if spread:
       band = deviation[label, chosen]
       axis.fill_between(chosen, line - band, line + band, color=f'C{color % 10}', alpha=0.2, lw=0)
-  axis.plot(chosen, gates.weights.mean_of_classes()[chosen], 'k--', lw=0.9, label='all classes')
-  axis.set(ylim=(0, 1), xlabel='channel')
+  axis.plot(chosen, gates.weights.mean_of_classes()[chosen], 'k--', lw=width, label='all classes')
+  axis.set_xlabel('channel', fontsize=8)
+
+
+def _leave_empty(axis) -> None:
+  """Hides a panel, but not the label of its row."""
+  axis.spines[:].set_visible(False)
+  axis.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
 
 
 def draw_shares(

@@ -10,6 +10,7 @@ LAGS = 32  # longest shift of `autocorrelation`, in channels
 PERMUTATIONS = 200
 WINDOW = 64  # channels of `strongest_window`
 QUANTILE = 0.95
+ROUNDING = 1e-9  # r(l) that differ by less are equal
 
 
 @dataclasses.dataclass
@@ -151,9 +152,9 @@ class Periodicity:
   """Whether a curve over channels repeats (ECA-Net, Fig. 6: "certain local periodicity").
 
   Attributes:
-    peak: the largest |r(l)|.
-    lag: its l, in channels.
-    null: the `QUANTILE` of the largest |r(l)| over random orders of the channels.
+    peak: the largest r(l).
+    lag: the shortest l that has it, in channels: a curve of period 8 repeats after 8, 16, 24.
+    null: the `QUANTILE` of the largest r(l) over random orders of the channels.
   """
 
   peak: float
@@ -169,12 +170,9 @@ class Periodicity:
 def periodicity(curve: np.ndarray, seed: int = 0) -> Periodicity:
   """Compares a curve `[C]` with `PERMUTATIONS` random orders of its channels."""
   random = np.random.default_rng(seed)
-  values = np.abs(autocorrelation(curve))
-  nulls = [
-    np.abs(autocorrelation(random.permutation(curve))).max() for _ in range(PERMUTATIONS)
-  ]
-  lag = int(values.argmax())
-  return Periodicity(float(values[lag]), lag + 1, float(np.quantile(nulls, QUANTILE)))
+  peak, lag = _peak(autocorrelation(curve))
+  nulls = [autocorrelation(random.permutation(curve)).max() for _ in range(PERMUTATIONS)]
+  return Periodicity(peak, lag, float(np.quantile(nulls, QUANTILE)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +189,7 @@ class Window(Periodicity):
 
 
 def strongest_window(curve: np.ndarray, seed: int = 0) -> Window:
-  """Finds the window whose peak of |r(l)| is largest.
+  """Finds the window whose peak of r(l) is largest.
 
   The null is of the largest peak over all windows, for random orders of all channels: the more
   windows there are, the higher a peak chance finds.
@@ -201,13 +199,19 @@ def strongest_window(curve: np.ndarray, seed: int = 0) -> Window:
     seed: of the random orders.
   """
   width = min(WINDOW, len(curve))
-  peaks = lambda values: np.abs(autocorrelation(
+  windows = lambda values: autocorrelation(
     np.lib.stride_tricks.sliding_window_view(values, width)[:: width // 4 or 1], width // 2
-  ))
-  random, found = np.random.default_rng(seed), peaks(curve)
-  nulls = [peaks(random.permutation(curve)).max() for _ in range(PERMUTATIONS)]
-  place, lag = np.unravel_index(found.argmax(), found.shape)
-  return Window(
-    float(found[place, lag]), int(lag) + 1, float(np.quantile(nulls, QUANTILE)),
-    int(place) * (width // 4 or 1), width,
   )
+  random, found = np.random.default_rng(seed), windows(curve)
+  nulls = [windows(random.permutation(curve)).max() for _ in range(PERMUTATIONS)]
+  place = int(found.max(1).argmax())
+  peak, lag = _peak(found[place])
+  return Window(
+    peak, lag, float(np.quantile(nulls, QUANTILE)), place * (width // 4 or 1), width
+  )
+
+
+def _peak(values: np.ndarray) -> tuple[float, int]:
+  """The largest r(l) and the shortest l that has it, of r(1), r(2) and on."""
+  peak = values.max()
+  return float(peak), int((values >= peak - ROUNDING).argmax()) + 1

@@ -12,7 +12,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from ecanet_jax.runtime.errors import UserError, closest, one_line
@@ -75,6 +75,17 @@ def is_remote(path: str | os.PathLike) -> bool:
 def absolute(path: Path) -> Path:
   """A path that does not depend on the current directory."""
   return path if is_remote(path) else path.absolute()
+
+
+def short_names(names: Sequence[str | os.PathLike]) -> list[str]:
+  """The last parts of each path, as few as tell the paths apart."""
+  parts = [absolute(to_path(name)).parts for name in names]
+  different = len(set(parts))
+  for count in range(1, max(map(len, parts), default=0) + 1):
+    short = ['/'.join(each[-count:]) for each in parts]
+    if len(set(short)) == different:
+      return short
+  return []
 
 
 def same_place(one: str | os.PathLike, other: str | os.PathLike) -> bool:

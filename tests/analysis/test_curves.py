@@ -29,7 +29,7 @@ def write(workdir, lines=LINES):
 
 def test_images_seconds_and_values(tmp_path):
   run = curves.curves_of_run(write(tmp_path / 'run'))
-  assert run.variant == 'run' and run.title.endswith(' on digits')
+  assert run.variant == 'run' and run.title == 'tiny_efficientnet on synthetic'
   assert run.curves['eval/top1'] == curves.Curve([40, 80], [3.0, 5.5], [0.5, 0.75])
   assert run.curves['train/loss'] == curves.Curve([40, 80], [3.0, 5.5], [2.0, 1.0])
 

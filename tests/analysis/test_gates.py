@@ -8,7 +8,9 @@ import pytest
 
 from ecanet_jax.analysis.gates import channel_blocks, collect, viewer
 from ecanet_jax.models import create_model
+from ecanet_jax.runtime import sharding
 from ecanet_jax.runtime.errors import UserError
+from tests.support.random_variables import random_variables
 
 CLASSES, IMAGES, SIZE = 3, 40, 32
 
@@ -17,8 +19,7 @@ CLASSES, IMAGES, SIZE = 3, 40, 32
 def network(request):
   model = create_model('tiny_efficientnet', num_classes=CLASSES, attention={'kind': request.param})
   images = np.random.default_rng(0).normal(size=(IMAGES, SIZE, SIZE, 3)).astype(np.float32)
-  variables = model.init(jax.random.key(1), images[:1], train=False)
-  return model, variables, images
+  return model, random_variables(model), images
 
 
 def batches(images, labels, size):
@@ -52,19 +53,43 @@ def test_weights_are_those_of_the_equations(network):
     np.testing.assert_allclose(view['weights'], sigmoid(logits), atol=1e-6)
 
 
-def test_batches_of_any_size_give_one_mean(network):
+@pytest.mark.parametrize(('size', 'devices'), [(1, 1), (7, 1), (64, 1), (8, 8), (64, 8)])
+def test_sums_of_batches_are_one_mean_over_all_images(network, size, devices):
   model, variables, images = network
-  labels = np.arange(IMAGES) % CLASSES
-  views = functools.partial(viewer(model), variables)
-  whole = collect(views, batches(images, labels, IMAGES), CLASSES)
-  for size in (1, 7):
-    parts = collect(views, batches(images, labels, size), CLASSES)
-    assert list(parts) == list(whole) == channel_blocks(model)
-    for name, gates in parts.items():
-      assert gates.weights.count.tolist() == [14, 13, 13]
-      # XLA may round a batch of another size differently; the sums are exact.
-      np.testing.assert_allclose(gates.weights.total, whole[name].weights.total, rtol=1e-6)
-      assert gates.saturation.count == whole[name].saturation.count
+  labels, names = np.arange(IMAGES) % CLASSES, channel_blocks(model)
+  mesh = sharding.make_mesh(devices)
+  program = functools.partial(viewer(model), jax.device_put(variables, sharding.replicated(mesh)))
+  seen, masks = {name: [] for name in names}, []
+
+  def views(images):
+    found = program(images)
+    for name, view in jax.device_get(found).items():
+      seen[name].append(view['weights'])
+    return found
+
+  def placed():
+    for batch in batches(images, labels, size):
+      missing = size - len(batch['label'])
+      wide = {key: np.concatenate([array, array[:1].repeat(missing, 0)]) if missing else array
+              for key, array in batch.items()}
+      wide['mask'][size - missing :] = False
+      masks.append(wide['mask'])
+      yield {**wide, **sharding.put_batch({'image': wide['image']}, mesh)}
+
+  found = collect(views, placed(), CLASSES)
+  assert list(found) == names
+  keep = np.concatenate(masks)
+  for name, gates in found.items():
+    stored = np.concatenate(seen[name])[keep].astype(np.float64)
+    assert gates.weights.count.tolist() == [14, 13, 13] and len(stored) == IMAGES
+    assert gates.saturation.count == stored.size
+    for label in range(CLASSES):
+      of_class = stored[labels == label]
+      np.testing.assert_allclose(gates.weights.mean()[label], of_class.mean(0), rtol=1e-12)
+      np.testing.assert_allclose(
+        gates.weights.squares[label], (of_class**2).sum(0), rtol=1e-12)
+    # XLA rounds the weights themselves differently in another batch.
+    np.testing.assert_allclose(stored, program(images)[name]['weights'], rtol=1e-5)
 
 
 def test_masked_images_do_not_count(network):

@@ -4,8 +4,10 @@ import importlib.util
 import json
 import pathlib
 
+import jax
 import numpy as np
 import pytest
+from flax import traverse_util
 
 import ecanet_jax
 from ecanet_jax.export import check
@@ -16,6 +18,7 @@ from ecanet_jax.export.manifest import size
 from ecanet_jax.export.options import ExportOptions
 from ecanet_jax.export.tflite import converter
 from ecanet_jax.export.tflite.operators import unknown_operators
+from ecanet_jax.inference.classifier import Classifier
 from ecanet_jax.runtime.errors import UserError
 from tests.support.exports import PUBLISHED, differences, network
 
@@ -90,6 +93,34 @@ def test_int8_of_a_batch(batch, tmp_path):
 
 @pytest.mark.slow
 @needs_converter
+def test_int8_is_refused_where_it_loses(tmp_path):
+  """SE and swish, with channels of very different sizes as trained networks have them."""
+  given, *_ = network('tiny_efficientnet', 32, attention='se')
+  random = np.random.default_rng(0)
+  variables = traverse_util.flatten_dict(given.variables)
+  for path, value in variables.items():
+    if path[-1] == 'scale':
+      variables[path] = random.lognormal(0, 1, value.shape).astype(np.float32)
+  pixels = check.noise((32, 32, 3))
+  images = check.normalised(pixels, given.preprocessing)
+  program = jax.jit(lambda variables: given.model.apply(variables, images, train=False))
+  mean = np.mean(program(traverse_util.unflatten_dict(variables)), 0)
+  variables['params', 'classifier', 'bias'] = variables['params', 'classifier', 'bias'] - mean
+  classifier = Classifier(
+    given.model, traverse_util.unflatten_dict(variables), given.preprocessing, name='small'
+  )
+  options, seen = ExportOptions(calibration=images), []
+  with pytest.raises(UserError, match=(
+    r'^tflite_int8: this network loses by it: the cosine to its logits is 0\.[0-8]\d+, below 0\.97,'
+    r' top-1 equal on \d of 7; leave it out, or write it all the same with --force\.$'
+  )):
+    export(classifier, tmp_path / 'out', ['tflite_w8', 'tflite_int8'], options, report=seen.append)
+  assert [each.format for each in seen] == ['tflite_w8'] and seen[0].noise.cosine >= 0.99
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@needs_converter
 @pytest.mark.parametrize('model', PUBLISHED)
 def test_published_networks(model, tmp_path):
   classifier, images, logits = network(model, 224)
@@ -104,6 +135,8 @@ def test_published_networks(model, tmp_path):
     difference = check.Difference.of(each.load(path)(images), logits)
     assert difference.largest <= each.tolerance and difference.cosine >= each.cosine, name
     assert size(path) <= (share + 0.03) * 4 * forward.parameters, name
+    assert each.convolutions(found := each.operators(path)) == forward.convolutions, name
+    assert not unknown_operators(found), name
 
 
 @pytest.mark.slow

@@ -20,6 +20,15 @@ def test_local_paths(tmp_path, monkeypatch):
   assert not paths.same_place('gs://bucket/a', 'gs://bucket/b')
 
 
+@pytest.mark.parametrize(('names', 'short'), [
+  ((), []), (('runs/eca',), ['eca']), (('runs/eca', 'runs/se/'), ['eca', 'se']),
+  (('runs/se/0', 'runs/eca/0', 'runs/eca/1'), ['se/0', 'eca/0', 'eca/1']),
+  (('runs/eca', 'runs/eca'), ['eca', 'eca']), (('/c/a', '/b/a'), ['c/a', 'b/a']),
+])
+def test_short_names(names, short):
+  assert paths.short_names(names) == short
+
+
 def test_a_path_in_a_bucket_keeps_its_slashes():
   path = paths.to_path('gs://bucket/runs/')
   assert paths.is_remote(path) and str(paths.absolute(path)) == 'gs://bucket/runs'

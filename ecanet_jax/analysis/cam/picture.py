@@ -118,7 +118,7 @@ def draw_curves(
         axis.plot(entry.curves.share, line, style, lw=1.2, color=f'C{color}', label=label)
     entry = runs[0][1][number]
     axis.set_title(f'{titles[entry.image]}: {entry.name}', fontsize=9)
-    axis.set_ylim(0, 1)
+    axis.set_ylim(-0.03, 1.03)  # lines at the ends are seen
   for axis in axes[:, 0]:
     axis.set_ylabel('probability', fontsize=8)
   for axis in axes[-1]:

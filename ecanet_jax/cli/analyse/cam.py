@@ -122,7 +122,7 @@ def _maps(args: argparse.Namespace, files: list[str]) -> tuple[list[Any], list[A
   from ecanet_jax.inference.images import read_image
 
   runs, classes, names = [], args.classes, ()
-  for path in args.runs:
+  for path, title in zip(args.runs, paths.short_names(args.runs), strict=True):
     classifier = load(
       path, model=args.model, dialect=args.dialect, kind=args.kind, checkpoint=args.checkpoint
     )
@@ -140,7 +140,7 @@ def _maps(args: argparse.Namespace, files: list[str]) -> tuple[list[Any], list[A
       classifier, photographs, classes, args.layer, deletion=args.curves,
       randomised=args.randomised,
     )
-    runs.append((paths.to_path(path).name, entries, classifier.preprocessing))
+    runs.append((title, entries, classifier.preprocessing))
   return small, runs
 
 
