@@ -63,6 +63,7 @@ class Preset:
     binary_masks: mask targets are cut to whole pixels, resized and rounded to 0 or 1; or else they
       are pooled as RoIAlign does.
     mask_border: cells of zeros around a predicted mask before it is pasted.
+    frozen_affine: the scale and shift of the backbone's BatchNorm are not trained.
   """
 
   name: str = 'torchvision'
@@ -97,6 +98,7 @@ class Preset:
   rpn_counts_at_least_one: bool = False
   binary_masks: bool = False
   mask_border: int = 1
+  frozen_affine: bool = True
 
 
 # torchvision 0.28, models/detection: faster_rcnn.py, mask_rcnn.py, rpn.py, roi_heads.py, _utils.py.
@@ -121,6 +123,7 @@ MMDET1 = Preset(
   rpn_counts_at_least_one=True,
   binary_masks=True,
   mask_border=0,
+  frozen_affine=False,
 )
 
 PRESETS = {preset.name: preset for preset in (TORCHVISION, MMDET1)}

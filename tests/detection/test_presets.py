@@ -29,6 +29,7 @@ def test_what_differs():
     'rpn_counts_at_least_one': (False, True),
     'binary_masks': (False, True),
     'mask_border': (1, 0),
+    'frozen_affine': (True, False),
   }
   assert [dataclasses.astuple(rule) for rule in rpn] == [
     (0.7, 0.3, True, 0.0, False), (0.7, 0.3, True, 0.3, True)]
