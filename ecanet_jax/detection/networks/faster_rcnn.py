@@ -192,7 +192,7 @@ class MaskRCNN(FasterRCNN):
     return jax.vmap(masks_of_classes)(logits, detections.labels)
 
   def mask_losses(self, levels, targets, truth, image_size):
-    """{'mask': the loss}. The positives are the first rows of the targets, so no others are read."""
+    """{'mask': the loss}, of the first rows of the targets, which hold all positives."""
     most = int(self.preset.roi_samples * self.preset.roi_positive)
     boxes, labels, positive, matched = (
       x[:, :most] for x in (targets.boxes, targets.labels, targets.positive, targets.matched))

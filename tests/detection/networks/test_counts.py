@@ -2,9 +2,7 @@
 
 import pytest
 
-from ecanet_jax.detection.count import count_detector, count_registered
-from ecanet_jax.detection.records import RECORDS
-from ecanet_jax.detection.registry import create_detector
+from ecanet_jax.detection.count import count_registered
 
 # All parameters, trained ones, FLOPs of mmdetection 1.0rc0's own counter.
 EXACT = {
