@@ -2,18 +2,16 @@
 
 import numpy as np
 import torch
-
-from ecanet_jax.detection.registry import create_detector
-from tests.support.random_variables import random_variables
-from tests.support.torchvision_detection import use_pure_operators
-
-from torchvision.models._utils import IntermediateLayerGetter  # noqa: F401, I001
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.ops.misc import FrozenBatchNorm2d
+
+from ecanet_jax.detection.registry import create_detector
+from tests.support.random_variables import random_variables
+from tests.support.torchvision_detection import use_pure_operators
 
 CLASSES, HIDDEN, EVERYTHING = 4, 32, 10**6
 PROPOSALS, BEFORE_NMS = 40, 100

@@ -13,6 +13,7 @@ from ecanet_jax.runtime.errors import UserError
 MULTIPLE = 32  # of the images' sides, in pixels
 
 _AFFINE = ('scale', 'bias')
+_LEAST = {'num_classes': 1, 'channels': 1, 'hidden': 1, 'mask_convs': 0}
 
 
 class Detector(nn.Module):
@@ -50,9 +51,9 @@ class Detector(nn.Module):
   def check(self) -> None:
     """Raises UserError for fields that no detector can have."""
     self.backbone.check()
-    for field in ('num_classes', 'channels'):
-      if getattr(self, field) < 1:
-        raise UserError(f'{field}={getattr(self, field)} must be at least 1.')
+    for field, least in _LEAST.items():
+      if (value := getattr(self, field, least)) < least:
+        raise UserError(f'{field}={value} must be at least {least}.')
     stride, found = self.backbone.stem_stride, set()
     for block in self.backbone.blocks():
       stride *= block.stride

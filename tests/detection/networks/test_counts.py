@@ -2,6 +2,7 @@
 
 import pytest
 
+from ecanet_jax.detection import table
 from ecanet_jax.detection.count import count_registered
 
 # All parameters, trained ones, FLOPs of mmdetection 1.0rc0's own counter.
@@ -29,3 +30,14 @@ def test_counts_are_those_of_mmdetections_counter(name):
   ours = tuple(sum(part.values()) for part in (count.parameters, count.trained, count.flops))
   print(ours)
   assert ours == EXACT[name]
+
+
+@pytest.mark.parametrize('name', EXACT)
+def test_printed_figures(name):
+  """To the digits of Table 4 and of the authors' README."""
+  (row,) = table.rows(name)
+  assert row.parameters.matches and row.operations.matches, table.text_line(row)
+
+
+def test_every_published_detector_is_counted():
+  assert set(EXACT) == {row.record.name for row in table.rows()}
