@@ -147,10 +147,13 @@ def _loaded(name, **fields):
   return LoadedWeights(section, {}, '', random_variables(model, 5), {}, 'timm')
 
 
-@pytest.mark.parametrize('name', ['eca_efficientnet_b0', 'resnet18'])
-def test_backbone_of_a_classification_network(name):
+@pytest.mark.parametrize(('name', 'backbone'), [
+  ('eca_efficientnet_b0', 'eca_efficientnet_b0'),
+  ('eca_resnet18_k3577', {'name': 'resnet18', 'attention': {'kind': 'eca', 'k': (3, 5, 7, 7)}}),
+])
+def test_backbone_of_a_classification_network(name, backbone):
   weights = _loaded(name)
-  model = create_detector('faster_rcnn_r50_fpn', backbone=name, **SMALL)
+  model = create_detector('faster_rcnn_r50_fpn', backbone=backbone, **SMALL)
   variables = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), variable_shapes(model))
   changed = with_backbone(model, variables, weights)
   assert jax.tree.structure(changed) == jax.tree.structure(variables)
@@ -161,11 +164,11 @@ def test_backbone_of_a_classification_network(name):
 
 
 @pytest.mark.parametrize(('weights', 'message'), [
-  (('tiny_efficientnet', {}), r"of another family \(ResNet\); create .* with backbone='tiny_eff"),
-  (('eca_resnet18', {}), "the weights have attention=.*; give the backbone the fields of the wei"),
+  ('tiny_efficientnet', r"of another family \(ResNet\); create .* with backbone='tiny_eff"),
+  ('eca_resnet18', "the weights have attention=.*; give the backbone the fields of the wei"),
 ])
 def test_backbone_of_another_network(weights, message):
   model = create_detector('faster_rcnn_r50_fpn', backbone='resnet18', **SMALL)
   with pytest.raises(UserError, match=message) as error:
-    with_backbone(model, {}, _loaded(weights[0], **weights[1]))
+    with_backbone(model, {}, _loaded(weights))
   assert '\n' not in str(error.value)

@@ -1,10 +1,13 @@
 """The weights of a classification network as the backbone of a detector."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from ecanet_jax.detection.networks.detector import Detector
 from ecanet_jax.models.computation import other_fields
+from ecanet_jax.models.convnet import ConvNet
+from ecanet_jax.nn.attention import Attention
 from ecanet_jax.nn.parameter_shapes import flat_shapes, parameter_shapes
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.runtime.key_difference import check_keys
@@ -32,7 +35,10 @@ def with_backbone(
       f'of another family ({type(model.backbone).__name__}); create the detector with '
       f'backbone={weights.model["name"]!r}.'
     )
-  if differ := other_fields(theirs, model.backbone, ('classifier_values', 'global_pool')):
+  kinds = tuple(_attention(network) for network in (theirs, model.backbone))
+  differ = {'attention': kinds} if kinds[0] != kinds[1] else other_fields(
+    theirs, model.backbone, ('classifier_values', 'global_pool', 'attention'))
+  if differ:
     field, (value, ours) = next(iter(differ.items()))
     raise UserError(
       f'the weights have {field}={value!r}, the backbone {ours!r}; give the backbone the fields of '
@@ -48,3 +54,11 @@ def with_backbone(
   check_keys(expected, flat_shapes(given), 'the weights do not fit the backbone of')
   return {collection: {**tree, 'backbone': given[collection]} if given.get(collection) else tree
           for collection, tree in variables.items()}
+
+
+def _attention(network: ConvNet) -> str | Attention:
+  """A network's attention without ECA's kernel sizes, which the arrays' shapes show."""
+  attention = network.attention
+  if attention.kind == 'none':
+    return 'none'
+  return dataclasses.replace(attention, k=(), k_policy='', gamma=0.0, b=0.0)

@@ -19,7 +19,8 @@ def read_detector(path: str | os.PathLike, model: Detector, dialect: str) -> dic
     path: a .safetensors, .npz or PyTorch file.
     model: from `create_detector`, with the classes and the preset of the weights. torchvision's
       released weights with FrozenBatchNorm ('COCO_V1') need `backbone={'bn_eps': 0.0}`.
-    dialect: 'torchvision', 'torchvision_v1' (older names, which the released files have), 'mmdet1' or 'mmdet2'.
+    dialect: 'torchvision', 'torchvision_v1' (older names, which torchvision renames on loading),
+      'mmdet1' or 'mmdet2'.
 
   Returns:
     {'params', 'batch_stats'} as NumPy arrays.
@@ -34,7 +35,8 @@ def read_detector(path: str | os.PathLike, model: Detector, dialect: str) -> dic
 
 
 def write_detector(
-  path: str | os.PathLike, model: Detector, variables: Mapping[str, Any], dialect: str = 'torchvision'
+  path: str | os.PathLike, model: Detector, variables: Mapping[str, Any],
+  dialect: str = 'torchvision',
 ) -> None:
   """Writes a detector's weights as a .safetensors or .npz file under the names of other code.
 

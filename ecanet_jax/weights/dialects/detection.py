@@ -62,8 +62,8 @@ def _rules(preset: str) -> Callable[[nn.Module], str]:
 _PYRAMID = 'backbone.fpn.*_blocks.{}'
 
 
-# pytorch/vision, torchvision/models/detection. The released files have the names of version 1 of its
-# modules, which it renames on loading. FrozenBatchNorm2d has no counter.
+# pytorch/vision, torchvision/models/detection. Files of version 1 of its modules have other names,
+# which it renames on loading. FrozenBatchNorm2d has no counter.
 def _torchvision(first: bool) -> Dialect:
   pyramid = _PYRAMID + ('' if first else '.0')
   conv = 'rpn.head.conv' if first else 'rpn.head.conv.0.0'
