@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ecanet_jax.detection.networks.faster_rcnn import GroundTruth
-from ecanet_jax.detection.presets import TORCHVISION
+from ecanet_jax.detection.presets import TORCHVISION, get_preset
 from ecanet_jax.weights import from_torch, to_torch
 from tests.support import detector_twins as twins
 from tests.support.detection_boxes import random_boxes
@@ -119,3 +119,38 @@ def test_losses_and_gradients(pair):
   largest = max(worst, key=worst.get)
   print(f'{len(worst)} gradients, the largest difference {worst[largest]:.1e} in {largest}')
   assert worst[largest] < 1e-3
+
+
+@pytest.mark.parametrize('preset', ['torchvision', 'mmdet1'])
+def test_padding_and_images_without_objects(preset):
+  """Losses and gradients are finite, masks as crops; what is not on an image changes nothing."""
+  preset = dataclasses.replace(
+    get_preset(preset), proposals=(20, 20), proposals_before_nms=(40, 40), rpn_samples=32,
+    roi_samples=16)
+  model = twins.our_mask_rcnn(preset)
+  variables, x = twins.calm_variables(model), images(64, 96, 2)
+  sizes = jnp.asarray([[64, 96], [50, 60]])
+  boxes = np.tile(np.float32([[5, 6, 40, 45], [20, 8, 55, 30]]), (2, 1, 1))
+  crops = np.ones((2, 2, 28, 28), np.uint8)
+  keys = jax.random.split(jax.random.key(1), 2)
+
+  def total(params, boxes, labels, valid):
+    truth = GroundTruth(boxes, labels, valid, crops, boxes)
+    losses = model.apply({**variables, 'params': params}, x, sizes, truth, keys,
+                         method=model.losses)
+    return sum(losses.values()), losses
+
+  step = jax.jit(jax.value_and_grad(total, has_aux=True), compiler_options=QUICK)
+  labels = jnp.ones((2, 2), int)
+  first, second = (
+    step(variables['params'], jnp.asarray(boxes).at[1].add(shift), labels,
+         jnp.asarray([[True, True], [False, False]])) for shift in (0.0, 3.0))
+  jax.tree.map(np.testing.assert_array_equal, first, second)
+  (_, losses), gradient = first
+  assert all(np.isfinite(value) and value > 0 for value in losses.values())
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+  assert np.any(gradient['backbone']['stem']['kernel'])
+  (_, none), gradient = step(variables['params'], jnp.asarray(boxes), labels,
+                             jnp.zeros((2, 2), bool))
+  assert [float(none[name]) for name in ('rpn_box', 'box', 'mask')] == [0, 0, 0]
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
