@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ecanet_jax.detection.networks.detector import Detector
-from ecanet_jax.detection.presets import Preset
+from ecanet_jax.detection.presets import Preset, Presets
 
 AP = ('AP', 'AP50', 'AP75', 'AP small', 'AP medium', 'AP large')  # on COCO val2017, in per cent
 
@@ -39,7 +39,7 @@ class DetectorRecord:
     source: code and file that it follows.
     backbone: the name of a classification network.
     backbone_fields: fields of it that differ.
-    preset: the rules.
+    presets: the rules by name.
     fields: fields of the detector's module that differ.
     published: figures of a document; None = there are none.
   """
@@ -49,6 +49,11 @@ class DetectorRecord:
   source: str
   backbone: str
   backbone_fields: Mapping[str, Any]
-  preset: Preset
+  presets: Presets
   fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   published: PublishedDetector | None = None
+
+  @property
+  def preset(self) -> Preset:
+    """The rules of its source, mmdetection 1.x."""
+    return self.presets['mmdet1']

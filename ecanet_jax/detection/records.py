@@ -5,28 +5,20 @@ its statistics, and its scale and shift are trained in stages 2 to 4. ECA's k ar
 of the released weights.
 """
 
-import dataclasses
-
 from ecanet_jax.detection.networks.faster_rcnn import FasterRCNN, MaskRCNN
 from ecanet_jax.detection.networks.retinanet import RetinaNet
-from ecanet_jax.detection.presets import MMDET1
+from ecanet_jax.detection.presets import PRESETS, RETINANET_PRESETS
 from ecanet_jax.detection.record import DetectorRecord, PublishedDetector
 
 _TABLE_4 = 'ECA-Net, arXiv 1910.03151v1, Table 4'
 _TABLES_4_5 = 'ECA-Net, arXiv 1910.03151v1, Tables 4 and 5'
 _README = 'BangguWu/ECANet, README'
 
-# Anchors of 3 scales per octave; the box offsets are not scaled.
-RETINANET = dataclasses.replace(
-  MMDET1, strides=(8, 16, 32, 64, 128), anchor_scales=(4.0, 4 * 2 ** (1 / 3), 4 * 2 ** (2 / 3)),
-  box_weights=(1.0, 1.0, 1.0, 1.0),
-)
-
-# Name, network, its file in mmdetection's configs, preset.
+# Network, its file in mmdetection's configs, presets.
 _NETWORKS = {
-  'faster_rcnn': (FasterRCNN, 'faster_rcnn_{}_fpn_1x.py', MMDET1),
-  'mask_rcnn': (MaskRCNN, 'mask_rcnn_{}_fpn_1x.py', MMDET1),
-  'retinanet': (RetinaNet, 'retinanet_{}_fpn_1x.py', RETINANET),
+  'faster_rcnn': (FasterRCNN, 'faster_rcnn_{}_fpn_1x.py', PRESETS),
+  'mask_rcnn': (MaskRCNN, 'mask_rcnn_{}_fpn_1x.py', PRESETS),
+  'retinanet': (RetinaNet, 'retinanet_{}_fpn_1x.py', RETINANET_PRESETS),
 }
 
 # ECA's k per stage.
@@ -78,7 +70,7 @@ _PRINTED = {
 
 def _record(kind: str, depth: str, attention: str) -> DetectorRecord:
   """The record of a network, a depth such as 'r50', and 'none', 'se' or 'eca'."""
-  network, file, preset = _NETWORKS[kind]
+  network, file, presets = _NETWORKS[kind]
   name = f'{kind}_{depth}_fpn'
   fields = {'none': {}, 'se': {'attention': {'kind': 'se'}},
             'eca': {'attention': {'kind': 'eca', 'k': _K[f'{kind}_{depth}']}}}[attention]
@@ -90,7 +82,7 @@ def _record(kind: str, depth: str, attention: str) -> DetectorRecord:
     published = PublishedDetector(source, *_PRINTED[name])
   return DetectorRecord(
     name, network, f'mmdetection 1.0rc0, configs/{file.format(depth)}', f'resnet{depth[1:]}',
-    fields, preset, published=published,
+    fields, presets, published=published,
   )
 
 

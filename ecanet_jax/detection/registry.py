@@ -63,20 +63,10 @@ def create_detector(name: str, *, backbone: str | Mapping[str, Any] | ConvNet | 
         f'{name} has no field {key!r}.{closest(key, known)} Known: {", ".join(sorted(known))}.')
     arguments[key] = value
   if not isinstance(preset, Preset):
-    preset = _preset(record, preset)
+    preset = get_preset(preset, record.presets) if preset else record.preset
   model = record.network(backbone=_backbone(record, backbone), preset=preset, **arguments)
   model.check()
   return model
-
-
-def _preset(record: DetectorRecord, name: str | None) -> Preset:
-  """The registered preset, or another one with the registered anchors and box offsets."""
-  own = record.preset
-  if name is None or name == own.name:
-    return own
-  return dataclasses.replace(
-    get_preset(name), strides=own.strides, anchor_scales=own.anchor_scales,
-    box_weights=own.box_weights)
 
 
 def _backbone(record: DetectorRecord, backbone: Any) -> ConvNet:

@@ -6,7 +6,7 @@ other modules are the head.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import flax.linen as nn
 import jax
@@ -183,8 +183,13 @@ class ConvNet(nn.Module):
       self.folded, self.depthwise_init,
     )
 
-  def is_frozen(self, module: str) -> bool:
-    """Whether training leaves the parameters of a top-level module unchanged."""
+  def is_frozen(self, path: Sequence[str]) -> bool:
+    """Whether training leaves a parameter unchanged.
+
+    Args:
+      path: its names, such as ('blocks_0_0', 'conv_1', 'kernel').
+    """
+    module = path[0]
     if self.frozen_stages < 0:
       return module != 'classifier'
     if module.startswith('stem'):
@@ -196,8 +201,9 @@ class ConvNet(nn.Module):
     blocks = len(list(self.blocks()))
     return [self.drop_path * i / blocks for i in range(blocks)]
 
-  def stages_behind(self, module: str) -> int:
-    """Distance of a top-level module from the head: 0 for the head, 1 for the last stage, ..."""
+  def stages_behind(self, path: Sequence[str]) -> int:
+    """Distance of a parameter from the head: 0 for the head, 1 for the last stage, ..."""
+    module = path[0]
     if module.startswith('stem'):
       return self.stages_count() + 1
     return next((self.stages_count() + 1 - b.stage for b in self.blocks() if b.name == module), 0)

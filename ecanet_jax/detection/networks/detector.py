@@ -5,19 +5,24 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
+from ecanet_jax.detection.networks.ground_truth import GroundTruth
 from ecanet_jax.detection.presets import MMDET1, Preset
+from ecanet_jax.detection.selection.detections import Detections
 from ecanet_jax.models.convnet import ConvNet
 from ecanet_jax.runtime.errors import UserError
 
 MULTIPLE = 32  # of the images' sides, in pixels
+
+Levels = tuple[jax.Array, ...]
 
 _AFFINE = ('scale', 'bias')
 _LEAST = {'num_classes': 1, 'channels': 1, 'hidden': 1, 'mask_convs': 0}
 
 
 class Detector(nn.Module):
-  """Base of Faster R-CNN, Mask R-CNN and RetinaNet.
+  """Base of Faster R-CNN, Mask R-CNN and RetinaNet, with one interface.
 
   Attributes:
     backbone: a classification network; its stages of `strides` are used, not its head.
@@ -64,6 +69,38 @@ class Detector(nn.Module):
         'needs; choose another backbone, such as eca_resnet50 or eca_efficientnet_b0.'
       )
 
+  def __call__(self, images: jax.Array, train: bool = False,
+               image_sizes: jax.Array | None = None) -> tuple[Detections, jax.Array | None]:
+    """Detects objects.
+
+    Args:
+      images: `[B, H, W, in_chans]`, normalised, with sides that are multiples of 32, zeros right of
+        and below each image.
+      train: mode of BatchNorm.
+      image_sizes: height and width of each image without the zeros, `[B, 2]`; None = all of it.
+
+    Returns:
+      The detections, `[B, D, ...]`, and the masks in their boxes, probabilities `[B, D, M, M]`;
+      None without a mask head.
+
+    Raises:
+      UserError: the images' sides are no multiples of 32.
+    """
+    raise NotImplementedError
+
+  def losses(self, images: jax.Array, image_sizes: jax.Array | None, truth: GroundTruth,
+             keys: jax.Array, train: bool = True) -> dict[str, jax.Array]:
+    """The losses of a batch by their name, each a scalar. Training minimises their sum.
+
+    Args:
+      images: as in `__call__`.
+      image_sizes: likewise.
+      truth: the objects.
+      keys: a random key for each image, `[B]` (`targets.sampler.image_keys`).
+      train: mode of BatchNorm.
+    """
+    raise NotImplementedError
+
   def is_frozen(self, path: Sequence[str]) -> bool:
     """Whether training leaves a parameter unchanged.
 
@@ -73,7 +110,11 @@ class Detector(nn.Module):
     if path[0] != 'backbone':
       return False
     norm = path[-2].endswith('_bn') and path[-1] in _AFFINE
-    return self.backbone.is_frozen(path[1]) or (self.preset.frozen_affine and norm)
+    return self.backbone.is_frozen(path[1:]) or (self.preset.frozen_affine and norm)
+
+  def stages_behind(self, path: Sequence[str]) -> int:
+    """Distance of a parameter from the heads: 0 for them and the pyramid, 1 for the last stage."""
+    return self.backbone.stages_behind(path[1:]) if path[0] == 'backbone' else 0
 
   def stage_features(self, images: jax.Array, train: bool) -> Mapping[int, jax.Array]:
     """The backbone's features of `strides`.
@@ -89,3 +130,10 @@ class Detector(nn.Module):
       )
     features = self.backbone(images, train, stages=True)
     return {stride: features[stride] for stride in self.strides}
+
+
+def sizes_of(images: jax.Array, image_sizes: jax.Array | None) -> jax.Array:
+  """Heights and widths of the images without padding, `[B, 2]`."""
+  if image_sizes is not None:
+    return image_sizes
+  return jnp.broadcast_to(jnp.asarray(images.shape[1:3]), (images.shape[0], 2))

@@ -7,12 +7,12 @@ for Object Detection (2017).
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from ecanet_jax.detection.boxes.anchors import anchors_of, anchors_on_image, level_sizes
 from ecanet_jax.detection.losses import box_head_losses, mask_loss, rpn_losses
-from ecanet_jax.detection.networks.detector import Detector
+from ecanet_jax.detection.networks.detector import Detector, Levels, sizes_of
 from ecanet_jax.detection.networks.feature_pyramid import FeaturePyramid
+from ecanet_jax.detection.networks.ground_truth import GroundTruth
 from ecanet_jax.detection.networks.heads import BoxHead, MaskHead, RPNHead
 from ecanet_jax.detection.roi.roi_align import roi_align
 from ecanet_jax.detection.selection.detections import (
@@ -28,26 +28,6 @@ from ecanet_jax.detection.targets.rois import RoITargets, roi_targets
 BOX_BINS, MASK_BINS = 7, 14  # of RoIAlign, on each axis
 MASK_SIDE = 2 * MASK_BINS  # of a predicted mask
 ROI_LEVELS = 4  # RoIs are read from P2 to P5
-
-Levels = tuple[jax.Array, ...]
-
-
-class GroundTruth(NamedTuple):
-  """What is on the images of a batch.
-
-  Attributes:
-    boxes: `[B, G, 4]`.
-    labels: classes, `[B, G]`, from 1; 0 is the background.
-    valid: `[B, G]`, which rows hold an object.
-    masks: 0 or 1: of the image, `[B, G, H, W]`, or within `frames`, `[B, G, S, S]`; None = none.
-    frames: where each mask lies, `[B, G, 4]`; None = masks are of the image.
-  """
-
-  boxes: jax.Array
-  labels: jax.Array
-  valid: jax.Array
-  masks: jax.Array | None = None
-  frames: jax.Array | None = None
 
 
 class RPNOutput(NamedTuple):
@@ -87,19 +67,8 @@ class FasterRCNN(Detector):
 
   def __call__(self, images: jax.Array, train: bool = False,
                image_sizes: jax.Array | None = None) -> tuple[Detections, jax.Array | None]:
-    """Detects objects.
-
-    Args:
-      images: `[B, H, W, in_chans]`, normalised, with sides that are multiples of 32, zeros right of
-        and below each image.
-      train: mode of BatchNorm.
-      image_sizes: height and width of each image without the zeros, `[B, 2]`; None = all of it.
-
-    Returns:
-      The detections, `[B, D, ...]`, and the masks in their boxes, probabilities `[B, D, 28, 28]`;
-      None without a mask head.
-    """
-    sizes = _sizes(images, image_sizes)
+    """Detects objects; see `Detector`. Masks are `[B, D, 28, 28]`."""
+    sizes = sizes_of(images, image_sizes)
     levels = self.pyramid(images, train)
     proposals = self.propose(self.objectness(levels, images, sizes), sizes, training=False)
     logits, deltas = self.box_head(self.pool(levels, proposals.boxes, BOX_BINS))
@@ -109,16 +78,8 @@ class FasterRCNN(Detector):
 
   def losses(self, images: jax.Array, image_sizes: jax.Array | None, truth: GroundTruth,
              keys: jax.Array, train: bool = True) -> dict[str, jax.Array]:
-    """The losses of a batch, each a scalar: objectness, rpn_box, classification and box.
-
-    Args:
-      images: as in `__call__`.
-      image_sizes: likewise.
-      truth: the objects.
-      keys: a random key for each image, `[B]` (`targets.sampler.image_keys`).
-      train: mode of BatchNorm.
-    """
-    sizes = _sizes(images, image_sizes)
+    """The losses 'objectness', 'rpn_box', 'classification' and 'box'; see `Detector`."""
+    sizes = sizes_of(images, image_sizes)
     levels = self.pyramid(images, train)
     keys = jax.vmap(jax.random.split)(keys)
     rpn = self.objectness(levels, images, sizes)
@@ -203,10 +164,3 @@ class MaskRCNN(FasterRCNN):
     )(truth.masks, truth.frames, boxes, matched)
     logits = self.mask_head(self.pool(levels, boxes, MASK_BINS))
     return {'mask': mask_loss(logits, wanted, labels, positive)}
-
-
-def _sizes(images: jax.Array, image_sizes: jax.Array | None) -> jax.Array:
-  """Heights and widths of the images without padding, `[B, 2]`."""
-  if image_sizes is not None:
-    return image_sizes
-  return jnp.broadcast_to(jnp.asarray(images.shape[1:3]), (images.shape[0], 2))

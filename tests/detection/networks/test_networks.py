@@ -8,7 +8,7 @@ import pytest
 
 from ecanet_jax import cli
 from ecanet_jax.detection.count import count_detector
-from ecanet_jax.detection.networks.faster_rcnn import GroundTruth
+from ecanet_jax.detection.networks.ground_truth import GroundTruth
 from ecanet_jax.detection.presets import MMDET1, TORCHVISION
 from ecanet_jax.detection.registry import create_detector, list_detectors
 from ecanet_jax.nn.parameter_shapes import parameter_shapes, variable_shapes
@@ -69,12 +69,20 @@ def test_what_comes_out():
   assert set(changed) == {'batch_stats'}
 
 
-def test_retinanet():
+def test_what_comes_out_of_retinanet():
+  """128 x 128 pixels: 9 * (16^2 + 8^2 + 4^2 + 2^2 + 1) anchors."""
   model = create_detector('retinanet_r50_fpn', backbone='eca_resnet18', num_classes=5)
-  images = jax.ShapeDtypeStruct((1, 128, 128, 3), jnp.float32)
-  logits, deltas = jax.eval_shape(lambda v, x: model.apply(v, x), variable_shapes(model), images)
-  assert logits.shape == (1, 9 * (256 + 64 + 16 + 4 + 1), 5)
-  assert deltas.shape == (*logits.shape[:2], 4)
+  variables, images = variable_shapes(model), jax.ShapeDtypeStruct((2, 128, 128, 3), jnp.float32)
+  (logits, deltas), (found, masks) = jax.eval_shape(
+    lambda v, x: model.apply(v, x, method=lambda m, x: (m.heads(m.pyramid(x, False)), m(x))),
+    variables, images)
+  assert logits.shape == (2, 3069, 5) and deltas.shape == (2, 3069, 4)
+  assert found.boxes.shape == (2, 100, 4) and masks is None
+  truth = GroundTruth(jnp.zeros((2, 4, 4)), jnp.zeros((2, 4), int), jnp.zeros((2, 4), bool))
+  losses = jax.eval_shape(
+    lambda v, x: model.apply(v, x, None, truth, jax.random.split(jax.random.key(0), 2),
+                             method=model.losses), variables, images)
+  assert {name: x.shape for name, x in losses.items()} == {'classification': (), 'box': ()}
 
 
 def test_what_is_frozen():
@@ -85,6 +93,8 @@ def test_what_is_frozen():
     'rpn/conv/bias': False,
   }.items():
     assert model.is_frozen(path.split('/')) == frozen, path
+  stages = ('backbone/stem/kernel', 'backbone/blocks_3_0/conv_1/kernel', 'fpn/output_2/bias')
+  assert [model.stages_behind(path.split('/')) for path in stages] == [5, 1, 0]
   model = create_detector('eca_faster_rcnn_r50_fpn', preset='torchvision')
   assert model.is_frozen(['backbone', 'blocks_1_0', 'conv_1_bn', 'scale'])
 
@@ -117,6 +127,7 @@ def test_mistakes(call, message):
 def test_a_preset_by_name_keeps_the_registered_anchors():
   model = create_detector('retinanet_r50_fpn', preset='torchvision')
   assert model.preset.strides == (8, 16, 32, 64, 128) and model.preset.pixel == 0
+  assert (model.preset.rpn_match.positive, model.preset.detections) == (0.5, 300)
   assert create_detector('faster_rcnn_r50_fpn').preset is MMDET1
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ecanet_jax.detection.networks.faster_rcnn import GroundTruth
+from ecanet_jax.detection.networks.ground_truth import GroundTruth
 from ecanet_jax.detection.presets import TORCHVISION, get_preset
 from ecanet_jax.weights import from_torch, to_torch
 from tests.support import detector_twins as twins
@@ -65,7 +65,7 @@ def test_detections(pair, height, width):
   for number, image in enumerate(theirs):
     count = int(found.valid[number].sum())
     assert count == len(image['boxes']) > 3
-    assert list(found.labels[number, :count]) == image['labels'].tolist()
+    assert (found.labels[number, :count] + 1).tolist() == image['labels'].tolist()
     boxes = np.abs(found.boxes[number, :count] - image['boxes'].numpy()).max()
     scores = np.abs(found.scores[number, :count] - image['scores'].numpy()).max()
     pasted = np.abs(masks[number, :count] - image['masks'].numpy()[:, 0]).max()
@@ -79,12 +79,12 @@ def test_losses_and_gradients(pair):
   random = np.random.default_rng(7)
   x = images(height, width, batch)
   boxes = np.stack([random_boxes(random, most, height, width, least=8) for _ in range(batch)])
-  labels = random.integers(1, twins.CLASSES + 1, (batch, most))
+  labels = random.integers(0, twins.CLASSES, (batch, most))
   masks = (random.uniform(size=(batch, most, height, width)) > 0.5).astype(np.uint8)
   counts = (3, 5)
   valid = np.arange(most)[None] < np.asarray(counts)[:, None]
   targets = [
-    {'boxes': torch.from_numpy(boxes[i, :n]), 'labels': torch.from_numpy(labels[i, :n]),
+    {'boxes': torch.from_numpy(boxes[i, :n]), 'labels': torch.from_numpy(labels[i, :n] + 1),
      'masks': torch.from_numpy(masks[i, :n])} for i, n in enumerate(counts)]
   twin.train()
   *_, theirs = twins.forward(twin, x, targets)
