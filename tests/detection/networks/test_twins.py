@@ -80,12 +80,12 @@ def test_losses_and_gradients(pair):
   x = images(height, width, batch)
   boxes = np.stack([random_boxes(random, most, height, width, least=8) for _ in range(batch)])
   labels = random.integers(0, twins.CLASSES, (batch, most))
-  masks = (random.uniform(size=(batch, most, height, width)) > 0.5).astype(np.uint8)
+  masks = (random.uniform(size=(batch, most, height, width)) > 0.5) * np.uint8(255)
   counts = (3, 5)
   valid = np.arange(most)[None] < np.asarray(counts)[:, None]
   targets = [
     {'boxes': torch.from_numpy(boxes[i, :n]), 'labels': torch.from_numpy(labels[i, :n] + 1),
-     'masks': torch.from_numpy(masks[i, :n])} for i, n in enumerate(counts)]
+     'masks': torch.from_numpy(masks[i, :n] // 255)} for i, n in enumerate(counts)]
   twin.train()
   *_, theirs = twins.forward(twin, x, targets)
   sum(theirs.values()).backward()
@@ -131,7 +131,7 @@ def test_padding_and_images_without_objects(preset):
   variables, x = twins.calm_variables(model), images(64, 96, 2)
   sizes = jnp.asarray([[64, 96], [50, 60]])
   boxes = np.tile(np.float32([[5, 6, 40, 45], [20, 8, 55, 30]]), (2, 1, 1))
-  crops = np.ones((2, 2, 28, 28), np.uint8)
+  crops = np.full((2, 2, 28, 28), 255, np.uint8)
   keys = jax.random.split(jax.random.key(1), 2)
 
   def total(params, boxes, labels, valid):
