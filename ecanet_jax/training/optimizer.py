@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ecanet_jax.detection.from_config import is_detector
 from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.training.schedule import Schedule
 
@@ -70,7 +71,7 @@ def make_optimizer(
     steps.append(optax.add_decayed_weights(step, mask))
   if section.layer_decay < 1:
     steps.append(_scaled(lambda path: section.layer_decay ** stages_behind(path)))
-  if config.model.frozen_stages:
+  if config.model.frozen_stages or is_detector(config.model.name):
     frozen = lambda params: jax.tree_util.tree_map_with_path(
       lambda path, _: is_frozen(_names(path)), params
     )
