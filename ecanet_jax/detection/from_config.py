@@ -14,6 +14,7 @@ from ecanet_jax.detection.registry import create_detector, detector_record
 from ecanet_jax.models import registry
 from ecanet_jax.models.from_config import how_it_computes
 
+# Keys of `model.detector` that are no rules. A network without such a head ignores them.
 _OF_THE_MODULE = ('channels', 'hidden', 'mask_convs')
 
 
@@ -34,25 +35,37 @@ def create_from_config(section: Mapping[str, Any], **extra: Any) -> nn.Module:
   """
   if not is_detector(section['name']):
     return registry.create_from_config(section, **extra)
-  name = section['name']
-  backbone = {key: value for key, value in section.items()
-              if key not in ('name', 'num_classes', 'backbone', 'detector')}
-  record, chosen = detector_record(name), section.get('backbone')
-  # The registered backbone's fields come first, so that keys of `model` change them.
-  registered = {} if chosen else record.backbone_fields
-  fields = {'name': chosen or record.backbone, **registered}
-  for key, value in backbone.items():
-    if isinstance(value, Mapping):
-      value = {**fields.get(key, {}), **{k: v for k, v in value.items() if v is not None}}
-    if value is not None and value != {}:
-      fields[key] = value
+  record = detector_record(section['name'])
   rules = {key: tuple(value) if isinstance(value, list) else value
            for key, value in (section.get('detector') or {}).items() if value is not None}
   own = {key: rules.pop(key) for key in _OF_THE_MODULE if key in rules}
+  parts = {field.name for field in dataclasses.fields(record.network)}
+  own = {key: value for key, value in own.items() if key in parts}
   return create_detector(
-    name, num_classes=section['num_classes'], preset=_preset(record, rules),
-    backbone=registry.create_from_config({**fields, 'num_classes': 0}, **extra), **own,
+    record.name, num_classes=section['num_classes'], preset=_preset(record, rules),
+    backbone=registry.create_from_config(backbone_section(section), **extra), **own,
   )
+
+
+def backbone_section(section: Mapping[str, Any]) -> dict[str, Any]:
+  """The `model` section of a detector's backbone, without a classifier.
+
+  Args:
+    section: of the detector.
+  """
+  record, chosen = detector_record(section['name']), section.get('backbone')
+  fields = {'name': chosen, 'num_classes': 0} if chosen else {
+    'name': record.backbone, 'num_classes': 0, **record.backbone_fields
+  }
+  for key, value in section.items():
+    if key in ('name', 'num_classes', 'backbone', 'detector'):
+      continue
+    if isinstance(value, Mapping):  # of the attention
+      changes = {name: one for name, one in value.items() if one is not None}
+      value = {**fields.get(key, {}), **changes} if changes else None
+    if value is not None:
+      fields[key] = value
+  return fields
 
 
 def make_network(config, num_classes: int, mesh: Mesh) -> nn.Module:

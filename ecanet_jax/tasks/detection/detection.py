@@ -113,13 +113,7 @@ class Detection:
     return {**metrics, 'per_class': list(classes.values())} if self._per_class else metrics
 
   def _images(self, batch: Batch) -> jax.Array:
-    """Normalised images, with zeros right of and below each."""
-    images = standardised(batch['image'], self.mean, self.std)
-    rows, columns = (jnp.arange(side) for side in images.shape[1:3])
-    height, width = batch['image_size'].T
-    inside = ((rows[None] < height[:, None])[:, :, None]
-              & (columns[None] < width[:, None])[:, None, :])
-    return jnp.where(inside[..., None], images, 0.0)
+    return normalised(batch['image'], batch['image_size'], self.mean, self.std)
 
   def _ground_truth(self, batch: Batch) -> GroundTruth:
     """The objects in the preset's coordinates, where x2 may be the last pixel inside."""
@@ -139,6 +133,22 @@ class Detection:
       {key: value[row] for key, value in sums.items() if key != 'seen'},
       int(evaluation.ids[index]), tuple(map(int, evaluation.sizes[index])), self.preset,
     )
+
+
+def normalised(
+  images: jax.Array, sizes: jax.Array, mean: jax.Array, std: jax.Array
+) -> jax.Array:
+  """Normalised images, with zeros right of and below each.
+
+  Args:
+    images: uint8 `[B, H, W, 3]`.
+    sizes: height and width of each image without the zeros, `[B, 2]`.
+    mean: of the RGB channels, for images in 0..1.
+    std: likewise.
+  """
+  rows, columns = (jnp.arange(side)[None] for side in images.shape[1:3])
+  inside = ((rows < sizes[:, :1])[:, :, None] & (columns < sizes[:, 1:])[:, None, :])
+  return jnp.where(inside[..., None], standardised(images, mean, std), 0.0)
 
 
 def detections_of(
