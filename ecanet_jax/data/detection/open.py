@@ -5,6 +5,7 @@ from ml_collections import ConfigDict
 from ecanet_jax.data.detection.annotations import DetectionSplit
 from ecanet_jax.data.detection.dataset import DetectionDataset
 from ecanet_jax.data.detection.settings import Settings
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup
 
 MULTIPLE = 32  # of a bucket's sides, in pixels: the coarsest stage of a backbone
@@ -73,13 +74,10 @@ def _scenes(config, settings: Settings) -> tuple[DetectionSplit, DetectionSplit]
 def _coco(config, settings: Settings) -> tuple[DetectionSplit, DetectionSplit]:
   from ecanet_jax.data.detection.coco_split import CocoFolderSplit
 
-  train, evaluation = _jsons(config)
-  folder = config.data.data_dir
-  folders = [f'{folder}/{split}' if folder and split else folder
-             for split in (config.data.train_split, config.data.eval_split)]
-  return (
-    CocoFolderSplit(train, folders[0], settings, config.data.max_bad),
-    CocoFolderSplit(evaluation, folders[1], settings, config.data.max_bad),
+  data = config.data
+  return tuple(
+    CocoFolderSplit(file, _folder(data.data_dir, split), settings, data.max_bad)
+    for split, file in zip((data.train_split, data.eval_split), _jsons(config))
   )
 
 
@@ -91,6 +89,18 @@ def _coco_tfds(config, settings: Settings) -> tuple[DetectionSplit, DetectionSpl
     TfdsCocoSplit(data.name, data.data_dir, split, file, settings, data.max_bad)
     for split, file in zip((data.train_split, data.eval_split), files)
   )
+
+
+def _folder(data_dir: str, split: str) -> str:
+  """The folder of a split below the data, if there is one; else that of the data."""
+  if not data_dir:
+    raise UserError(
+      "data.data_dir is missing: data.source='coco' needs the folder of the images, "
+      '--config.data.data_dir=DIR.'
+    )
+  folder = paths.to_path(data_dir) / split
+  with paths.answers(folder):
+    return str(folder) if split and folder.is_dir() else data_dir
 
 
 def _jsons(config) -> tuple[str, str]:
