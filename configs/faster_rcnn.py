@@ -6,9 +6,9 @@ Stem and stage 1 are frozen, BatchNorm keeps its statistics, and the gradient's 
 Published AP on val2017: R-50 plain 36.4, SE 37.7, ECA 38.0; R-101 38.7, 39.6, 40.3.
 Expected here: not measured.
 
-  python train.py --config=configs/faster_rcnn.py --workdir=W --config.data.data_dir=coco \\
-    --config.data.train_json=coco/annotations/instances_train2017.json \\
-    --config.data.eval_json=coco/annotations/instances_val2017.json \\
+  python train.py --config=configs/faster_rcnn.py --workdir=W --config.data.data_dir=coco \
+    --config.data.train_json=coco/annotations/instances_train2017.json \
+    --config.data.eval_json=coco/annotations/instances_val2017.json \
     --config.init.weights=BACKBONE
 
 BACKBONE is a training or a folder of the network that is the backbone: resnet50, se_resnet50, or
@@ -46,7 +46,7 @@ def get_config():
   config.schedule.lr = 0.01 * 256 / 8  # 0.01 for a batch of 8
   config.schedule.milestones = (8.0, 11.0)
   config.schedule.decay_rate = 0.1
-  config.schedule.warmup_epochs = WARMUP_STEPS * 8 / IMAGES
+  config.schedule.warmup_epochs = (WARMUP_STEPS + 0.5) * 8 / IMAGES  # is cut to whole steps
   config.schedule.warmup_from = 0.01 / 3
   config.ema.decay = 0.0
   return config

@@ -6,9 +6,9 @@ Stem and stage 1 are frozen, BatchNorm keeps its statistics, and the gradient's 
 Published box AP / mask AP on val2017, R-50: plain 37.2 / 34.1, SE 38.7 / 35.4, ECA 39.0 / 35.6.
 Expected here: not measured.
 
-  python train.py --config=configs/mask_rcnn.py --workdir=W --config.data.data_dir=coco \\
-    --config.data.train_json=coco/annotations/instances_train2017.json \\
-    --config.data.eval_json=coco/annotations/instances_val2017.json \\
+  python train.py --config=configs/mask_rcnn.py --workdir=W --config.data.data_dir=coco \
+    --config.data.train_json=coco/annotations/instances_train2017.json \
+    --config.data.eval_json=coco/annotations/instances_val2017.json \
     --config.init.weights=BACKBONE
 
 BACKBONE is a training or a folder of the network that is the backbone: resnet50, se_resnet50, or

@@ -13,6 +13,7 @@ from ecanet_jax.detection.records import RECORDS
 from ecanet_jax.detection.registry import create_detector, detector_record
 from ecanet_jax.models import registry
 from ecanet_jax.models.from_config import how_it_computes
+from ecanet_jax.runtime.errors import UserError, closest
 
 # Keys of `model.detector` that are no rules. A network without such a head ignores them.
 _OF_THE_MODULE = ('channels', 'hidden', 'mask_convs')
@@ -33,9 +34,12 @@ def create_from_config(section: Mapping[str, Any], **extra: Any) -> nn.Module:
   Raises:
     UserError: the section describes no network.
   """
-  if not is_detector(section['name']):
+  name = section['name']
+  if not is_detector(name):
+    if name not in registry.NETWORKS and (near := closest(str(name), RECORDS, cutoff=0.7)):
+      raise UserError(f'unknown model {name!r}.{near} `python -m ecanet_jax models` lists them.')
     return registry.create_from_config(section, **extra)
-  record = detector_record(section['name'])
+  record = detector_record(name)
   rules = {key: tuple(value) if isinstance(value, list) else value
            for key, value in (section.get('detector') or {}).items() if value is not None}
   own = {key: rules.pop(key) for key in _OF_THE_MODULE if key in rules}
@@ -60,7 +64,7 @@ def backbone_section(section: Mapping[str, Any]) -> dict[str, Any]:
   for key, value in section.items():
     if key in ('name', 'num_classes', 'backbone', 'detector'):
       continue
-    if isinstance(value, Mapping):  # of the attention
+    if hasattr(value, 'items'):  # of the attention; a ConfigDict is no Mapping
       changes = {name: one for name, one in value.items() if one is not None}
       value = {**fields.get(key, {}), **changes} if changes else None
     if value is not None:

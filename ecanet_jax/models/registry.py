@@ -123,6 +123,7 @@ def _drop_detector(fields: dict[str, Any]) -> None:
   keys['backbone'] = fields.pop('backbone', None)
   for key, value in keys.items():
     if value is not None:
+      network(fields['name'])  # an unknown name comes first
       raise UserError(
         f'model.{key}={value} is for detectors, and {fields["name"]} is none: leave it out, or set '
         'a detector such as --config.model.name=mask_rcnn_r50_fpn.'

@@ -67,7 +67,8 @@ def write(
   paths.write_whole(workdir / 'results.json', json.dumps(report, indent=2) + '\n')
   paths.write_whole(workdir / 'table.md', table)
   curves = {
-    variant: [_curve(run['curve'], metrics[0]) for run in group] for variant, group in by_variant.items()
+    variant: [_curve(run['curve'], metrics[0]) for run in group]
+    for variant, group in by_variant.items()
   }
   for axis, name in (('images', 'images'), ('seconds', 'time')):
     path = workdir / f'{metrics[0].name}_by_{name}.png'
@@ -181,8 +182,9 @@ def _table(report: dict[str, Any]) -> str:
     rows.append([
       variant['variant'],
       *(_spread(variant[metric.name], 2, metric.scale) for metric in metrics),
-      *(_spread(variant[name], 4) for name in losses), str(variant['n']), f'{variant["parameters"]:,}',
-      f'{group[0]["images"]:,}', _spread(variant['seconds'], 1),
+      *(_spread(variant[name], 4) for name in losses),
+      str(variant['n']), f'{variant["parameters"]:,}', f'{group[0]["images"]:,}',
+      _spread(variant['seconds'], 1),
     ])
   missing = ''.join(f'\nFAILED: {name}: {why}' for name, why in report['failed'].items())
   devices = sorted({run['device'] for run in report['runs']})
