@@ -36,7 +36,7 @@ def create_from_config(section: Mapping[str, Any], **extra: Any) -> nn.Module:
   """
   name = section['name']
   if not is_detector(name):
-    if name not in registry.NETWORKS and (near := closest(str(name), RECORDS, cutoff=0.7)):
+    if name not in registry.NETWORKS and (near := closest(str(name), RECORDS, cutoff=0.6)):
       raise UserError(f'unknown model {name!r}.{near} `python -m ecanet_jax models` lists them.')
     return registry.create_from_config(section, **extra)
   record = detector_record(name)

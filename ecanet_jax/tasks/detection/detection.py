@@ -122,7 +122,7 @@ class Detection:
     boxes = jnp.concatenate([boxes[..., :2], boxes[..., 2:] - pixel], axis=-1)
     masks = frames = None
     if self.with_masks:
-      masks = batch['masks'].astype(jnp.float32) / 255
+      masks = batch['masks']
       bitmaps = masks.shape[-2:] == batch['image'].shape[1:3]
       frames = None if bitmaps else batch['boxes']
     return GroundTruth(boxes, batch['labels'], batch['valid'], masks, frames)

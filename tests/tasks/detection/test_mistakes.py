@@ -43,7 +43,8 @@ def test_data(key, value, said):
 BAD_NETWORKS = [
   ({'model.name': 'mask_rcnn'}, "unknown model 'mask_rcnn'. Did you mean"),
   ({'model.backbone': 'resnet-18'}, "'resnet18'"),
-  ({'model.backbone': 'inception_resnet_v2'}, 'InceptionResNetV2 has no stage of stride'),
+  ({'model.backbone': 'inception_resnet_v2', 'model.depths': None, 'model.planes': None},
+   'InceptionResNetV2 has no stage of stride'),
   ({'model.detector.preset': 'mmdet'}, "unknown detection preset 'mmdet'. Did you mean 'mmdet1'"),
   ({'model.attention.kind': 'ecca'}, "unknown attention.kind 'ecca'. Did you mean 'eca'"),
 ]
