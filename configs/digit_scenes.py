@@ -14,12 +14,11 @@ import ecanet_jax.config
 def get_config():
   config = ecanet_jax.config.get_config()
   config.epochs = 0.0
-  config.steps = 520
+  config.steps = 800
   config.batch_size = 8
   config.model.name = 'mask_rcnn_r50_fpn'
   config.model.num_classes = 10
   config.model.backbone = 'resnet18'
-  config.model.depths = (1, 1, 1, 1)
   config.model.planes = 24
   config.model.attention.kind = 'eca'
   config.model.detector.preset = 'torchvision'

@@ -17,6 +17,7 @@ def configured(**changes):
   config = digit_scenes.get_config()
   config.update_from_flattened_dict({
     'steps': 4, 'log_steps': 1, 'tensorboard': False, 'model.planes': 8,
+    'model.depths': (1, 1, 1, 1),
     'model.detector.channels': 8, 'model.detector.hidden': 16, 'model.detector.mask_convs': 0,
     'model.detector.proposals_before_nms': (32, 16), 'model.detector.proposals': (16, 8),
     'model.detector.rpn_samples': 32, 'model.detector.roi_samples': 8,
