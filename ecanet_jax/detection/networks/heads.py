@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ecanet_jax.detection.networks.doubling import Doubling
 from ecanet_jax.nn.initializers import fan_out_normal, normal, xavier_uniform
 from ecanet_jax.nn.layers import Activation, Conv
 
@@ -99,8 +100,8 @@ class MaskHead(Head):
     x = pooled.reshape(batch * rois, *pooled.shape[2:])
     for number in range(1, self.convs + 1):
       x = Activation('relu')(self.conv(f'conv_{number}', self.channels, 3, fan_out_normal)(x))
-    x = nn.ConvTranspose(self.channels, (2, 2), (2, 2), dtype=self.dtype, name='up',
-                         kernel_init=normal((2 / (4 * self.channels)) ** 0.5))(x)
+    x = Doubling(self.channels, (2, 2), (2, 2), dtype=self.dtype, name='up',
+                 kernel_init=normal((2 / (4 * self.channels)) ** 0.5))(x)
     x = Activation('relu')(x)
     x = self.conv('masks', self.outputs, 1, fan_out_normal)(x)
     return x.astype(jnp.float32).reshape(batch, rois, *x.shape[1:])
