@@ -14,7 +14,7 @@ import ecanet_jax.config
 def get_config():
   config = ecanet_jax.config.get_config()
   config.epochs = 0.0
-  config.steps = 800
+  config.steps = 1000
   config.batch_size = 8
   config.model.name = 'mask_rcnn_r50_fpn'
   config.model.num_classes = 10
