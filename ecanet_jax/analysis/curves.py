@@ -16,7 +16,7 @@ from ecanet_jax.config.stored import read_config
 from ecanet_jax.evaluation.summary import data_name
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
-from ecanet_jax.tasks.classification import Classification
+from ecanet_jax.tasks.choice import shown_metrics
 from ecanet_jax.tasks.task import Metric
 from ecanet_jax.training.logging.writers import read_metrics
 
@@ -24,8 +24,7 @@ _UNITS = ((3600, 'hours'), (60, 'minutes'), (1, 'seconds'))
 _ENOUGH = 3  # the smallest number for which a larger unit of time is used
 
 
-LOSS = Metric('loss', 'training loss', higher_is_better=False)
-METRICS = {f'eval/{Classification.headline.name}': Classification.headline, 'train/loss': LOSS}
+EVALUATION, LOSS = 'eval/', 'train/loss'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +71,7 @@ class RunCurves:
     path: of the training.
     variant: what its seeds share: the folder's name, or of a sweep's seed_N that of its parent.
     title: network and data set.
-    curves: a key of `METRICS` -> the curve.
+    curves: the task's headline ('eval/top1') and the loss ('train/loss') -> the curve.
   """
 
   path: str
@@ -88,13 +87,24 @@ def curves_of_run(path: str | os.PathLike) -> RunCurves:
     UserError: it is no workdir of a training, or has no evaluation yet.
   """
   config, folder = read_config(path), paths.absolute(paths.to_path(path))
-  curves = {key: read_curve(path, key, config.batch_size) for key in METRICS}
-  for key, curve in curves.items():
-    if not curve.values:
-      raise UserError(f'{path} has no {key} in metrics.jsonl yet; train longer.')
+  keys = {key for line in read_metrics(path) for key in line}
+  evaluated = [key.removeprefix(EVALUATION) for key in keys if key.startswith(EVALUATION)]
+  if not evaluated or LOSS not in keys:
+    raise UserError(f'{path} has no evaluation in metrics.jsonl yet; train longer.')
+  headline = shown_metrics(dict.fromkeys(evaluated))[0].name
+  curves = {
+    key: read_curve(path, key, config.batch_size) for key in (f'{EVALUATION}{headline}', LOSS)
+  }
   variant = folder.parent.name if folder.name.startswith('seed_') else folder.name
   title = f'{network_title(config.model)} on {data_name(config)}'
   return RunCurves(str(path), variant, title, curves)
+
+
+def metric_of(key: str) -> Metric:
+  """The metric of a key of `RunCurves.curves`."""
+  if key == LOSS:
+    return Metric('loss', 'training loss', higher_is_better=False)
+  return shown_metrics({key.removeprefix(EVALUATION): None})[0]
 
 
 def by_variant(runs: Sequence[RunCurves], key: str) -> dict[str, list[Curve]]:
@@ -114,6 +124,7 @@ def to_arrays(runs: Sequence[RunCurves]) -> dict[str, np.ndarray]:
   arrays = {}
   for number, run in enumerate(runs):
     about = {name: getattr(run, name) for name in ('path', 'variant', 'title')}
+    about['curves'] = list(run.curves)
     arrays[f'{number}/about'] = np.array(json.dumps(about))
     for key, curve in run.curves.items():
       arrays |= {f'{number}/{key}/{part}': np.array(each) for part, each in vars(curve).items()}
@@ -125,10 +136,12 @@ def from_arrays(arrays: Arrays) -> list[RunCurves]:
   runs = []
   while (name := f'{len(runs)}/about') in arrays:
     parts = [field.name for field in dataclasses.fields(Curve)]
+    about = json.loads(str(arrays[name]))
     curves = {
-      key: Curve(**{part: arrays[f'{len(runs)}/{key}/{part}'] for part in parts}) for key in METRICS
+      key: Curve(**{part: arrays[f'{len(runs)}/{key}/{part}'] for part in parts})
+      for key in about.pop('curves')
     }
-    runs.append(RunCurves(**json.loads(str(arrays[name])), curves=curves))
+    runs.append(RunCurves(**about, curves=curves))
   return runs
 
 

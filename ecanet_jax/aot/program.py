@@ -5,21 +5,21 @@ import re
 import time
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxlib import _jax
 
+from ecanet_jax.aot.batch import detection_batch, image_batch
 from ecanet_jax.aot.topologies import chip_of, devices, versions
 from ecanet_jax.config import schema
 from ecanet_jax.data.augmentation import settings
+from ecanet_jax.detection.from_config import make_network
+from ecanet_jax.detection.networks.detector import Detector
 from ecanet_jax.evaluation.evaluate import evaluated, make_eval_step
-from ecanet_jax.models.from_config import make_model
 from ecanet_jax.runtime import sharding
 from ecanet_jax.runtime.errors import UserError, lookup, one_line
-from ecanet_jax.tasks.choice import has_several_labels, make_task
+from ecanet_jax.tasks.choice import make_task
 from ecanet_jax.training.accumulation import check_parts
 from ecanet_jax.training.optimizer import make_optimizer
-from ecanet_jax.training.progressive_resizing import stretches
 from ecanet_jax.training.schedule import make_schedule, training_steps
 from ecanet_jax.training.state import state_shapes
 from ecanet_jax.training.step import make_train_step
@@ -51,7 +51,7 @@ class Program:
     compute_dtype: of the network, 'float32' or 'bfloat16'.
     chips: number of chips.
     batch_size: images of all chips in one step.
-    image_size: height and width in pixels.
+    image_size: height and width in pixels; one number if they are equal.
     text: optimised HLO, as `jax.stages.Compiled.as_text` gives it.
     memory: bytes of HBM: peak, arguments, outputs, temporaries, and aliased (outputs that are in
       the place of arguments).
@@ -68,7 +68,7 @@ class Program:
   compute_dtype: str
   chips: int
   batch_size: int
-  image_size: int
+  image_size: int | tuple[int, int]
   text: str
   memory: dict[str, int]
   flops: float
@@ -82,7 +82,7 @@ def topology_mesh(topology: str) -> Mesh:
   return sharding.mesh_of(devices(topology))
 
 
-def lower_step(config, mesh: Mesh, step: str) -> tuple[jax.stages.Lowered, int]:
+def lower_step(config, mesh: Mesh, step: str) -> tuple[jax.stages.Lowered, tuple[int, int]]:
   """The step that train.py or eval.py would run on these devices, lowered. It needs no data set.
 
   The schedule is that of a data set as large as ImageNet. With `loss.balanced` all classes have
@@ -94,7 +94,7 @@ def lower_step(config, mesh: Mesh, step: str) -> tuple[jax.stages.Lowered, int]:
     step: 'train', or 'eval' for the network with its BatchNorms folded if the config says so.
 
   Returns:
-    The lowered program, and the size of its images in pixels.
+    The lowered program, and height and width of its images in pixels.
 
   Raises:
     UserError: a key that breaks its rule or does not fit the devices.
@@ -116,29 +116,22 @@ def lower_step(config, mesh: Mesh, step: str) -> tuple[jax.stages.Lowered, int]:
     )
   num_classes = config.model.num_classes
   weights = (1.0,) * num_classes if config.loss.balanced else tuple(config.loss.class_weights)
-  model, task = make_model(config, num_classes, mesh), make_task(config, weights)
+  model = make_network(config, num_classes, mesh)
+  task = make_task(config, weights, model)
   steps_per_epoch = IMAGES / config.batch_size
   total_steps = training_steps(config, steps_per_epoch)
   schedule = make_schedule(config, steps_per_epoch, total_steps)
   tx = make_optimizer(config, schedule, model.is_frozen, model.stages_behind)
   if step == 'eval':
-    model = evaluated(model, config)
-    state = state_shapes(model, tx, config, task.example()).for_evaluation()
-    compute, parts, size = make_eval_step(model, task, mesh), 1, config.data.image_size
+    compute = make_eval_step(evaluated(model, config), task, mesh)
+    state = state_shapes(evaluated(model, config), tx, config, task.example()).for_evaluation()
   else:
-    state = state_shapes(model, tx, config, task.example())
     compute = make_train_step(model, task, tx, schedule, config, mesh)
-    parts = config.accumulate
-    size = max(part.size for part in stretches(config, steps_per_epoch, total_steps))
-  images = (parts, config.batch_size // parts) if parts > 1 else (config.batch_size,)
-  batch = {
-    'image': jax.ShapeDtypeStruct((*images, size, size, 3), jnp.uint8),
-    'label': jax.ShapeDtypeStruct(images, jnp.int32),
-  }
-  if has_several_labels(config):
-    batch['label'] = jax.ShapeDtypeStruct((*images, num_classes), jnp.bool_)
-  if step == 'eval':
-    batch['mask'] = jax.ShapeDtypeStruct(images, jnp.bool_)
+    state = state_shapes(model, tx, config, task.example())
+  if isinstance(model, Detector):
+    batch, size = detection_batch(config, step, task.with_masks)
+  else:
+    batch, size = image_batch(config, step, steps_per_epoch, total_steps)
   return compute.lower(state, batch), size
 
 
@@ -176,7 +169,8 @@ def compile_step(config, topology: str, step: str) -> Program:
   flops, bytes_accessed = _cost(lowered, compiled, mesh.devices.size)
   return Program(
     network=config.model.name, topology=topology, step=step, compute_dtype=config.compute_dtype,
-    chips=mesh.devices.size, batch_size=config.batch_size, image_size=size,
+    chips=mesh.devices.size, batch_size=config.batch_size,
+    image_size=size[0] if size[0] == size[1] else size,
     text=compiled.as_text(),
     memory={
       'peak': memory.peak_memory_in_bytes, 'arguments': memory.argument_size_in_bytes,

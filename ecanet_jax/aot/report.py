@@ -49,7 +49,7 @@ class Report:
     compute_dtype: of the network.
     chips: number of chips.
     batch_size: images of all chips in one step.
-    image_size: in pixels.
+    image_size: in pixels; height and width where they differ.
     memory: bytes of HBM by what fills them; see `Program`.
     largest_arrays: text of the largest arrays that operations write to HBM. Those of different
       moments may have the same place.
@@ -80,7 +80,7 @@ class Report:
   compute_dtype: str
   chips: int
   batch_size: int
-  image_size: int
+  image_size: int | tuple[int, int]
   memory: dict[str, int]
   largest_arrays: list[str]
   hbm: int

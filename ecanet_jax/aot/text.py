@@ -15,7 +15,7 @@ def lines(report: Report) -> list[str]:
   text = [
     'From the compiled program, not from a device. All figures are for one chip and one step.',
     f'program      {report.step} on {report.topology}, {report.batch_size // report.chips} of '
-    f'{report.batch_size} images, {report.image_size} px, {report.compute_dtype} '
+    f'{report.batch_size} images, {_size(report.image_size)} px, {report.compute_dtype} '
     f'(compiled in {report.compile_seconds:.0f} s)',
     f'HBM peak     {report.memory["peak"] / GIGA:.3f} of {report.hbm / GIGA:.1f} GB ({memory})',
     *(f'  {each}' for each in report.largest_arrays),
@@ -41,6 +41,10 @@ def lines(report: Report) -> list[str]:
       'cycles where the number is unknown.'
     )
   return text + [f'warning: {each}' for each in report.warnings]
+
+
+def _size(size: int | tuple[int, int]) -> str:
+  return str(size) if isinstance(size, int) else f'{size[0]} x {size[1]}'
 
 
 def _time(report: Report) -> list[str]:

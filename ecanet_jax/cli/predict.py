@@ -1,4 +1,4 @@
-"""`predict`: what a trained network sees in pictures.
+"""`predict`: what a trained network sees in pictures: their classes, or a detector's objects.
 
 The table on standard output has a row for each picture: its path, and names with probabilities.
 --json=- and --csv=- replace it by data for a program. A picture that cannot be read is one line on
@@ -15,6 +15,7 @@ import json
 import sys
 from typing import Any
 
+from ecanet_jax.cli.predict_objects import predict_objects
 from ecanet_jax.cli.training_packages import check_matplotlib
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
@@ -45,6 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--cam', action='store_true', help='with --png: colour where the network sees the first class'
   )
   parser.add_argument('--batch_size', type=int, default=32, help='pictures computed together')
+  parser.add_argument(
+    '--score', type=float, default=0.5,
+    help='of a detector: objects with a lower score are left out (default: 0.5)'
+  )
   parser.add_argument(
     '--kind', default='ema',
     help='ema (default): the averaged weights, where there are any; raw: the weights as trained',
@@ -79,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
   images = find_images(args.images)  # a mistyped name is answered before JAX starts
   from ecanet_jax.data.preprocessing import describe
   from ecanet_jax.inference.classifier import load
+  from ecanet_jax.inference.detector import is_detector_training
   from ecanet_jax.inference.training_folder import check_training_folder
   from ecanet_jax.runtime.accelerators import check_devices
   from ecanet_jax.runtime.compile_cache import keep_compiled_programs
@@ -87,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
   start_log()
   keep_compiled_programs()
   check_devices()
+  if not args.model and is_detector_training(args.weights):
+    return _exit_status(predict_objects(images, args))
   classifier = load(
     args.weights, model=args.model, dialect=args.dialect, kind=args.kind,
     checkpoint=args.checkpoint, preprocessing=args.preprocessing,
@@ -96,13 +104,18 @@ def run(args: argparse.Namespace) -> int:
   )
   log.info('images: %s', describe(classifier.preprocessing))
   found = _classify(classifier, images, args)
-  failed = sum('error' in result for result in found)
   if args.json:
     _write(args.json, json.dumps(found, indent=2, ensure_ascii=False) + '\n')
   if args.csv:
     _write(args.csv, _as_csv(found))
   if args.png:
     _write_sheet(args.png, found, classifier, args.cam)
+  return _exit_status(found)
+
+
+def _exit_status(found: list[dict[str, Any]]) -> int:
+  """0, or SOME_FAILED with a line that counts the pictures that could not be read."""
+  failed = sum('error' in result for result in found)
   if failed:
     print(f'{failed} of {len(found):,} pictures could not be read.', file=sys.stderr)
   return SOME_FAILED if failed else 0
@@ -113,6 +126,8 @@ def _check(args: argparse.Namespace) -> None:
   for flag in ('top', 'batch_size'):
     if getattr(args, flag) < 1:
       raise UserError(f'--{flag}={getattr(args, flag)} must be at least 1.')
+  if not 0 <= args.score <= 1:
+    raise UserError(f'--score={args.score} must be from 0 to 1.')
   if args.json == args.csv == STANDARD_OUTPUT:
     raise UserError('--json=- and --csv=- both write to the output; give one of them a file.')
   if args.cam and not args.png:

@@ -7,6 +7,7 @@ from ecanet_jax.runtime.errors import UserError
 
 ALWAYS = ('matplotlib', 'tensorboardX', 'sklearn')
 TENSORFLOW = ('tensorflow', 'tensorflow_datasets', 'importlib_resources')
+WITHOUT_TENSORFLOW = ('memory', 'scenes', 'coco')  # values of data.source
 INSTALL = "pip install 'ecanet_jax[train]'"
 
 
@@ -24,12 +25,12 @@ def check_packages(config: Any = None) -> None:
   """Checks that the packages are installed, before anything is computed.
 
   Args:
-    config: of a training or evaluation. With data.source='memory' TensorFlow is not needed.
+    config: of a training or evaluation. Some sources of data need no TensorFlow.
 
   Raises:
     UserError: some are missing.
   """
-  in_memory = config is not None and config.data.source == 'memory'
-  names = ALWAYS if in_memory else (*ALWAYS, *TENSORFLOW)
+  without = config is not None and config.data.source in WITHOUT_TENSORFLOW
+  names = ALWAYS if without else (*ALWAYS, *TENSORFLOW)
   if missing := [name for name in names if not importlib.util.find_spec(name)]:
     raise UserError(f'{missing[0]} is not installed: {INSTALL} (missing: {", ".join(missing)}).')

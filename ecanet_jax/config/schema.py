@@ -4,33 +4,16 @@ A config stores causes (learning rate per 256 images, epochs). The trainer deriv
 learning rate, number of steps) and logs them.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import config_dict
 
+from ecanet_jax.config.detection_keys import DATA_KEYS, NETWORK_KEYS
+from ecanet_jax.config.key import Key
 from ecanet_jax.config.rules import Rule, above, at_least, interval, numbers
 from ecanet_jax.config.trees import value_of
 from ecanet_jax.runtime.errors import UserError
-
-
-@dataclasses.dataclass(frozen=True)
-class Key:
-  """One key.
-
-  Attributes:
-    name: with its sections, such as 'data.image_size'.
-    default: the default value; a type = not set: the registered network's value counts.
-    meaning: for a reader.
-    rule: for every value. Rules that involve other keys are checked where the keys are used.
-  """
-
-  name: str
-  default: Any
-  meaning: str
-  rule: Rule | None = None
-
 
 KEYS = (
   Key('seed', 0,
@@ -44,7 +27,7 @@ KEYS = (
 
   # The network: a registered name, and overrides of any of its fields.
   Key('model.name', 'eca_efficientnet_b0', 'one of `python -m ecanet_jax models`'),
-  Key('model.num_classes', 1000, 'outputs of the classifier', at_least(2)),
+  Key('model.num_classes', 1000, 'outputs of the classifier; classes of objects', at_least(1)),
   Key('model.preset', str, 'padding and BatchNorm constants: torch | tf'),
   Key('model.activation', str, 'swish | relu | relu6 | hard_swish'),
   Key('model.global_pool', str, 'before the classifier: avg | max | avgmax'),
@@ -100,6 +83,8 @@ KEYS = (
   Key('model.mlp', int, 'VGG: width of the hidden layers; 0 = none'),
   Key('model.repeats', tuple, 'Inception-ResNet-v2: residual blocks of each stage'),
 
+  *NETWORK_KEYS,
+
   # Weights to start from; read at the first start, not when a training resumes.
   Key('init.weights', '', "workdir, weights folder, hf-hub:OWNER/NAME or file; '' = random"),
   Key('init.dialect', 'timm', 'the code whose names a file has'),
@@ -108,7 +93,8 @@ KEYS = (
   Key('init.new_head', False, 'a fresh classifier, even if the number of classes is the same'),
 
   # The images and their preprocessing.
-  Key('data.source', 'tfds', 'tfds | folder | csv | memory'),
+  Key('data.source', 'tfds',
+      'tfds | folder | csv | memory; of detectors: scenes | coco | coco_tfds'),
   Key('data.name', 'imagenet2012', 'TFDS name; memory: digits | fashion_mnist | synthetic'),
   Key('data.data_dir', '', "TFDS directory, image folder or fashion_mnist's; '' = the default"),
   Key('data.csv', '', 'csv: file of images and labels with a column split (docs/data.md)'),
@@ -147,6 +133,8 @@ KEYS = (
   Key('data.accept_changes', False,
       'other class names than those of the checkpoint or weights are a warning, not an error'),
   Key('data.decode_threads', 0, 'parallel decodes per host; 0 = tf.data chooses', at_least(0)),
+
+  *DATA_KEYS,
 
   # Random changes of a training image after crop and flip. Images that are not decoded in every
   # epoch (source memory, data.resident) can have erasing only.

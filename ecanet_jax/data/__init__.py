@@ -11,7 +11,7 @@ The step number is the only state of the data. Images are uint8 [b, size, size, 
 normalised on the device. TensorFlow is imported only if images have to be decoded.
 """
 
-from ecanet_jax.data.dataset import Dataset, open
+from ecanet_jax.data.dataset import SOURCES, Dataset, open
 from ecanet_jax.data.types import Batch, DatasetInfo, Split
 
-__all__ = ['Batch', 'Dataset', 'DatasetInfo', 'Split', 'open']
+__all__ = ['SOURCES', 'Batch', 'Dataset', 'DatasetInfo', 'Split', 'open']

@@ -1,4 +1,4 @@
-"""The five losses of Mask R-CNN, each a scalar over the batch.
+"""The five losses of Mask R-CNN and the two of RetinaNet, each a scalar over the batch.
 
 Rows that hold no sample have weight 0 and gradient 0, whatever they hold.
 """
@@ -9,7 +9,11 @@ import optax
 
 from ecanet_jax.detection.presets import Preset
 from ecanet_jax.detection.targets.anchors import AnchorTargets
+from ecanet_jax.detection.targets.dense import DenseTargets
+from ecanet_jax.detection.targets.matcher import IGNORED, POSITIVE
 from ecanet_jax.detection.targets.rois import RoITargets
+
+ALPHA, GAMMA = 0.25, 2.0  # of the focal loss
 
 
 def rpn_losses(logits: jax.Array, deltas: jax.Array, targets: AnchorTargets,
@@ -66,9 +70,36 @@ def mask_loss(logits: jax.Array, masks: jax.Array, labels: jax.Array,
   return total / (jnp.maximum(jnp.sum(positive), 1) * masks.shape[-1] * masks.shape[-2])
 
 
+def retinanet_losses(logits: jax.Array, deltas: jax.Array, targets: DenseTargets,
+                     preset: Preset) -> tuple[jax.Array, jax.Array]:
+  """Focal loss of the classes (Lin et al., 2017, equation 5) and box loss, both over positives.
+
+  An image without positives counts as one with one.
+
+  Args:
+    logits: `[B, A, K]`, without the background.
+    deltas: offsets, `[B, A, 4]`.
+    targets: of each image, `[B, A, ...]`.
+    preset: beta, and how positives are counted.
+  """
+  positive = targets.kind == POSITIVE
+  wanted = positive[..., None] * jax.nn.one_hot(targets.labels, logits.shape[-1])
+  focal = optax.sigmoid_focal_loss(
+    logits.astype(jnp.float32), wanted, alpha=ALPHA, gamma=GAMMA)
+  focal = jnp.where((targets.kind != IGNORED)[..., None], focal, 0.0)
+  positives = jnp.maximum(jnp.sum(positive, axis=1), 1)
+  if preset.mean_over_images:
+    divisor = positives * len(positives)
+  else:
+    divisor = jnp.broadcast_to(jnp.sum(positives), positives.shape)
+  box = jax.vmap(lambda *image: smooth_l1(*image, preset.rpn_beta))(
+    deltas, targets.deltas, positive)
+  return jnp.sum(jnp.sum(focal, axis=(1, 2)) / divisor), jnp.sum(box / divisor)
+
+
 def smooth_l1(predicted: jax.Array, target: jax.Array, positive: jax.Array,
               beta: float) -> jax.Array:
-  """Sum over positives of a parabola up to `beta` and a line behind it.
+  """Sum over positives of a parabola up to `beta` and a line behind it; `beta` 0 is L1.
 
   Girshick, Fast R-CNN (2015), equation 3, with d^2 / (2 beta) and |d| - beta / 2.
 
@@ -79,6 +110,8 @@ def smooth_l1(predicted: jax.Array, target: jax.Array, positive: jax.Array,
     beta: in units of the offsets.
   """
   difference = jnp.where(positive[..., None], predicted.astype(jnp.float32) - target, 0.0)
+  if not beta:
+    return jnp.sum(jnp.abs(difference))
   return beta * jnp.sum(optax.huber_loss(difference / beta, delta=1.0))
 
 

@@ -1,6 +1,7 @@
 """The rules of a detector, which two code bases write differently, as one switch."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from ecanet_jax.runtime.errors import lookup
 
@@ -27,7 +28,7 @@ class MatchRule:
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-  """The rules of a two-stage detector with a feature pyramid; the defaults are torchvision's.
+  """The rules of a detector with a feature pyramid; the defaults are torchvision's Faster R-CNN's.
 
   `dataclasses.replace` gives another detector of the same rules, such as one with few proposals.
 
@@ -37,17 +38,20 @@ class Preset:
     strides: pixels of the image per cell of P2, P3, ... as designed.
     anchor_scales: side of the square anchors in strides.
     anchor_ratios: height / width.
+    whole_anchor_sizes: sides of square anchors are cut to whole pixels before ratios are applied.
     stride_from_shape: anchors are `image size // cells` apart, or `strides`.
     border_anchors: whether anchors that cross the border of the image take part in training.
     symmetric_clamp: decoded log sizes are clamped on both sides, or only above.
     box_weights: factors of dx, dy, dw and dh in the box head; the proposals' are 1.
     rpn_match, rpn_samples, rpn_positive: targets of the proposals: rule, samples per image, and the
-      largest fraction of positives.
+      largest fraction of positives. RetinaNet has the rule, and uses every anchor.
     roi_match, roi_samples, roi_positive: the same of the box head.
     match_ground_truth: ground-truth boxes join the proposals. True: they are matched as these are.
       False: each is a positive and belongs to itself.
     proposals_before_nms, proposals: boxes of a level before NMS, and of an image after it, as
-      (training, test).
+      (training, test). RetinaNet has the first at test: anchors of a level before NMS.
+    best_pairs: RetinaNet keeps as many pairs of an anchor and a class of a level, or else all
+      classes of the anchors.
     proposal_iou: IoU above which NMS drops a proposal.
     proposal_size, detection_size: smaller boxes are dropped, in pixels; 0 keeps all.
     score: lower scores are no detections.
@@ -57,12 +61,16 @@ class Preset:
     finest_roi: a square RoI of 2^k times this side, in pixels, is read from level k, where P2 is 0.
     roi_level_eps_in_log: 1e-6 decides at a boundary. It is added to the logarithm of the side over
       `finest_roi`, or else to this quotient.
-    rpn_beta, box_beta: where smooth L1 goes from a parabola to a line.
+    rpn_beta, box_beta: where smooth L1 goes from a parabola to a line, in the losses of anchors and
+      of RoIs; 0 = L1.
     rpn_counts_at_least_one: the divisor of the proposals' losses counts at least one positive and
       one negative in every image.
+    mean_over_images: RetinaNet's losses are those of each image over its positives, averaged; or
+      else those of the batch over its positives.
     binary_masks: mask targets are cut to whole pixels, resized and rounded to 0 or 1; or else they
       are pooled as RoIAlign does.
     mask_border: cells of zeros around a predicted mask before it is pasted.
+    frozen_affine: the scale and shift of the backbone's BatchNorm are not trained.
   """
 
   name: str = 'torchvision'
@@ -70,6 +78,7 @@ class Preset:
   strides: tuple[int, ...] = (4, 8, 16, 32, 64)
   anchor_scales: tuple[float, ...] = (8.0,)
   anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+  whole_anchor_sizes: bool = False
   stride_from_shape: bool = True
   border_anchors: bool = True
   symmetric_clamp: bool = False
@@ -83,6 +92,7 @@ class Preset:
   match_ground_truth: bool = True
   proposals_before_nms: tuple[int, int] = (2000, 1000)
   proposals: tuple[int, int] = (2000, 1000)
+  best_pairs: bool = True
   proposal_iou: float = 0.7
   proposal_size: float = 1e-3
   score: float = 0.05
@@ -95,8 +105,10 @@ class Preset:
   rpn_beta: float = 1 / 9
   box_beta: float = 1 / 9
   rpn_counts_at_least_one: bool = False
+  mean_over_images: bool = True
   binary_masks: bool = False
   mask_border: int = 1
+  frozen_affine: bool = True
 
 
 # torchvision 0.28, models/detection: faster_rcnn.py, mask_rcnn.py, rpn.py, roi_heads.py, _utils.py.
@@ -118,18 +130,55 @@ MMDET1 = Preset(
   least_roi=0.0,
   roi_level_eps_in_log=False,
   box_beta=1.0,
+  best_pairs=False,
   rpn_counts_at_least_one=True,
+  mean_over_images=False,
   binary_masks=True,
   mask_border=0,
+  frozen_affine=False,
 )
 
-PRESETS = {preset.name: preset for preset in (TORCHVISION, MMDET1)}
+# Anchors of RetinaNet: three scales per octave, and offsets as they are.
+_RETINANET = {
+  'strides': (8, 16, 32, 64, 128), 'anchor_scales': (4.0, 4 * 2 ** (1 / 3), 4 * 2 ** (2 / 3)),
+  'box_weights': (1.0, 1.0, 1.0, 1.0),
+}
+
+# torchvision 0.28, models/detection/retinanet.py.
+RETINANET_TORCHVISION = dataclasses.replace(
+  TORCHVISION,
+  **_RETINANET,
+  whole_anchor_sizes=True,
+  rpn_match=MatchRule(0.5, 0.4, best_box=True),
+  detection_size=0.0,
+  detections=300,
+  rpn_beta=0.0,
+)
+
+# mmdetection 1.0rc0 with configs/retinanet_r50_fpn_1x.py.
+RETINANET_MMDET1 = dataclasses.replace(
+  MMDET1,
+  **_RETINANET,
+  border_anchors=True,
+  rpn_match=MatchRule(0.5, 0.4, best_box=True, best_box_to_asker=True),
+  rpn_beta=0.11,
+)
+
+Presets = Mapping[str, Preset]
+
+PRESETS: Presets = {preset.name: preset for preset in (TORCHVISION, MMDET1)}
+RETINANET_PRESETS: Presets = {
+  preset.name: preset for preset in (RETINANET_TORCHVISION, RETINANET_MMDET1)}
 
 
-def get_preset(name: str) -> Preset:
+def get_preset(name: str, presets: Presets = PRESETS) -> Preset:
   """The preset 'torchvision' or 'mmdet1'.
+
+  Args:
+    name: of the preset.
+    presets: of a kind of detector: PRESETS of Faster and Mask R-CNN, or RETINANET_PRESETS.
 
   Raises:
     UserError: the name is unknown.
   """
-  return lookup(PRESETS, name, 'detection preset')
+  return lookup(presets, name, 'detection preset')

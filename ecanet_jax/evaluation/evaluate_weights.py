@@ -9,7 +9,6 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from ecanet_jax import data
 from ecanet_jax.data.class_comparison import check_classes
 from ecanet_jax.data.imagenet_sets import IMAGENET_CLASSES, imagenet_set
 from ecanet_jax.data.label_names import is_imagenet
@@ -20,16 +19,17 @@ from ecanet_jax.data.preprocessing import (
   preprocessing_of,
 )
 from ecanet_jax.data.types import DatasetInfo
+from ecanet_jax.detection.from_config import is_detector, make_network
 from ecanet_jax.evaluation.classification_metrics import ClassificationMetrics
 from ecanet_jax.evaluation.evaluate import evaluate, evaluated, make_eval_step, place
 from ecanet_jax.evaluation.summary import result_line
 from ecanet_jax.evaluation.tta import views
-from ecanet_jax.models.from_config import make_model
 from ecanet_jax.runtime import paths, sharding
 from ecanet_jax.runtime.accelerators import log_devices
 from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.runtime.log import log
-from ecanet_jax.tasks.choice import has_several_labels
+from ecanet_jax.tasks.choice import has_several_labels, open_data
+from ecanet_jax.tasks.detection.detection import Detection
 from ecanet_jax.tasks.multi_label import MultiLabelClassification
 from ecanet_jax.weights.loaded_weights import LoadedWeights, read_weights
 
@@ -66,8 +66,8 @@ def evaluate_weights(
       Without the ending .json it is a folder for a file named after the data. '' = none.
 
   Returns:
-    The metrics of `ClassificationMetrics.metrics`, or for images with several labels of
-    `MultiLabelClassification.metrics`; and `seen`.
+    The metrics of `ClassificationMetrics.metrics`, for images with several labels of
+    `MultiLabelClassification.metrics`, or for a detector of `Detection.metrics`; and `seen`.
 
   Raises:
     UserError: there is nothing to read, or the data set does not fit the network.
@@ -90,10 +90,18 @@ def evaluate_weights(
   said = apply_preprocessing(config, source, preprocessing, given)
   with config.unlocked():
     config.model = source.model
-  columns = choose_split(config, given)
-  dataset = data.open(config, paths.to_path(path) if not bare else None)
+  detector = is_detector(config.model.name)
+  if detector:
+    columns = ()
+    _choose_json(config, tta)
+  else:
+    columns = choose_split(config, given)
+  dataset = open_data(config, paths.to_path(path) if not bare else None)
   info = dataset.info
-  if has_several_labels(config):
+  model = make_network(config, info.num_classes, mesh)
+  if detector:
+    task = Detection(config, model, dataset, per_class=True)
+  elif has_several_labels(config):
     task = MultiLabelClassification(config)
   else:
     task = ClassificationMetrics(config, columns)
@@ -103,12 +111,11 @@ def evaluate_weights(
       path,
     )
   log_devices()
-  log.info('%s: preprocessing %s: %s', path, said, describe(config.data))
+  if not detector:
+    log.info('%s: preprocessing %s: %s', path, said, describe(config.data))
   compare_classes(str(path), source, info, accept=config.data.accept_changes)
-  model = make_model(config, info.num_classes, mesh)
-  batches, steps = dataset.eval(
-    host=jax.process_index(), num_hosts=jax.process_count(), crops=seen.crops
-  )
+  hosts = {'host': jax.process_index(), 'num_hosts': jax.process_count()}
+  batches, steps = dataset.eval(**hosts, **({} if detector else {'crops': seen.crops}))
   metrics = evaluate(
     make_eval_step(evaluated(model, config), task, mesh, seen),
     place(model, source.variables, config, mesh), batches, steps, info.eval.num_examples, task,
@@ -154,6 +161,8 @@ def set_name(config) -> str:
     return f'{name} {data_config.eval_split}' if data_config.csv else name
   if data_config.source == 'folder':
     name = paths.absolute(paths.to_path(data_config.data_dir)).name
+  if data_config.source == 'coco':
+    return paths.to_path(data_config.eval_json).stem
   return f'{name} {data_config.eval_split}'
 
 
@@ -182,6 +191,18 @@ def choose_split(config, given: Collection[str]) -> tuple[int, ...]:
   if found and found.classes:
     log.info('%s: the logits of %d classes are compared', config.data.name, len(found.classes))
   return found.classes if found else ()
+
+
+def _choose_json(config, tta: str) -> None:
+  """Sets the splits of `config.data` for the evaluation of a detector, which needs no training.
+
+  Raises:
+    UserError: test-time augmentation.
+  """
+  if tta != 'none':
+    raise UserError(f'--tta={tta} is for classification networks; leave it out.')
+  config.data.train_split = config.data.eval_split
+  config.data.train_json = config.data.eval_json
 
 
 def compare_classes(path: str, source: LoadedWeights, info: DatasetInfo, *, accept: bool) -> None:

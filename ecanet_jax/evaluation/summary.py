@@ -24,9 +24,11 @@ def result_line(
     figures.append(f'{metric.title} {metric.show(metrics[metric.name])}')
     if metric == task.headline and f'{metric.name}_count' in metrics:
       figures[-1] += f' ({metrics[f"{metric.name}_count"]:,})'
+  if 'loss' in metrics:
+    figures.append(f'loss {metrics["loss"]:.4f}')
   rest = f', {metrics["left_out"]:,} without a label' if metrics.get('left_out') else ''
   return (
-    f'{", ".join(figures)}, loss {metrics["loss"]:.4f} on '
+    f'{", ".join(figures)} on '
     f'{metrics["seen"]:,} of {expected:,} images of {data}{rest}; {weights}'
   )
 
@@ -36,6 +38,10 @@ def data_name(config: Mapping[str, Any]) -> str:
   data = config['data']
   if data['source'] == 'csv':
     return data['csv'] or data['train_split']
+  if data['source'] == 'coco':
+    return data['train_json']
+  if data['source'] == 'scenes':
+    return 'digit scenes'
   return f'image folder {data["data_dir"]}' if data['source'] == 'folder' else data['name']
 
 

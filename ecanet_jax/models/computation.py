@@ -31,7 +31,13 @@ def other_fields(
     key: (_value(theirs, key), _value(ours, key))
     for key in fields if key not in FREE_FIELDS and key not in free
   }
-  return {key: pair for key, pair in values.items() if pair[0] != pair[1]}
+  other = {key: pair for key, pair in values.items() if pair[0] != pair[1]}
+  for key, (their, our) in list(other.items()):
+    if isinstance(our, nn.Module) and type(their) is type(our):  # a detector's backbone
+      del other[key]
+      inside = other_fields(their, our, free)
+      other |= {f'{key}.{name}': pair for name, pair in inside.items()}
+  return other
 
 
 def _value(model: nn.Module, key: str) -> Any:

@@ -6,7 +6,7 @@ other modules are the head.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import flax.linen as nn
 import jax
@@ -183,8 +183,13 @@ class ConvNet(nn.Module):
       self.folded, self.depthwise_init,
     )
 
-  def is_frozen(self, module: str) -> bool:
-    """Whether training leaves the parameters of a top-level module unchanged."""
+  def is_frozen(self, path: Sequence[str]) -> bool:
+    """Whether training leaves a parameter unchanged.
+
+    Args:
+      path: its names, such as ('blocks_0_0', 'conv_1', 'kernel').
+    """
+    module = path[0]
     if self.frozen_stages < 0:
       return module != 'classifier'
     if module.startswith('stem'):
@@ -196,8 +201,9 @@ class ConvNet(nn.Module):
     blocks = len(list(self.blocks()))
     return [self.drop_path * i / blocks for i in range(blocks)]
 
-  def stages_behind(self, module: str) -> int:
-    """Distance of a top-level module from the head: 0 for the head, 1 for the last stage, ..."""
+  def stages_behind(self, path: Sequence[str]) -> int:
+    """Distance of a parameter from the head: 0 for the head, 1 for the last stage, ..."""
+    module = path[0]
     if module.startswith('stem'):
       return self.stages_count() + 1
     return next((self.stages_count() + 1 - b.stage for b in self.blocks() if b.name == module), 0)
@@ -211,10 +217,17 @@ class ConvNet(nn.Module):
     return x
 
   @nn.compact
-  def __call__(self, images, train: bool):
+  def __call__(self, images, train: bool, stages: bool = False):
     """Maps images `[B, H, W, in_chans]`, normalised, to float32 logits `[B, num_classes]`.
 
     With `num_classes` = 0 the result is the classifier's input `[B, C]`.
+
+    Args:
+      images: `[B, H, W, in_chans]`, normalised.
+      train: training.
+      stages: return the last features of each stride instead, a dict of stride in pixels ->
+        `[B, H', W', C]`, as a detector's backbone does. The head and the classifier do not exist
+        then.
 
     Raises:
       UserError: images of another shape or type, or too small for the family.
@@ -225,7 +238,9 @@ class ConvNet(nn.Module):
     else:
       x = self.stem_layers(layer, x, train)
     trains = train and self.frozen_stages >= 0
-    x = self.run_blocks(layer, x, trains)
+    x, features = self.run_blocks(layer, x, trains)
+    if stages:
+      return jax.lax.stop_gradient(features) if self.frozen_stages < 0 else features
     x = self.head_layers(layer, x, trains)
     if self.frozen_stages < 0:
       x = jax.lax.stop_gradient(x)
@@ -238,8 +253,11 @@ class ConvNet(nn.Module):
       layer: the network's layers.
       x: `[B, H, W, C]`, the stem's output.
       train: training; frozen stages always run in evaluation mode.
+
+    Returns:
+      The last block's output, and the last features of each stride.
     """
-    remat = REMAT[self.remat]
+    remat, stride, features = REMAT[self.remat], self.stem_stride, {}
     for block, rate in zip(self.blocks(), self.drop_path_rates()):
       frozen = block.stage <= self.frozen_stages
       module = (remat(block.module) if train else block.module)(
@@ -250,7 +268,9 @@ class ConvNet(nn.Module):
         self.sow('intermediates', f'stage_{block.stage}', x)
         if block.stage == self.frozen_stages:
           x = jax.lax.stop_gradient(x)
-    return x
+      stride *= block.stride
+      features[stride] = x
+    return x, features
 
   def classify(self, x, train: bool):
     """Global pooling, dropout, classifier if any: `[B, H, W, C]` -> float32 `[B, num_classes]`."""

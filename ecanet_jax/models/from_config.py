@@ -1,5 +1,7 @@
 """The network of a config, for a data set and a mesh."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.sharding import Mesh
@@ -18,6 +20,15 @@ def make_model(config, num_classes: int, mesh: Mesh) -> nn.Module:
   Raises:
     UserError: the config has another number of classes, or an unknown name.
   """
+  return create_from_config(config.model, **how_it_computes(config, num_classes, mesh))
+
+
+def how_it_computes(config, num_classes: int, mesh: Mesh) -> dict[str, Any]:
+  """The backend, the type and what is kept for the gradient, as fields of a network.
+
+  Raises:
+    UserError: see `make_model`.
+  """
   if config.model.num_classes != num_classes:
     raise UserError(
       f'model.num_classes={config.model.num_classes} and the data set {config.data.name!r} has '
@@ -30,4 +41,4 @@ def make_model(config, num_classes: int, mesh: Mesh) -> nn.Module:
     backend = select_backend(config.ops.backend, list(mesh.devices.flat))
   except ValueError as error:
     raise UserError(str(error)) from error
-  return create_from_config(config.model, backend=backend, remat=config.ops.remat, dtype=dtype)
+  return {'backend': backend, 'remat': config.ops.remat, 'dtype': dtype}

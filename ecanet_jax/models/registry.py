@@ -107,6 +107,7 @@ def create_from_config(config: Mapping[str, Any], **extra: Any) -> nn.Module:
 
   try:
     fields = plain(dict(config.items()))
+    _drop_detector(fields)
     return create_model(fields.pop('name'), **fields, **extra)
   except UserError:
     raise
@@ -114,6 +115,19 @@ def create_from_config(config: Mapping[str, Any], **extra: Any) -> nn.Module:
     raise UserError(
       f'this model section describes no network: {type(error).__name__}: {one_line(error)}.'
     ) from error
+
+
+def _drop_detector(fields: dict[str, Any]) -> None:
+  """Removes the keys of detectors, which a section of a classification network leaves unset."""
+  keys = {f'detector.{key}': value for key, value in (fields.pop('detector', None) or {}).items()}
+  keys['backbone'] = fields.pop('backbone', None)
+  for key, value in keys.items():
+    if value is not None:
+      network(fields['name'])  # an unknown name comes first
+      raise UserError(
+        f'model.{key}={value} is for detectors, and {fields["name"]} is none: leave it out, or set '
+        'a detector such as --config.model.name=mask_rcnn_r50_fpn.'
+      )
 
 
 def _override_attention(registered: Attention, value) -> Attention:

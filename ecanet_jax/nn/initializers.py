@@ -166,3 +166,18 @@ def bias_uniform(fan_in: int):
 def fan_in_normal(generator, shape):
   """Normal with variance 1 / (length of the first axis)."""
   return generator.standard_normal(shape) * shape[0] ** -0.5
+
+
+def normal(deviation: float):
+  """Normal with this standard deviation."""
+  return _drawn_on_host(lambda generator, shape: generator.standard_normal(shape) * deviation)
+
+
+@_drawn_on_host
+def xavier_uniform(generator, shape):
+  """Uniform in +-sqrt(6 / (fan in + fan out)), of `[in, out]` or `[kh, kw, in, out]`.
+
+  Glorot and Bengio, Understanding the difficulty of training deep feedforward networks (2010).
+  """
+  fans = math.prod(shape[:-2]) * (shape[-2] + shape[-1])
+  return generator.uniform(-1, 1, shape) * (6.0 / fans) ** 0.5

@@ -60,6 +60,7 @@ class Conv(nn.Module):
   backend: str = 'xla'
   dtype: jnp.dtype = jnp.float32
   kernel_init: Callable = fan_out_normal
+  bias_init: Callable = nn.initializers.zeros
 
   @nn.compact
   def __call__(self, x, activation: str = ''):
@@ -74,7 +75,7 @@ class Conv(nn.Module):
     else:
       shape = (*size, channels // self.groups, self.features)
     kernel = self.param('kernel', self.kernel_init, shape).astype(self.dtype)
-    bias = self.param('bias', nn.initializers.zeros, (self.features,)) if self.use_bias else None
+    bias = self.param('bias', self.bias_init, (self.features,)) if self.use_bias else None
     padding = explicit_padding(self.padding, x.shape[1:3], size, self.stride)
     x = x.astype(self.dtype)
     if depthwise:

@@ -1,9 +1,11 @@
 """Image classification: the network's input, the loss, top-1 and top-5."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from ecanet_jax.data.augmentation.device import erasing, mixing
@@ -82,7 +84,14 @@ class Classification:
     return erasing.erase(batch, self.augment, self.mean, self.std, jax.random.fold_in(key, 1))
 
   def inputs(self, batch: Batch) -> jax.Array:
+    """The normalised images of a batch, float32 `[B, H, W, 3]`."""
     return standardised(batch['image'], self.mean, self.std)
+
+  def training_outputs(self, apply: Callable, batch: Batch, key: jax.Array) -> Any:
+    return apply(self.inputs(batch), train=True)
+
+  def outputs(self, apply: Callable, batch: Batch) -> jax.Array:
+    return apply(self.inputs(batch), train=False)
 
   def targets(self, label: jax.Array, classes: int) -> jax.Array:
     """The probability of each class, float32 `[B, classes]`."""
@@ -107,6 +116,9 @@ class Classification:
       terms *= self.weights[None]
     return terms.sum(-1).mean()
 
+  def loss_parts(self, outputs: jax.Array) -> dict[str, jax.Array]:
+    return {}
+
   def sums(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
     mask, label = batch['mask'], batch['label']
     rank = rank_of(outputs, label)
@@ -117,6 +129,9 @@ class Classification:
       'loss': jnp.where(mask, cross_entropy, 0.0).sum(),
       'seen': mask.sum(),
     }
+
+  def on_host(self, sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return sums
 
   def metrics(self, sums: dict[str, float]) -> dict[str, float]:
     means = {key: sums[key] / sums['seen'] for key in ('top1', 'top5', 'loss')}

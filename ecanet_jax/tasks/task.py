@@ -1,10 +1,11 @@
 """The interface of a task."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import jax
+import numpy as np
 
 Batch = dict[str, jax.Array]
 
@@ -49,8 +50,8 @@ class Task(Protocol):
     headline: the metric that decides on the best checkpoint and on early stopping.
     shown: the metrics in a result line and in the curves; the headline is the first.
     training_loss: how the loss in training differs from an evaluation's, in words; '' = not.
-    joined: keys of `sums` whose values have a row for each image. Those of all batches are joined,
-      not added.
+    joined: keys of `on_host` whose values have a row for each image. Those of all batches are
+      joined, not added.
   """
 
   headline: Metric
@@ -66,16 +67,37 @@ class Task(Protocol):
     """A training batch after random augmentation on the device."""
     ...
 
-  def inputs(self, batch: Batch) -> jax.Array:
-    """The network's input for a batch of the data pipeline."""
+  def training_outputs(self, apply: Callable, batch: Batch, key: jax.Array) -> Any:
+    """What the network says of a training batch.
+
+    Args:
+      apply: calls the network's module with these arguments, or another `method` of it.
+      batch: of the data pipeline, after `mix`.
+      key: of this batch; `mix` has fold_in(key, 1).
+
+    Returns:
+      What `apply` returns: outputs, and what has changed of the statistics.
+    """
     ...
 
-  def loss(self, outputs: jax.Array, batch: Batch) -> jax.Array:
-    """Scalar mean over the batch."""
+  def outputs(self, apply: Callable, batch: Batch) -> Any:
+    """What the network says of an evaluation batch; see `training_outputs`."""
     ...
 
-  def sums(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
-    """Sums over the images with `mask`; 'seen' counts them."""
+  def loss(self, outputs: Any, batch: Batch) -> jax.Array:
+    """Scalar mean over the batch, of the outputs in training."""
+    ...
+
+  def loss_parts(self, outputs: Any) -> dict[str, jax.Array]:
+    """The scalars that the loss is the sum of, by name; {} if it has no parts."""
+    ...
+
+  def sums(self, outputs: Any, batch: Batch) -> dict[str, jax.Array]:
+    """Sums over the images with `mask`, of the outputs in evaluation; 'seen' counts them."""
+    ...
+
+  def on_host(self, sums: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The sums of one batch of all processes, as they are added or joined."""
     ...
 
   def metrics(self, sums: dict[str, Any]) -> dict[str, Any]:

@@ -1,14 +1,17 @@
 """Optimizers: clipping, weight decay, update rule, and learning rates by stage."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from ecanet_jax.detection.from_config import is_detector
 from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.training.schedule import Schedule
+
+Path = Sequence[str]  # names of a parameter, such as ('blocks_0_0', 'conv_1', 'kernel')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +34,8 @@ class Rule:
 def make_optimizer(
   config,
   schedule: Schedule,
-  is_frozen: Callable[[str], bool] = lambda module: False,
-  stages_behind: Callable[[str], int] = lambda module: 0,
+  is_frozen: Callable[[Path], bool] = lambda path: False,
+  stages_behind: Callable[[Path], int] = lambda path: 0,
 ) -> optax.GradientTransformation:
   """The gradient transformation of `config.optimizer`.
 
@@ -42,8 +45,8 @@ def make_optimizer(
   Args:
     config: the whole config.
     schedule: the learning rate of a step.
-    is_frozen: whether the parameters of a top-level module are frozen.
-    stages_behind: number of stages between a top-level module and the head.
+    is_frozen: whether a parameter is frozen, by its path.
+    stages_behind: number of stages between a parameter and the head, by its path.
 
   Raises:
     UserError: an unknown optimizer, or keys that exclude each other.
@@ -67,10 +70,10 @@ def make_optimizer(
     step = lambda count: -section.weight_decay * schedule(count)
     steps.append(optax.add_decayed_weights(step, mask))
   if section.layer_decay < 1:
-    steps.append(_each_module(lambda module: section.layer_decay ** stages_behind(module)))
-  if config.model.frozen_stages:
+    steps.append(_scaled(lambda path: section.layer_decay ** stages_behind(path)))
+  if config.model.frozen_stages or is_detector(config.model.name):
     frozen = lambda params: jax.tree_util.tree_map_with_path(
-      lambda path, _: is_frozen(path[0].key), params
+      lambda path, _: is_frozen(_names(path)), params
     )
     steps.append(optax.masked(optax.set_to_zero(), frozen))
   return optax.chain(*steps)
@@ -92,7 +95,7 @@ def decayed(params, *, biases: bool, batch_norm: bool = False):
   """A tree of booleans: whether each parameter decays. Kernels do; the arguments add others."""
 
   def decays(path, leaf):
-    *_, module, name = (key.key for key in path)
+    *_, module, name = _names(path)
     if module.endswith('bn'):
       return batch_norm
     return biases or name != 'bias'
@@ -119,11 +122,16 @@ def clip_units(limit: float) -> optax.GradientTransformation:
   )
 
 
-def _each_module(factor: Callable[[str], float]) -> optax.GradientTransformation:
-  """Multiplies the updates of each top-level module by a factor."""
+def _names(path: tuple) -> Path:
+  """The path of a parameter as JAX has it, without JAX's classes."""
+  return tuple(key.key for key in path)
+
+
+def _scaled(factor: Callable[[Path], float]) -> optax.GradientTransformation:
+  """Multiplies the update of each parameter by a factor of its path."""
   return optax.stateless(
     lambda updates, params: jax.tree_util.tree_map_with_path(
-      lambda path, update: factor(path[0].key) * update, updates
+      lambda path, update: factor(_names(path)) * update, updates
     )
   )
 

@@ -14,6 +14,8 @@ from ecanet_jax.config.schema import check
 from ecanet_jax.config.stored import FILE
 from ecanet_jax.data.label_names import names_as_wnids
 from ecanet_jax.data.preprocessing import preprocessing_of
+from ecanet_jax.detection.from_config import backbone_section, is_detector
+from ecanet_jax.detection.networks.detector import Detector
 from ecanet_jax.models.computation import FREE_FIELDS, other_fields
 from ecanet_jax.models.convnet import ConvNet
 from ecanet_jax.nn.parameter_shapes import parameter_shapes
@@ -21,6 +23,7 @@ from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.runtime.key_difference import check_keys
 from ecanet_jax.runtime.log import log
+from ecanet_jax.training.detector_init import PREPROCESSING, detector_arrays
 from ecanet_jax.weights.files.formats import WRAPPERS
 from ecanet_jax.weights.hub.client import is_hub_name
 from ecanet_jax.weights.loaded_weights import LoadedWeights, read_weights
@@ -68,6 +71,8 @@ def resolve(
     if key in taken or key not in FREE_FIELDS
   }
   data = preprocessing_of(sections['data'])
+  if is_detector(config.model.name):  # the weights may be those of its backbone
+    model, data = {}, {key: data[key] for key in PREPROCESSING if key in data}
   config, lines = inherit(config, given, {**sections, 'model': model, 'data': data}, str(origin))
   for line in lines:
     log.info('%s', line)
@@ -115,6 +120,8 @@ def initial_weights(
   path = config.init.weights
   try:
     source = source or _read(config)
+    if isinstance(model, Detector):
+      return detector_arrays(config, model, source)
     found = flatten_dict(dict(source.variables), sep='/')
     wanted = parameter_shapes(model, config.data.image_size)
     why = _reason_for_new_head(config, model, source, label_names)
@@ -166,6 +173,8 @@ def _read(config) -> LoadedWeights:
     is_file = not is_hub_name(path) and not paths.to_path(path).is_dir()
   if is_file:
     network = config.model.to_dict()
+    if is_detector(network['name']):
+      network = backbone_section(network)
     del network['num_classes']  # the file's own
     return read_weights(path, model=network, **options)
   try:

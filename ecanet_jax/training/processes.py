@@ -13,7 +13,10 @@ from ecanet_jax.runtime.consistency import (
 from ecanet_jax.runtime.errors import UserError
 
 # Keys that may differ between machines: the place of the data, and how they are read.
-OWN = ('data.data_dir', 'data.csv', 'data.class_file', 'data.decode_threads')
+OWN = (
+  'data.data_dir', 'data.csv', 'data.class_file', 'data.train_json', 'data.eval_json',
+  'data.decode_threads',
+)
 
 
 def check_configuration(config, workdir: str | os.PathLike) -> None:

@@ -2,15 +2,16 @@
 
 from typing import Any
 
+import flax.linen as nn
+
 from ecanet_jax.checkpoints.files import newest_data
 from ecanet_jax.config.difference import as_text
 from ecanet_jax.config.trees import differences
 from ecanet_jax.data import DatasetInfo
 from ecanet_jax.data.class_comparison import check_classes
 from ecanet_jax.data.summary import DataSummary
-from ecanet_jax.models import create_from_config
+from ecanet_jax.detection.from_config import create_from_config
 from ecanet_jax.models.computation import other_fields
-from ecanet_jax.models.convnet import ConvNet
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.runtime.log import log
@@ -18,7 +19,7 @@ from ecanet_jax.tasks.distillation import Teacher
 from ecanet_jax.training.schedule import training_steps
 
 
-def check(where, old: dict[str, Any], new: dict[str, Any], model: ConvNet) -> None:
+def check(where, old: dict[str, Any], new: dict[str, Any], model: nn.Module) -> None:
   """Refuses another network or optimizer, even one whose arrays have the same shapes.
 
   Args:
@@ -164,7 +165,7 @@ def _log_images(was: DataSummary, now: DataSummary, config) -> None:
   log.warning('the data have changed since the checkpoint: %s', '; '.join(changed))
 
 
-def _network(section: dict[str, Any]) -> ConvNet | None:
+def _network(section: dict[str, Any]) -> nn.Module | None:
   try:
     return create_from_config(section)
   except UserError:  # a network of another version; the shapes of the arrays decide

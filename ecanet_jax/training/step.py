@@ -50,9 +50,9 @@ def make_train_step(
   - A step that is not finite (`nonfinite.finite`) changes only the step number.
 
   Returns:
-    (state, batch) -> (next state, float32 scalars): loss, grad_norm (before clipping), lr, and
-    left_out (1 for a step that changed nothing). Without `resident` and `teacher` it is a function
-    of `jax.jit`.
+    (state, batch) -> (next state, float32 scalars): loss, grad_norm (before clipping), lr, left_out
+    (1 for a step that changed nothing), and loss_NAME for each part of the loss. Without `resident`
+    and `teacher` it is a function of `jax.jit`.
   """
 
   parts = config.accumulate
@@ -71,22 +71,22 @@ def make_train_step(
       answers = teacher.outputs(held['teacher'], batch) if teacher else None
 
       def loss_of(params):
-        outputs, changed = model.apply(
-          {'params': params, 'batch_stats': state.variables['batch_stats']},
-          task.inputs(batch), train=True, mutable=['batch_stats'],
-          rngs={'dropout': key},
+        apply = functools.partial(
+          model.apply, {'params': params, 'batch_stats': state.variables['batch_stats']},
+          mutable=['batch_stats'], rngs={'dropout': key},
         )
+        outputs, changed = task.training_outputs(apply, batch, key)
         loss = task.loss(outputs, batch)
         if teacher:
           loss = teacher.loss(loss, outputs, answers)
-        return loss, changed.get('batch_stats', {})
+        return loss, (changed.get('batch_stats', {}), task.loss_parts(outputs))
 
       return jax.value_and_grad(loss_of, has_aux=True)(params)
 
     def gradient_at(params):
       return mean_of_parts(functools.partial(gradient_of, params), parts, batch, key)
 
-    (loss, batch_stats), gradient = gradient_at(params)
+    (loss, (batch_stats, loss_parts)), gradient = gradient_at(params)
     if config.optimizer.sam_rho:
       _, gradient = gradient_at(ascended(params, gradient, config.optimizer.sam_rho))
     updates, opt_state = tx.update(gradient, state.opt_state, params)
@@ -97,7 +97,10 @@ def make_train_step(
       ema = jax.tree.map(lambda mean, new: decay * mean + (1 - decay) * new, ema, variables)
     grad_norm = optax.tree.norm(gradient)
     ok = finite(loss, grad_norm, variables)
-    metrics = {'loss': loss, 'grad_norm': grad_norm, 'lr': schedule(state.step), 'left_out': ~ok}
+    metrics = {
+      'loss': loss, 'grad_norm': grad_norm, 'lr': schedule(state.step), 'left_out': ~ok,
+      **{f'loss_{name}': value for name, value in loss_parts.items()},
+    }
     metrics = jax.tree.map(lambda value: value.astype(jnp.float32), metrics)
     new = state.replace(variables=variables, ema=ema, opt_state=opt_state)
     return choose(ok, new, state).replace(step=state.step + 1), metrics

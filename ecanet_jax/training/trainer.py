@@ -11,21 +11,20 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from ecanet_jax import data
 from ecanet_jax.checkpoints.files import is_checkpoint
 from ecanet_jax.checkpoints.manager import Checkpoints
 from ecanet_jax.config import difference, schema
 from ecanet_jax.config.trees import config_hash, plain
 from ecanet_jax.data.augmentation import settings
 from ecanet_jax.data.summary import DataSummary
+from ecanet_jax.detection.from_config import make_network
 from ecanet_jax.evaluation.evaluate import evaluate, evaluated, make_eval_step, place
 from ecanet_jax.evaluation.summary import result_line
-from ecanet_jax.models.from_config import make_model
 from ecanet_jax.runtime import paths, sharding
 from ecanet_jax.runtime.accelerators import log_devices
 from ecanet_jax.runtime.errors import Interrupted, UserError
 from ecanet_jax.runtime.log import log, start_log_once
-from ecanet_jax.tasks.choice import make_task
+from ecanet_jax.tasks.choice import make_task, open_data
 from ecanet_jax.tasks.class_weights import class_weights
 from ecanet_jax.tasks.distillation import read_teacher
 from ecanet_jax.training import pretrained_init, processes, resume
@@ -72,13 +71,14 @@ class Trainer:
     settings.check(config)
     check_parts(config, self.mesh)
     check_logging(config)
-    self.dataset = data.open(config, self.workdir)
+    self.dataset = open_data(config, self.workdir)
     self.info = self.dataset.info
     pretrained_init.take_classes(config, self.info.num_classes, given)
     processes.check_data(self.info)
     resume.check_class_count(self.workdir, DataSummary.of(self.info), config)
-    self.model = make_model(config, self.info.num_classes, self.mesh)
-    self.task = make_task(config, class_weights(config, self.dataset))
+    self.model = make_network(config, self.info.num_classes, self.mesh)
+    weights = class_weights(config, self.dataset)
+    self.task = make_task(config, weights, self.model, self.dataset)
     self.steps_per_epoch = self.info.train.num_examples / config.batch_size
     self.total_steps = training_steps(config, self.steps_per_epoch)
     self.stretches = stretches(config, self.steps_per_epoch, self.total_steps)

@@ -97,7 +97,7 @@ def to_torch(
     tables = dialects.family(model).dialects
     known = (name for name, table in tables.items() if not table.import_only)
     raise UserError(
-      f'the dialect {dialect!r} is for import only, it is not PyTorch code. For export: '
+      f'the dialect {dialect!r} is for import only. For export: '
       f'{", ".join(sorted(known))}.'
     )
   found, counters = entries(model, dialect)
@@ -108,12 +108,12 @@ def to_torch(
   )
   arrays = traverse_util.flatten_dict(dict(variables), sep='/')
   state = {}
-  counters = iter(counters)
+  counters = iter(counters if dialects.dialect_of(model, dialect).counters else ())
   for entry in found:
     array = np.asarray(arrays[entry.path], np.float32)
     state[entry.key] = np.ascontiguousarray(entry.leaf.to_theirs(array))
-    if entry.leaf.theirs == 'running_var':
-      state[next(counters)] = np.zeros((), np.int64)
+    if entry.leaf.theirs == 'running_var' and (counter := next(counters, '')):
+      state[counter] = np.zeros((), np.int64)
   return state
 
 

@@ -8,6 +8,8 @@ Ours on the left, PyTorch's on the right:
   depthwise  kernel `[kh, kw, C]`                    weight `(C, 1, kh, kw)`
   dense      kernel `[I, O]`, bias `[O]`             weight `(O, I)`, bias `(O,)`
   eca        kernel `[k]`                            weight `(1, 1, k)`, not flipped
+  rois       kernel `[7 * 7 * I, O]`, bias `[O]`     weight `(O, I * 7 * 7)`, bias `(O,)`
+  transposed kernel `[kh, kw, I, O]`, bias `[O]`     weight `(I, O, kh, kw)`, flipped
   norm       scale, bias, mean, var, each `[C]`      weight, bias, running_mean, running_var
 
 PyTorch's BatchNorm also counts batches (`num_batches_tracked`, an int64 scalar). Neither inference
@@ -67,8 +69,25 @@ def _kernel(to_theirs: Change, to_ours: Change, theirs: str = 'weight') -> Leaf:
 _BIAS = Leaf('params', 'bias', 'bias', _same, _same)
 
 # Number of axes of each kind's kernel, and the kind that a number of axes means by default.
-AXES = {'eca': 1, 'pointwise': 2, 'dense': 2, 'depthwise': 3, 'conv': 4, 'flattened': 4}
+AXES = {
+  'eca': 1, 'pointwise': 2, 'dense': 2, 'depthwise': 3, 'conv': 4, 'flattened': 4, 'rois': 2,
+  'transposed': 4, 'classes_last': 2, 'boxes_last': 2, 'masks_last': 2,
+}
 BY_AXES = {2: 'pointwise', 3: 'depthwise', 4: 'conv'}
+
+
+def _last_layer(to_theirs: Change, to_ours: Change, window: tuple[int, ...] = ()) -> tuple:
+  """A layer whose outputs, the first axis of their arrays, are in another order."""
+  return (
+    _kernel(lambda a: to_theirs(a.T).reshape(-1, len(a), *window),
+            lambda a: to_ours(a.reshape(a.shape[:2])).T),
+    Leaf('params', 'bias', 'bias', to_theirs, to_ours),
+  )
+
+
+def _with_zeros(a: np.ndarray, rows: int) -> np.ndarray:
+  return np.concatenate([np.zeros((rows, *a.shape[1:]), a.dtype), a])
+
 
 KINDS: Kinds = {
   'conv': (_kernel(lambda a: a.transpose(3, 2, 0, 1), lambda a: a.transpose(2, 3, 1, 0)), _BIAS),
@@ -87,6 +106,25 @@ KINDS: Kinds = {
     _BIAS,
   ),
   'eca': (_kernel(lambda a: a[None, None], lambda a: a[0, 0]),),
+  # A linear layer on RoIs' features, which are flattened position by position here and channel by
+  # channel in PyTorch.
+  'rois': (
+    _kernel(
+      lambda a: a.reshape(MAP, MAP, -1, a.shape[1]).transpose(3, 2, 0, 1).reshape(a.shape[1], -1),
+      lambda a: a.reshape(len(a), -1, MAP, MAP).transpose(2, 3, 1, 0).reshape(-1, len(a)),
+    ),
+    _BIAS,
+  ),
+  'transposed': (
+    _kernel(lambda a: a[::-1, ::-1].transpose(2, 3, 0, 1),
+            lambda a: a.transpose(2, 3, 0, 1)[::-1, ::-1]),
+    _BIAS,
+  ),
+  # The last layers of a detector whose background is the last class, or which has no outputs for
+  # the background. Ours has the background first.
+  'classes_last': _last_layer(lambda a: np.roll(a, -1, 0), lambda a: np.roll(a, 1, 0)),
+  'boxes_last': _last_layer(lambda a: a[4:], lambda a: _with_zeros(a, 4)),
+  'masks_last': _last_layer(lambda a: a[1:], lambda a: _with_zeros(a, 1), (1, 1)),
   'norm': (
     Leaf('params', 'scale', 'weight', _same, _same),
     _BIAS,

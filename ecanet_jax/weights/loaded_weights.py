@@ -16,6 +16,7 @@ from ecanet_jax.data.preprocessing import (
   preprocessing_of,
 )
 from ecanet_jax.data.summary import DataSummary
+from ecanet_jax.detection.from_config import create_from_config as create_network
 from ecanet_jax.models import network
 from ecanet_jax.models.other_names import weights_hint
 from ecanet_jax.models.registry import create_from_config
@@ -62,7 +63,7 @@ class LoadedWeights:
 
   def create(self) -> nn.Module:
     """Makes the network."""
-    return create_from_config(self.model)
+    return create_network(self.model)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import flax.linen as nn
 
+from ecanet_jax.detection.networks.detector import Detector
 from ecanet_jax.weights import dialects, eca_kernel_size
 from ecanet_jax.weights.prefixes import shared_prefix
 
@@ -38,6 +39,8 @@ def hint(model: nn.Module, given: Shapes, dialect: str) -> str:
     return f'Its keys look like the dialect {like!r}, not {dialect!r}.'
   if text := _computed(given):
     return text
+  if isinstance(model, Detector):
+    return _classes_of_detector(model, given, dialect)
   theirs = {module.ours: module.theirs for module in dialects.modules(model, dialect)}
   table = dialects.dialect_of(model, dialect)
   kinds = _attention_kinds(theirs, {table.module(key) for key in given})
@@ -62,6 +65,20 @@ def hint(model: nn.Module, given: Shapes, dialect: str) -> str:
       f'make the network with num_classes={bias[0]}.'
     )
   return eca_kernel_size.hint(model, given, dialect)
+
+
+def _classes_of_detector(model: Detector, given: Shapes, dialect: str) -> str:
+  """Says that a detector has another number of classes."""
+  table = dialects.dialect_of(model, dialect)
+  keys = [table.key(each.theirs, 'bias') for each in dialects.modules(model, dialect)
+          if each.ours == 'box_head/classes']
+  outputs = [given[key][0] for key in keys if len(given.get(key, ())) == 1]
+  if not outputs or outputs[0] == model.num_classes + 1:
+    return ''
+  return (
+    f'It has {outputs[0] - 1} classes beside the background, the detector {model.num_classes}; '
+    f'make the detector with num_classes={outputs[0] - 1}.'
+  )
 
 
 def likely_dialect(model: nn.Module, given: Shapes, asked: str = '') -> str:

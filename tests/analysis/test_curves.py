@@ -53,5 +53,5 @@ def test_arrays_there_and_back(tmp_path):
 
 
 def test_a_training_without_evaluation(tmp_path):
-  with pytest.raises(UserError, match='has no eval/top1 in'):
+  with pytest.raises(UserError, match='has no evaluation in'):
     curves.curves_of_run(write(tmp_path / 'run', LINES[:1]))

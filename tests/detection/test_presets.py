@@ -21,14 +21,17 @@ def test_what_differs():
     'border_anchors': (True, False),
     'symmetric_clamp': (False, True),
     'match_ground_truth': (True, False),
+    'best_pairs': (True, False),
     'proposal_size': (1e-3, 0.0),
     'detection_size': (1e-2, 0.0),
     'least_roi': (1.0, 0.0),
     'roi_level_eps_in_log': (True, False),
     'box_beta': (1 / 9, 1.0),
     'rpn_counts_at_least_one': (False, True),
+    'mean_over_images': (True, False),
     'binary_masks': (False, True),
     'mask_border': (1, 0),
+    'frozen_affine': (True, False),
   }
   assert [dataclasses.astuple(rule) for rule in rpn] == [
     (0.7, 0.3, True, 0.0, False), (0.7, 0.3, True, 0.3, True)]

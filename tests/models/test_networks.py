@@ -6,6 +6,7 @@ import pathlib
 import pytest
 
 from ecanet_jax import list_models
+from ecanet_jax.detection import table as detectors
 from ecanet_jax.models import network, table
 from tests.support import golden
 
@@ -180,7 +181,7 @@ def test_docs_page_names_every_network():
 @pytest.mark.slow
 def test_docs_page_is_the_tables():
   page = pathlib.Path('docs/networks.md').read_text()
-  assert page == '\n'.join(table.markdown()) + '\n', (
+  assert page == '\n'.join([*table.markdown(), *detectors.markdown()]) + '\n', (
     'stale: python -m ecanet_jax models --table --markdown'
   )
 

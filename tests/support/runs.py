@@ -20,7 +20,8 @@ def arrays(workdir):
   root = pathlib.Path(workdir) / 'checkpoints'
   step = max(int(path.name) for path in root.iterdir() if path.name.isdigit())
   found = {'step': step}
-  for item in ('variables', 'ema', 'optimizer'):
+  items = ('variables', 'ema', 'optimizer')  # without averaging there is no 'ema'
+  for item in (name for name in items if (root / str(step) / name).exists()):
     with ocp.PyTreeCheckpointer() as reader:  # to the host: other devices may have saved it
       tree = reader.metadata(root / str(step) / item).item_metadata.tree
       to_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)

@@ -49,4 +49,14 @@ def use_pure_operators() -> None:
   _libraries.append(library)
   module = sys.modules['torchvision.ops.roi_align']
   module._roi_align = module._roi_align.__wrapped__  # else it calls torch.compile
+  interpolate = module._bilinear_interpolate
+
+  def zero_outside(x, image, row, column, *masks):
+    """The compiled operators give 0 beyond a cell outside of the map; this form does not."""
+    height, width = x.shape[-2:]
+    down, right = (row >= -1) & (row <= height), (column >= -1) & (column <= width)
+    inside = down[:, None, :, None, :, None] & right[:, None, None, :, None, :]
+    return interpolate(x, image, row, column, *masks) * inside
+
+  module._bilinear_interpolate = zero_outside
   box_ops._assert_has_ops = lambda: None

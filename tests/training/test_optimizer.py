@@ -155,15 +155,15 @@ def test_clipping_is_of_the_whole_gradient(problem):
 def test_each_stage_has_its_rate(problem):
   """The update of a stage is layer_decay to the power of its distance from the classifier."""
   depth = {'stem': 3, 'stem_bn': 3, 'blocks_0_0': 2, 'blocks_1_0': 1, 'classifier': 0}
-  start = problem[1]
+  start, behind = problem[1], lambda path: depth[path[0]]
   for name in ('rmsprop_tf', 'adamw'):
     config = make_config(name, weight_decay=0.0)
-    even = ours(problem, config, stages_behind=depth.get)
+    even = ours(problem, config, stages_behind=behind)
     config.optimizer.layer_decay = 0.5
-    graded = ours(problem, config, stages_behind=depth.get)
-    for module, behind in depth.items():
+    graded = ours(problem, config, stages_behind=behind)
+    for module, stages in depth.items():
       jax.tree.map(
-        lambda a, b, s, f=0.5**behind: np.testing.assert_allclose(
+        lambda a, b, s, f=0.5**stages: np.testing.assert_allclose(
           a - s, f * (b - s), rtol=1e-3, atol=1e-5
         ),
         graded[module], even[module], start[module],
@@ -173,7 +173,7 @@ def test_each_stage_has_its_rate(problem):
 def test_distance_from_the_head():
   model = create_model('tiny_efficientnet')
   modules = ('stem', 'stem_bn', 'blocks_0_0', 'blocks_1_1', 'blocks_2_0', 'head', 'classifier')
-  assert [model.stages_behind(module) for module in modules] == [4, 4, 3, 2, 1, 0, 0]
+  assert [model.stages_behind([module]) for module in modules] == [4, 4, 3, 2, 1, 0, 0]
 
 
 def test_which_parameters_decay():

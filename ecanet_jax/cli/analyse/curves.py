@@ -34,17 +34,21 @@ def run(args: argparse.Namespace) -> int:
   if not args.smooth % 2:
     raise UserError(f'--smooth={args.smooth} must be odd.')
   from ecanet_jax.analysis.curves import (
-    METRICS,
     by_variant,
     curves_of_run,
     draw_curves,
     from_arrays,
+    metric_of,
     to_arrays,
   )
   from ecanet_jax.analysis.files import write_arrays, write_table
 
   arguments.start()
   found = arguments.results(args, KIND, from_arrays, curves_of_run)
+  first, *others = found
+  for each in others:
+    if list(each.curves) != list(first.curves):
+      raise UserError(f'{each.path} is of another task than {first.path}; draw them apart.')
   out = arguments.folder(args)
   write_arrays(out / f'{KIND}.npz', KIND, to_arrays(found))
   write_table(out / f'{KIND}.csv', COLUMNS, (
@@ -52,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     for row in zip(curve.images, curve.seconds, curve.values, strict=True)
   ))
   written, title = [], ', '.join(dict.fromkeys(run.title for run in found))
-  for key, metric in METRICS.items():
+  for key in first.curves:
+    metric = metric_of(key)
     for axis, name in AXES:
       written.append(f'{metric.name}_by_{name}.png')
       draw_curves(by_variant(found, key), axis, out / written[-1], args.smooth, metric, title)

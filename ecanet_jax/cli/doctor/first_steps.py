@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ecanet_jax.detection.networks.detector import Detector
+from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.runtime.sharding import put_batch
 from ecanet_jax.training import pretrained_init
 from ecanet_jax.training.state import TrainState, init_state
@@ -95,7 +97,17 @@ def open_training(config) -> tuple[Trainer, TrainState]:
 
 
 def measure(trainer: Trainer, state: TrainState, steps: int = STEPS) -> FirstSteps:
-  """Trains for `steps` steps and looks at what happens; nothing is saved."""
+  """Trains for `steps` steps and looks at what happens; nothing is saved.
+
+  Raises:
+    UserError: the network is a detector.
+  """
+  if isinstance(trainer.model, Detector):
+    raise UserError(
+      f'{trainer.config.model.name} is a detector, and doctor --train looks at classification '
+      'networks; for its first steps run train.py with --config.epochs=0 --config.steps=20 '
+      '--config.log_steps=1.'
+    )
   batch = _first_images(trainer)
   look = _look(trainer)
   start = look(state.variables, batch)

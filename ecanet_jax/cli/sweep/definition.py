@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import itertools
 import json
+import math
 import pathlib
 import re
 import tempfile
@@ -20,8 +21,10 @@ from ecanet_jax.cli.config import load_config
 from ecanet_jax.cli.training_packages import check_packages
 from ecanet_jax.config.difference import completed
 from ecanet_jax.config.trees import differences, plain
-from ecanet_jax.models import create_from_config
+from ecanet_jax.detection.from_config import create_from_config
+from ecanet_jax.detection.networks.detector import Detector
 from ecanet_jax.models.count import count
+from ecanet_jax.nn.parameter_shapes import parameter_shapes
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, one_line
 from ecanet_jax.tasks.choice import has_several_labels
@@ -192,7 +195,11 @@ def _parameters(config) -> int:
   """The network's number of parameters; finds wrong names before anything is trained."""
   # Leaves the accelerator to the runs.
   jax.config.update('jax_platforms', 'cpu')
-  return count(create_from_config(config.model), config.data.image_size).parameters()
+  model = create_from_config(config.model)
+  if not isinstance(model, Detector):
+    return count(model, config.data.image_size).parameters()
+  shapes = parameter_shapes(model)
+  return sum(math.prod(shape) for path, shape in shapes.items() if path.startswith('params/'))
 
 
 @contextlib.contextmanager

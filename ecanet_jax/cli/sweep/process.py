@@ -18,12 +18,11 @@ from ecanet_jax.cli.sweep.worker import DONE
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.log import log
 from ecanet_jax.runtime.progress import in_notebook
-from ecanet_jax.tasks.classification import Classification
+from ecanet_jax.tasks.choice import shown_metrics
 from ecanet_jax.training.logging.writers import read_metrics
 
 LOG = 'log.txt'
-HEADLINE = Classification.headline
-EVALUATED = f'eval/{HEADLINE.name}'  # key in the lines of metrics.jsonl
+EVALUATION = 'eval/'  # begins the keys of an evaluation in the lines of metrics.jsonl
 _POLL_SECONDS = 0.5
 _BUCKET_SECONDS = 15.0  # between two looks at the metrics in a bucket
 
@@ -112,7 +111,7 @@ class _Process:
     return f'{self.run.name} {begins}, process {self._process.pid}: {self._log}'
 
   def _evaluated(self) -> int:
-    steps = [line['step'] for line in read_metrics(self.folder) if EVALUATED in line]
+    steps = [line['step'] for line in read_metrics(self.folder) if _evaluation(line)]
     return max(steps, default=0)
 
   def news(self, ended: bool) -> list[str]:
@@ -129,11 +128,11 @@ class _Process:
     self._read, done, lines = size, 0.0, []
     for line in read_metrics(self.folder):
       done = line['step'] if unit == 'steps' else line.get('train/epoch', done)
-      if EVALUATED in line and line['step'] > self._told:
-        self._told = line['step']
+      if (found := _evaluation(line)) and line['step'] > self._told:
+        self._told, headline = line['step'], shown_metrics(found)[0]
         lines.append(
           f'{self.run.name}: {done:.4g} of {length:g} {unit}, '
-          f'{HEADLINE.title} {HEADLINE.show(line[EVALUATED])}'
+          f'{headline.title} {headline.show(found[headline.name])}'
         )
     self.fraction = min(done / length, 1.0) if length else 0.0
     return lines
@@ -166,6 +165,13 @@ class _Process:
         paths.write_whole(self.folder / LOG, self._log.read_bytes())
       except OSError as error:
         log.warning('%s is not in %s: %s', self._log, self.folder, error.strerror)
+
+
+def _evaluation(line: dict[str, float]) -> dict[str, float]:
+  """The metrics of an evaluation in a line of metrics.jsonl; {} for a line of the training."""
+  return {
+    key.removeprefix(EVALUATION): value for key, value in line.items() if key.startswith(EVALUATION)
+  }
 
 
 class _Board:

@@ -16,12 +16,12 @@ from ecanet_jax.cli.sweep.worker import DONE
 from ecanet_jax.evaluation.summary import data_name
 from ecanet_jax.runtime import machine, paths
 from ecanet_jax.runtime.errors import UserError
-from ecanet_jax.tasks.classification import Classification
+from ecanet_jax.tasks.choice import shown_metrics
+from ecanet_jax.tasks.task import Metric
 from ecanet_jax.training.logging.writers import read_metrics
 from ecanet_jax.version import __version__
 
-METRICS, HEADLINE = Classification.shown, Classification.headline
-FIGURES = (*(metric.name for metric in METRICS), 'loss', 'seconds')
+_LOSS = {'loss'}  # which the evaluation of a detector lacks
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax')
 COLUMNS = 100  # of the text below a table
 
@@ -44,16 +44,18 @@ def write(
   runs = [_figures(run, workdir / run.folder) for run in sweep.runs if run not in failed]
   if not runs:
     raise UserError(f'no run is finished: {next(iter(failed.values()))}')
+  metrics = shown_metrics(runs[0])
+  figures = [*(metric.name for metric in metrics), *_LOSS.intersection(runs[0]), 'seconds']
   by_variant = collections.defaultdict(list)
   for run in runs:
     by_variant[run['variant']].append(run)
   report = {
     'variants': [
       {'variant': variant, 'parameters': sweep.parameters[variant], 'n': len(group),
-       **{key: _mean_and_deviation([run[key] for run in group]) for key in FIGURES}}
+       **{key: _mean_and_deviation([run[key] for run in group]) for key in figures}}
       for variant, group in by_variant.items()
     ],
-    'comparisons': _comparisons(by_variant),
+    'comparisons': _comparisons(by_variant, metrics[0]),
     'runs': runs,
     'failed': {run.name: why for run, why in failed.items()},
     'command': command,
@@ -65,11 +67,12 @@ def write(
   paths.write_whole(workdir / 'results.json', json.dumps(report, indent=2) + '\n')
   paths.write_whole(workdir / 'table.md', table)
   curves = {
-    variant: [_curve(run['curve']) for run in group] for variant, group in by_variant.items()
+    variant: [_curve(run['curve'], metrics[0]) for run in group]
+    for variant, group in by_variant.items()
   }
   for axis, name in (('images', 'images'), ('seconds', 'time')):
-    path = workdir / f'{HEADLINE.name}_by_{name}.png'
-    draw_curves(curves, axis, path, smooth, HEADLINE, title(sweep.record))
+    path = workdir / f'{metrics[0].name}_by_{name}.png'
+    draw_curves(curves, axis, path, smooth, metrics[0], title(sweep.record))
   return table
 
 
@@ -84,19 +87,20 @@ def title(record: dict[str, Any]) -> str:
   return f'{network} on {values("data.name", data_name)}'
 
 
-def _curve(curve: dict[str, list]) -> Curve:
-  return Curve(curve['images'], curve['seconds'], curve[HEADLINE.name])
+def _curve(curve: dict[str, list], headline: Metric) -> Curve:
+  return Curve(curve['images'], curve['seconds'], curve[headline.name])
 
 
 def _figures(run: Run, folder: paths.Path) -> dict[str, Any]:
   """A run's last evaluation and its curve."""
   done = json.loads((folder / DONE).read_text())
-  curve = read_curve(folder, f'eval/{HEADLINE.name}', run.batch_size)
+  headline = shown_metrics(done)[0].name
+  curve = read_curve(folder, f'eval/{headline}', run.batch_size)
   seconds = sum(line.get('train/seconds', 0.0) for line in read_metrics(folder))
   return {
     'variant': run.variant, 'seed': run.seed, **done, 'images': done['step'] * run.batch_size,
     'seconds': seconds,
-    'curve': {'images': curve.images, 'seconds': curve.seconds, HEADLINE.name: curve.values},
+    'curve': {'images': curve.images, 'seconds': curve.seconds, headline: curve.values},
   }
 
 
@@ -108,7 +112,9 @@ def _mean_and_deviation(values: list[float]) -> dict[str, float | None]:
   }
 
 
-def _comparisons(by_variant: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def _comparisons(
+  by_variant: dict[str, list[dict[str, Any]]], headline: Metric
+) -> list[dict[str, Any]]:
   """Each variant minus the first one in the headline metric, over the seeds that both have."""
   by_seed = {
     variant: {run['seed']: run for run in group} for variant, group in by_variant.items()
@@ -118,7 +124,7 @@ def _comparisons(by_variant: dict[str, list[dict[str, Any]]]) -> list[dict[str, 
   for variant, runs in others:
     both = [seed for seed in reference if seed in runs]
     if len(both) > 1:
-      values, base = ([side[seed][HEADLINE.name] for seed in both] for side in (runs, reference))
+      values, base = ([side[seed][headline.name] for seed in both] for side in (runs, reference))
       step = 1 / reference[both[0]]['seen']
       compared.append((variant, seeds.compare(values, base, resolution=step)))
   corrected = seeds.holm([comparison.p for _, comparison in compared])
@@ -129,14 +135,14 @@ def _comparisons(by_variant: dict[str, list[dict[str, Any]]]) -> list[dict[str, 
   ]
 
 
-def _comparison_table(comparisons: list[dict[str, Any]]) -> str:
+def _comparison_table(comparisons: list[dict[str, Any]], headline: Metric) -> str:
   """The comparisons as a table with its caption; '' if there are none."""
   if not comparisons:
     return ''
-  points = lambda value: f'{HEADLINE.scale * value:+.2f}'
+  points = lambda value: f'{headline.scale * value:+.2f}'
   between = lambda ends: f'{points(ends[0])} to {points(ends[1])}'
   rows = [
-    [f'{HEADLINE.title} against {comparisons[0]["reference"]}', 'difference', '95 % interval',
+    [f'{headline.title} against {comparisons[0]["reference"]}', 'difference', '95 % interval',
      'bootstrap', 'p', 'smallest', 'n', 'verdict'],
   ]
   rows.append(['---'] * len(rows[0]))
@@ -144,7 +150,7 @@ def _comparison_table(comparisons: list[dict[str, Any]]) -> str:
     rows.append([
       f'*{one["variant"]}*', points(one['mean']), between(one['interval']),
       between(one['bootstrap']), f'{one["p_holm"]:.3f}',
-      f'{HEADLINE.scale * one["smallest"]:.2f}', str(one['n']), one['verdict'],
+      f'{headline.scale * one["smallest"]:.2f}', str(one['n']), one['verdict'],
     ])
   caption = (
     'Differences in points, paired by seed: runs of one seed see the same images in the same '
@@ -156,8 +162,10 @@ def _comparison_table(comparisons: list[dict[str, Any]]) -> str:
 
 
 def _table(report: dict[str, Any]) -> str:
+  metrics = shown_metrics(report['runs'][0])
+  losses = [*_LOSS.intersection(report['runs'][0])]
   rows = [
-    ['variant', *(metric.heading for metric in METRICS), 'loss', 'n',
+    ['variant', *(metric.heading for metric in metrics), *losses, 'n',
      'parameters', 'images seen', 'training, s'],
   ]
   rows.append(['---'] * len(rows[0]))
@@ -165,9 +173,10 @@ def _table(report: dict[str, Any]) -> str:
     group = [run for run in report['runs'] if run['variant'] == variant['variant']]
     rows.append([
       variant['variant'],
-      *(_spread(variant[metric.name], 2, metric.scale) for metric in METRICS),
-      _spread(variant['loss'], 4), str(variant['n']), f'{variant["parameters"]:,}',
-      f'{group[0]["images"]:,}', _spread(variant['seconds'], 1),
+      *(_spread(variant[metric.name], 2, metric.scale) for metric in metrics),
+      *(_spread(variant[name], 4) for name in losses),
+      str(variant['n']), f'{variant["parameters"]:,}', f'{group[0]["images"]:,}',
+      _spread(variant['seconds'], 1),
     ])
   missing = ''.join(f'\nFAILED: {name}: {why}' for name, why in report['failed'].items())
   devices = sorted({run['device'] for run in report['runs']})
@@ -184,7 +193,7 @@ def _table(report: dict[str, Any]) -> str:
     f'{about["system"]}; {versions}'
   )
   command = report['command'].replace(' --', ' \\\n      --')
-  compared = _comparison_table(report['comparisons'])
+  compared = _comparison_table(report['comparisons'], metrics[0])
   text = f'{body}\n{missing}\n{_fill(caption)}\n\n{compared}'
   return f'{text}    {command}\n\n{_fill(machine_line)}\n'
 

@@ -20,7 +20,8 @@ from ecanet_jax.data.detection.annotations import Category, DetectionSplit, Inst
 from ecanet_jax.data.detection.buckets import by_bucket
 from ecanet_jax.data.detection.order import Rows, TrainingOrder, evaluation_order
 from ecanet_jax.data.detection.settings import Settings
-from ecanet_jax.data.types import Batch, Shard
+from ecanet_jax.data.types import Batch, DatasetInfo, Shard, Split
+from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 
 AHEAD = 2  # batches that are prepared while one is used
@@ -33,11 +34,12 @@ class DetectionDataset:
     settings: how they are prepared.
     evaluation: the evaluation split, with the numbers and sizes of its images.
     num_train: images that training uses.
+    config: the whole configuration, if there is one.
   """
 
   def __init__(
     self, settings: Settings, train: DetectionSplit, evaluation: DetectionSplit, *,
-    batch_size: int, seed: int, accumulate: int = 1, threads: int = 0,
+    batch_size: int, seed: int, accumulate: int = 1, threads: int = 0, config: Any = None,
   ):
     """Wraps two splits.
 
@@ -49,12 +51,13 @@ class DetectionDataset:
       seed: of order and random changes.
       accumulate: parts of a batch; see `Shard`.
       threads: images that are prepared at the same time; 0 = one per CPU core.
+      config: the whole configuration, if there is one.
 
     Raises:
       UserError: the splits have different categories, or nothing is left to train on.
     """
     _require_same(train, evaluation)
-    self.settings, self.evaluation = settings, evaluation
+    self.settings, self.evaluation, self.config = settings, evaluation, config
     self._train, self._batch_size, self._accumulate = train, batch_size, accumulate
     self._seed, self._threads = seed, threads or os.cpu_count() or 1
     chosen = train.trainable(settings)
@@ -66,6 +69,20 @@ class DetectionDataset:
     """The classes by their label."""
     return self._train.categories
 
+  @property
+  def info(self) -> DatasetInfo:
+    """Splits, counts and classes, as of every data set."""
+    classes = len(self.categories)
+    return DatasetInfo(
+      train=Split(self._train.name, self.num_train, classes),
+      eval=Split(self.evaluation.name, len(self.evaluation.ids), classes),
+      num_classes=classes, label_names=tuple(category.name for category in self.categories),
+      index_addressable=True,
+    )
+
+  def record(self, workdir: paths.Path) -> None:
+    """Does nothing: the configuration says which images are in which split."""
+
   def check(self) -> None:
     """Checks the image files of both splits; see `DetectionSplit.check`."""
     self._train.check()
@@ -76,7 +93,8 @@ class DetectionDataset:
     return self.evaluation.ground_truth()
 
   def train(
-    self, start: int, steps: int | None = None, *, host: int = 0, num_hosts: int = 1
+    self, start: int, steps: int | None = None, *, host: int = 0, num_hosts: int = 1,
+    image_size: int | None = None,
   ) -> Iterator[Batch]:
     """Returns the training batches from step `start` on.
 
@@ -87,6 +105,7 @@ class DetectionDataset:
       steps: number of batches; None = endless.
       host: number of this host, from 0.
       num_hosts: hosts that share every batch.
+      image_size: not used; the buckets are the sizes.
 
     Raises:
       UserError: the hosts cannot share the batch size. While iterating: an image cannot be decoded.

@@ -42,7 +42,8 @@ def cell_anchors(stride: int, preset: Preset) -> np.ndarray:
   to whole pixels.
   """
   height = np.sqrt(np.asarray(preset.anchor_ratios, np.float32))
-  sizes = stride * np.asarray(preset.anchor_scales, np.float32)
+  sizes = stride * np.asarray(preset.anchor_scales)
+  sizes = (np.trunc(sizes) if preset.whole_anchor_sizes else sizes).astype(np.float32)
   widths = ((np.float32(1.0) / height)[:, None] * sizes[None, :]).reshape(-1)
   heights = (height[:, None] * sizes[None, :]).reshape(-1)
   x, y = (widths - preset.pixel) / 2, (heights - preset.pixel) / 2

@@ -21,7 +21,7 @@ def mask_targets(masks: jax.Array, frames: jax.Array | None, boxes: jax.Array, m
   whole pixels, resizes them and rounds to 0 or 1.
 
   Args:
-    masks: `[G, h, w]`, 0 or 1, of any type.
+    masks: `[G, h, w]`, uint8, from 0 to 255 = the object.
     frames: where in the image each mask lies, `[G, 4]` as x1, y1, x2, y2, which need not be whole
       pixels; None means that masks are the whole image, `[G, H, W]`.
     boxes: RoIs, `[S, 4]`.
@@ -29,7 +29,12 @@ def mask_targets(masks: jax.Array, frames: jax.Array | None, boxes: jax.Array, m
     size: side of a target, such as 28.
     image_size: height and width of the network's input.
     preset: `binary_masks` says which rule.
+
+  Raises:
+    TypeError: masks of another type, whose values would mean something else.
   """
+  if masks.dtype != jnp.uint8:
+    raise TypeError(f'masks are {masks.dtype}; they must be uint8, from 0 to 255.')
   axis = _resized if preset.binary_masks else _pooled
 
   def one(roi: tuple[jax.Array, jax.Array]) -> jax.Array:
@@ -40,7 +45,7 @@ def mask_targets(masks: jax.Array, frames: jax.Array | None, boxes: jax.Array, m
       vertical, horizontal = (top, bottom), (left, right)
     down = axis(y1, y2, size, image_size[0], vertical, masks.shape[1])
     across = axis(x1, x2, size, image_size[1], horizontal, masks.shape[2])
-    mask = masks[row].astype(jnp.float32)
+    mask = masks[row].astype(jnp.float32) / 255
     product = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
     return product(product(down, mask), across.T)
 

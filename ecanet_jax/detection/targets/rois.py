@@ -23,7 +23,7 @@ class RoITargets(NamedTuple):
     boxes: `[S, 4]`; in empty rows any box.
     valid: `[S]`, which rows hold a RoI.
     positive: `[S]`, which rows hold a positive.
-    labels: `[S]`, class; 0 is background.
+    labels: `[S]`, output of the box head: 0 is the background, 1 the first class.
     deltas: `[S, 4]`, offsets to the ground truth, of the positives; undefined in other rows.
     matched: `[S]`, row of the ground truth, of the positives; 0 in other rows.
   """
@@ -46,7 +46,7 @@ def roi_targets(key: jax.Array, proposals: jax.Array, proposal_valid: jax.Array,
     proposals: `[P, 4]`; they get no gradient.
     proposal_valid: `[P]`.
     boxes: ground truth, `[G, 4]`.
-    labels: their classes, `[G]`, from 1.
+    labels: their classes, `[G]`, from 0.
     valid: `[G]`, which rows are ground truth.
     preset: rules and numbers.
   """
@@ -60,7 +60,7 @@ def roi_targets(key: jax.Array, proposals: jax.Array, proposal_valid: jax.Array,
   samples = sample(key, matched.kind, preset.roi_samples, preset.roi_positive)
   chosen, box = candidates[samples.index], matched.box[samples.index]
   return RoITargets(
-    chosen, samples.valid, samples.positive, jnp.where(samples.positive, labels[box], 0),
+    chosen, samples.valid, samples.positive, jnp.where(samples.positive, labels[box] + 1, 0),
     encode(boxes[box], chosen, preset, preset.box_weights), jnp.where(samples.positive, box, 0))
 
 

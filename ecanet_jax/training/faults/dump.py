@@ -53,7 +53,8 @@ def write_dump(
 
   Returns:
     The folder. report.json has the config, versions, metrics, the range of each array, and index,
-    label and range of each image of the batch. batch.npz has the images and labels.
+    label (of a detector: number of boxes) and range of each image of the batch. batch.npz has the
+    batch.
   """
   folder = workdir / f'dump_{step}'
   paths.make_directory(folder)
@@ -81,6 +82,12 @@ def write_dump(
 
 def _describe(batch, dataset: Dataset, step: int) -> list[dict[str, Any]]:
   config, info = dataset.config, dataset.info
+  if 'index' in batch:  # of a detector
+    return [
+      {'index': index, 'boxes': int(valid.sum()), **_range(image)}
+      for index, valid, image in zip(
+        batch['index'].tolist(), batch['valid'], batch['image'], strict=True)
+    ]
   rows = np.arange(len(batch['label']))
   # TFRecord files have no index.
   _, indices = shuffling.batch_positions(

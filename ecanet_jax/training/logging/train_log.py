@@ -65,9 +65,14 @@ class TrainLog:
       'grad_norm': float(good[-1]['grad_norm']),
       'lr': float(values[-1]['lr']),
     }
+    parts = {
+      key: float(np.mean([value[key] for value in good]))
+      for key in values[0] if key.startswith('loss_')
+    }
     epoch = steps[-1] / self._steps_per_epoch
     speed = self.progress.report(steps[-1], epoch, metrics)
-    figures = {**metrics, 'epoch': epoch, **speed} | ({'left_out': left_out} if left_out else {})
+    figures = {**metrics, **parts, 'epoch': epoch, **speed}
+    figures |= {'left_out': left_out} if left_out else {}
     finite = {key: value for key, value in figures.items() if np.isfinite(value)}
     self._write(steps[-1], 'train', finite)
 

@@ -35,7 +35,9 @@ class Utilization:
       gradients: computed in a step: 2 with sharpness-aware minimisation.
     """
     self._parts, self._devices = parts, len(devices)
-    self._peak = PEAK_FLOPS.get(devices[0].device_kind)
+    # The operations of a detector depend on what it finds.
+    counted = isinstance(model, ConvNet)
+    self._peak = PEAK_FLOPS.get(devices[0].device_kind) if counted else None
     flops = gradients * FLOPS
     self._flops = functools.cache(lambda size: flops * count(model, size).operations())
 

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 
 import flax.linen as nn
 
+from ecanet_jax.detection.networks.faster_rcnn import FasterRCNN
+from ecanet_jax.detection.networks.retinanet import RetinaNet
 from ecanet_jax.models.efficientnet import EfficientNet
 from ecanet_jax.models.inception_resnet_v2 import InceptionResNetV2
 from ecanet_jax.models.mobilenetv2 import MobileNetV2
 from ecanet_jax.models.resnet import ResNet
 from ecanet_jax.models.vgg import VGG
 from ecanet_jax.runtime.errors import UserError, lookup
+from ecanet_jax.weights.dialects.detection import FASTER_RCNN, RETINANET, backbone_dialect
 from ecanet_jax.weights.dialects.dialect import Dialect, Family
 from ecanet_jax.weights.dialects.efficientnet import EFFICIENTNET
 from ecanet_jax.weights.dialects.inception_resnet_v2 import INCEPTION_RESNET_V2
@@ -32,6 +35,8 @@ FAMILIES: dict[type[nn.Module], Family] = {
   ResNet: RESNET,
   VGG: VGG_16,
   InceptionResNetV2: INCEPTION_RESNET_V2,
+  FasterRCNN: FASTER_RCNN,
+  RetinaNet: RETINANET,
 }
 
 
@@ -97,6 +102,12 @@ def modules(model: nn.Module, dialect: str) -> Iterator[Module]:
   """
   of = family(model)
   table = dialect_of(model, dialect)
+  if table.backbone:
+    for each in modules(model.backbone, backbone_dialect(model.backbone)):
+      yield Module(f'backbone/{each.ours}', table.backbone + each.theirs, each.kind)
+    for ours, theirs in table.head.items():
+      yield Module(ours, theirs, table.kinds.get(ours, ''))
+    return
   for ours, theirs in table.stem.items():
     yield Module(ours, theirs, table.kinds.get(ours, ''))
   number = stage = -1

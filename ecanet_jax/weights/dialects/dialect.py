@@ -28,6 +28,8 @@ class Dialect:
     layouts: the layout and the names of the arrays of each kind of layer.
     separator: between the parts of a name.
     import_only: nothing is exported in this dialect.
+    counters: BatchNorm's state has `num_batches_tracked`.
+    backbone: of a detector: the prefix of its backbone's modules.
     misfit: says what differs in their code for a network with the same arrays, such as the padding,
       and what to choose; '' for a network that they compute the same. The arrays cannot tell.
   """
@@ -40,6 +42,8 @@ class Dialect:
   layouts: layout.Kinds = dataclasses.field(default_factory=lambda: layout.KINDS)
   separator: str = '.'
   import_only: bool = False
+  counters: bool = True
+  backbone: str = ''
   misfit: Callable[[nn.Module], str] = lambda model: ''
 
   def prefix(self, block: Block, number: int) -> str:

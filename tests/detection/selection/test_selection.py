@@ -107,7 +107,7 @@ def test_detections_equal_torchvision(detections):
   ours = detections_of(rules, np.arange(ROIS) < count, jnp.asarray(IMAGE))
   found = int(ours.valid.sum())
   assert found == len(boxes) and 0 < found <= detections and len(ours.labels) == detections
-  np.testing.assert_array_equal(ours.labels[:found], labels)
+  np.testing.assert_array_equal(ours.labels[:found] + 1, labels)
   np.testing.assert_allclose(ours.boxes[:found], boxes, atol=1e-4)
   np.testing.assert_allclose(ours.scores[:found], scores, atol=1e-6)
   assert not np.any(ours.labels[found:]) and not np.any(ours.boxes[found:])
@@ -126,7 +126,7 @@ def test_mmdet1_detections_by_their_steps():
       rows.append((probabilities[row, label], label, *boxes[row, label]))
   rows = np.asarray(sorted(rows, key=lambda row: -row[0])[:20])
   ours = detections_of(rules, np.ones(ROIS, bool), jnp.asarray(IMAGE))
-  np.testing.assert_array_equal(ours.labels, rows[:, 1])
+  np.testing.assert_array_equal(ours.labels + 1, rows[:, 1])
   np.testing.assert_allclose(ours.boxes, rows[:, 2:], atol=1e-4)
   np.testing.assert_allclose(ours.scores, rows[:, 0], atol=1e-6)
 
@@ -138,6 +138,6 @@ def test_no_proposal_no_detection():
 
 def test_masks_of_classes():
   logits = RANDOM.normal(size=(3, 4, 4, CLASSES)).astype(np.float32)
-  ours = masks_of_classes(logits, jnp.asarray([2, 0, 5]))
-  expected = 1 / (1 + np.exp(-np.stack([logits[0, ..., 2], logits[1, ..., 0], logits[2, ..., 5]])))
+  ours = masks_of_classes(logits, jnp.asarray([1, 0, 4]))
+  expected = 1 / (1 + np.exp(-np.stack([logits[0, ..., 2], logits[1, ..., 1], logits[2, ..., 5]])))
   np.testing.assert_allclose(ours, expected, atol=1e-6)

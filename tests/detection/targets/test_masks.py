@@ -14,14 +14,15 @@ from tests.support.torchvision_detection import use_pure_operators
 
 IMAGE = (70, 90)
 SIZE = 14
+OBJECT = np.uint8(255)
 RANDOM = np.random.default_rng(0)
 
 
 def ellipses(boxes, image=IMAGE):
-  """Bitmaps of the ellipses in boxes."""
+  """Bitmaps of the ellipses in boxes, uint8, 0 or 255."""
   y, x = np.mgrid[: image[0], : image[1]] + 0.5
   x1, y1, x2, y2 = boxes.T[:, :, None, None]
-  return ((2 * x - x1 - x2) / (x2 - x1)) ** 2 + ((2 * y - y1 - y2) / (y2 - y1)) ** 2 <= 1
+  return (((2 * x - x1 - x2) / (x2 - x1)) ** 2 + ((2 * y - y1 - y2) / (y2 - y1)) ** 2 <= 1) * OBJECT
 
 
 TRUTH = np.round(random_boxes(RANDOM, 5, *IMAGE, least=20))
@@ -40,7 +41,7 @@ def test_equal_to_torchvision():
   detection = pytest.importorskip('torchvision.models.detection')
   use_pure_operators()
   theirs = detection.roi_heads.project_masks_on_boxes(
-    torch.tensor(MASKS).to(torch.uint8), torch.tensor(ROIS), torch.tensor(MATCHED), SIZE)
+    torch.tensor(MASKS // OBJECT), torch.tensor(ROIS), torch.tensor(MATCHED), SIZE)
   assert 0.2 < theirs.mean() < 0.8
   np.testing.assert_allclose(targets(MASKS, None, TORCHVISION), theirs, atol=1e-4)
 
@@ -50,7 +51,7 @@ def test_mmdet1_by_its_formula():
   ours = np.asarray(targets(MASKS, None, MMDET1))
   for roi, row, target in zip(ROIS, MATCHED, ours, strict=True):
     x1, y1, x2, y2 = roi.astype(np.int32)
-    crop = MASKS[row][y1 : y2 + 1, x1 : x2 + 1].astype(np.float32)
+    crop = MASKS[row][y1 : y2 + 1, x1 : x2 + 1].astype(np.float32) / OBJECT
     resized = torch.nn.functional.interpolate(
       torch.tensor(crop)[None, None], size=(SIZE, SIZE), mode='bilinear')[0, 0].numpy()
     clear = np.abs(resized - 0.5) > 1e-4
@@ -77,3 +78,15 @@ def test_bitmaps_of_a_crop_that_is_the_image_are_equal():
   np.testing.assert_allclose(
     targets(MASKS, frames, TORCHVISION)[inside], targets(MASKS, None, TORCHVISION)[inside],
     atol=1e-5)
+
+
+def test_soft_edges_stay():
+  """A mask that is half the object everywhere gives targets of a half."""
+  masks = np.full((5, 112, 112), 128, np.uint8)
+  inside = targets(masks, np.tile(np.float32([[-9, -9, 99, 79]]), (5, 1)), TORCHVISION)
+  np.testing.assert_allclose(inside, 128 / 255, atol=1e-5)
+
+
+def test_masks_of_another_type():
+  with pytest.raises(TypeError, match='masks are bool; they must be uint8, from 0 to 255'):
+    targets(MASKS > 0, None, TORCHVISION)

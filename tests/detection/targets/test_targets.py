@@ -31,7 +31,7 @@ RANDOM = np.random.default_rng(0)
 TRUTH = np.stack([random_boxes(RANDOM, BOXES, *IMAGE, least=10) for _ in range(2)])
 VALID = np.asarray([[True] * 4 + [False] * 2, [False] * BOXES])
 TRUTH = np.where(VALID[..., None], TRUTH, 0).astype(np.float32)
-LABELS = RANDOM.integers(1, CLASSES, (2, BOXES))
+LABELS = RANDOM.integers(0, CLASSES - 1, (2, BOXES))  # CLASSES outputs, with the background
 DRAWN = np.stack([random_boxes(RANDOM, PROPOSALS, *IMAGE, least=8) for _ in range(2)])
 DRAWN[0, :8] = np.repeat(TRUTH[0, :4], 2, axis=0) + RANDOM.normal(0, 2, (8, 4))
 KEYS = image_keys(jax.random.key(0), jnp.arange(2))
@@ -67,8 +67,8 @@ def heads(seed=1):
 
 
 def torchvision_targets():
-  return [{'boxes': torch.tensor(TRUTH[i][VALID[i]]), 'labels': torch.tensor(LABELS[i][VALID[i]])}
-          for i in range(2)]
+  return [{'boxes': torch.tensor(TRUTH[i][VALID[i]]),
+           'labels': torch.tensor(LABELS[i][VALID[i]] + 1)} for i in range(2)]
 
 
 def test_losses_of_the_proposals_equal_torchvision():
@@ -180,7 +180,7 @@ def test_targets_say_what_they_were_made_from(rules):
   assert targets.valid.all()
   assert not targets.labels[~targets.positive].any()
   box = targets.matched[0, :4]
-  np.testing.assert_array_equal(targets.labels[0, :4], LABELS[0, box])
+  np.testing.assert_array_equal(targets.labels[0, :4], LABELS[0, box] + 1)
   assert VALID[0, box].all()
   deltas = encode(TRUTH[0, box], targets.boxes[0, :4], rules, rules.box_weights)
   np.testing.assert_allclose(targets.deltas[0, :4], deltas, atol=1e-5)

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ecanet_jax.data.detection import masks
-from ecanet_jax.evaluation.detection.detections import Detections
+from ecanet_jax.tasks.detection.detections import Detections
 
 SHARE = 0.45  # of a mask's colour
 SMALLEST = 512  # pixels of the longer side: a smaller image is enlarged

@@ -1,8 +1,8 @@
 import numpy as np
 
 from ecanet_jax.data.detection import digit_scenes
-from ecanet_jax.evaluation.detection import picture
-from ecanet_jax.evaluation.detection.detections import Detections, with_bitmaps
+from ecanet_jax.inference import detection_picture as picture
+from ecanet_jax.tasks.detection.detections import Detections, with_bitmaps
 
 
 def test_boxes_masks_and_scores_are_drawn():

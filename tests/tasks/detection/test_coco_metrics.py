@@ -11,14 +11,14 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ecanet_jax.data.detection import digit_scenes
-from ecanet_jax.evaluation.detection import coco_metrics
-from ecanet_jax.evaluation.detection.detections import (
+from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.tasks.detection import coco_metrics
+from ecanet_jax.tasks.detection.detections import (
   Detections,
   coco_results,
   stored_boxes,
   with_bitmaps,
 )
-from ecanet_jax.runtime.errors import UserError
 from tests.support import coco_files
 
 GOLDEN = json.loads(

@@ -1,0 +1,1 @@
+"""The networks of detectors: a backbone, a feature pyramid and heads."""

@@ -1,1 +1,0 @@
-"""COCO's metrics of boxes and masks, and pictures of detections."""

@@ -1,0 +1,1 @@
+"""The task of detectors, and COCO's metrics of boxes and masks."""
