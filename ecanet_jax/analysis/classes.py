@@ -38,6 +38,20 @@ def choose_classes(asked: str, names: Sequence[str]) -> list[int]:
   return [class_number(word.strip(), names) for word in asked.split(',') if word.strip()]
 
 
+def subfolders(folder: str | os.PathLike) -> tuple[str, ...]:
+  """The names of a folder's subfolders, sorted, without hidden ones.
+
+  Raises:
+    UserError: there is no such folder.
+  """
+  path = paths.to_path(folder)
+  with paths.answers(path):
+    if not path.is_dir():
+      raise UserError(f'{folder}: no such folder.')
+    inside = sorted(each.name for each in path.iterdir() if each.is_dir())
+  return tuple(name for name in inside if not name.startswith('.'))
+
+
 def labelled_pictures(
   folder: str | os.PathLike, names: Sequence[str]
 ) -> tuple[list[str], list[int]]:
@@ -51,16 +65,11 @@ def labelled_pictures(
   Raises:
     UserError: there is no such folder, it has no subfolder, or one is named after no class.
   """
-  path = paths.to_path(folder)
-  with paths.answers(path):
-    if not path.is_dir():
-      raise UserError(f'{folder}: no such folder.')
-    inside = sorted(each.name for each in path.iterdir() if each.is_dir())
-  inside = [name for name in inside if not name.startswith('.')]
+  path, inside = paths.to_path(folder), subfolders(folder)
   if not inside:
     raise UserError(
       f'{folder} has no labels: put the pictures of each class into a folder of its name, such as '
-      f'{path / names[0]}.'
+      f'{path / (names[0] if names else "cat")}.'
     )
   found, labels = [], []
   for name in inside:

@@ -104,7 +104,7 @@ def squeezed_channels(model: ConvNet) -> Any:
       return call(*args, **kwargs) if has_own else jnp.ones_like(mean)
 
     with nn.intercept_methods(look):
-      measured.apply(variables, images, train=False)
+      measured.apply(variables, images, train=False, stages=True)
     return found
 
   return squeezed

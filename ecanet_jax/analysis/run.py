@@ -13,10 +13,11 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ecanet_jax import data
-from ecanet_jax.analysis.classes import labelled_pictures
+from ecanet_jax.analysis.classes import labelled_pictures, subfolders
 from ecanet_jax.checkpoints.files import is_checkpoint
 from ecanet_jax.config.stored import read_config
 from ecanet_jax.data.types import Batch
+from ecanet_jax.detection.from_config import is_detector
 from ecanet_jax.evaluation.evaluate_weights import compare_classes, set_name
 from ecanet_jax.inference.classifier import READERS, Classifier, load
 from ecanet_jax.models.convnet import ConvNet
@@ -49,9 +50,10 @@ class Source:
   batch_size: int = 64
 
   def load(self, path: str | os.PathLike) -> Classifier:
-    """The network with its preprocessing, without images."""
+    """The network, or a detector's backbone, with its preprocessing, without images."""
     return load(
-      path, model=self.model, dialect=self.dialect, kind=self.kind, checkpoint=self.checkpoint
+      path, model=self.model, dialect=self.dialect, kind=self.kind, checkpoint=self.checkpoint,
+      backbone=True,
     )
 
 
@@ -117,6 +119,11 @@ def _of_training(path: str | os.PathLike, asked: Source, mesh: Mesh, rows: int) 
       f'{path} is no workdir of a training, so it has no images: give --data=DIR, a folder with a '
       'subfolder of pictures for each class.'
     )
+  if is_detector(source.model['name']):
+    raise UserError(
+      f'{path} is the training of a detector, whose images have no class: give --data=DIR, a '
+      'folder with a subfolder of pictures for each class.'
+    )
   config = read_config(path)
   dataset = data.open(config, paths.to_path(path))
   info = dataset.info
@@ -144,7 +151,7 @@ def _of_folder(path: str | os.PathLike, asked: Source, mesh: Mesh, rows: int) ->
   if classifier.multi_label:
     raise _several_labels(path)
   classes = classifier.model.num_classes
-  names = classifier.label_names or tuple(map(str, range(classes)))
+  names = classifier.label_names or tuple(map(str, range(classes))) or subfolders(asked.data)
   pictures, labels = labelled_pictures(asked.data, names)
 
   def read() -> Iterator[Mapping[str, Any]]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ecanet_jax.data.label_names import published_for, wnids_as_names
 from ecanet_jax.data.preprocessing import default_preprocessing, find_preprocessing
+from ecanet_jax.detection.from_config import is_detector
 from ecanet_jax.inference import images as pictures
 from ecanet_jax.inference.images import Picture
 from ecanet_jax.models import network
@@ -21,6 +22,7 @@ from ecanet_jax.ops import select_backend
 from ecanet_jax.runtime.accelerators import silence_libtpu
 from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.runtime.log import log
+from ecanet_jax.weights.detectors.backbone import backbone_of
 from ecanet_jax.weights.files.formats import WRAPPERS
 from ecanet_jax.weights.loaded_weights import LoadedWeights, read_weights
 
@@ -196,7 +198,7 @@ def _value(found):
 
 def load(
   weights: str | os.PathLike, *, model: str = '', dialect: str = 'timm', kind: str = 'ema',
-  checkpoint: int | str = 'last', preprocessing: str = '',
+  checkpoint: int | str = 'last', preprocessing: str = '', backbone: bool = False,
 ) -> Classifier:
   """Loads a trained network with its preprocessing and the names of its classes.
 
@@ -209,6 +211,7 @@ def load(
     checkpoint: of a training: 'last', 'best' or a step.
     preprocessing: a name of `data.preprocessing.PREPROCESSING`, for a file, which stores none; '' =
       the default of the network.
+    backbone: of a detector, take its backbone, which has no classifier.
 
   Raises:
     UserError: there is nothing to read, a file is damaged, or it is of another network.
@@ -220,7 +223,14 @@ def load(
     weights, model={'name': model} if model else None, dialect=dialect, kind=kind, step=step,
     preprocessing=preprocessing,
   )
+  if backbone:
+    loaded = backbone_of(loaded)
   name = loaded.model['name']
+  if is_detector(name):
+    raise UserError(
+      f'{weights} holds a detector, {name}, which has no classes of whole images; '
+      f'`python -m ecanet_jax predict {weights} IMAGE` finds objects.'
+    )
   if model and model != name:
     raise UserError(f'{weights} holds {name}, not {model}; ask for {name}.')
   module = loaded.create()

@@ -74,5 +74,5 @@ def attention_views(
 
 
 def _intermediates(model, variables, images):
-  _, changed = model.apply(variables, images, train=False, mutable=['intermediates'])
+  _, changed = model.apply(variables, images, train=False, stages=True, mutable=['intermediates'])
   return changed.get('intermediates', {})

@@ -110,8 +110,10 @@ def score(
     The score of the unchanged network, and those of the variants by their keys.
 
   Raises:
-    UserError: there was no image.
+    UserError: there was no image, or the network has no classifier.
   """
+  if not model.num_classes:
+    raise UserError('the network has no classifier, so it has no top-1.')
   logits, nothing = changed_logits(model), {b: Change.none(n) for b, n in channels.items()}
   reference, scores = Score(), {key: Score() for key in variants}
 

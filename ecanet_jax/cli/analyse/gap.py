@@ -73,7 +73,7 @@ def _measured(args: argparse.Namespace):
   arguments.start()
   photographs, found = [], []
   for path in args.runs:
-    classifier = load(path, model=args.model)
+    classifier = load(path, model=args.model, backbone=True)
     images = np.stack([classifier.transform(file) for file in files])
     photographs = photographs or [
       (paths.to_path(file).name, as_seen(image, classifier.preprocessing))

@@ -29,13 +29,14 @@ def run(args: argparse.Namespace) -> int:
   from ecanet_jax.analysis.blocks import paper_name
   from ecanet_jax.analysis.files import write_arrays, write_table
   from ecanet_jax.analysis.kernels import draw_kernels, from_arrays, kernels_of, to_arrays
+  from ecanet_jax.weights.detectors.backbone import backbone_of
   from ecanet_jax.weights.loaded_weights import read_weights
 
   arguments.start()
   blocks = arguments.blocks(args)
 
   def of_run(path: str):
-    weights = read_weights(path, model={'name': args.model} if args.model else None)
+    weights = backbone_of(read_weights(path, model={'name': args.model} if args.model else None))
     return kernels_of(weights.create(), weights.variables, path, blocks)
 
   found = arguments.results(args, KIND, from_arrays, of_run)

@@ -1,9 +1,10 @@
-"""The weights of a classification network as the backbone of a detector."""
+"""The weights of a classification network as the backbone of a detector, and back."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from ecanet_jax.detection.from_config import backbone_section, is_detector
 from ecanet_jax.detection.networks.detector import Detector
 from ecanet_jax.models.computation import other_fields
 from ecanet_jax.models.convnet import ConvNet
@@ -54,6 +55,21 @@ def with_backbone(
   check_keys(expected, flat_shapes(given), 'the weights do not fit the backbone of')
   return {collection: {**tree, 'backbone': given[collection]} if given.get(collection) else tree
           for collection, tree in variables.items()}
+
+
+def backbone_of(weights: LoadedWeights) -> LoadedWeights:
+  """The weights of a detector's backbone, a network without head and classifier.
+
+  Args:
+    weights: of a detector; those of another network are returned unchanged.
+  """
+  if not is_detector(weights.model['name']):
+    return weights
+  variables = {collection: tree['backbone'] for collection, tree in weights.variables.items()
+               if 'backbone' in tree}
+  return dataclasses.replace(
+    weights, model=backbone_section(weights.model), variables=variables, label_names=None
+  )
 
 
 def _attention(network: ConvNet) -> str | Attention:
