@@ -52,7 +52,7 @@ def test_the_window_that_repeats():
   curve = random.normal(size=256)
   curve[128:192] = 3 * np.sin(2 * np.pi * np.arange(64) / 8)
   found = strongest_window(curve)
-  assert found.found and found.first == 128 and found.width == 64 and found.lag % 4 == 0
+  assert found.found and found.first == 128 and found.width == 64 and found.lag == 8
   noise = [strongest_window(random.normal(size=256)).found for _ in range(10)]
   assert sum(noise) <= 3  # 5 % of 10 are expected
 

@@ -96,14 +96,5 @@ def test_a_sine_has_its_period(random):
   assert max(each.peak for each in shuffled) < 0.6
 
 
-def test_the_periodic_window_is_found(random):
-  curve = random.normal(0, 0.3, 256)
-  curve[64:128] += np.sin(2 * np.pi * np.arange(64) / 8)
-  found = statistics.strongest_window(curve)
-  assert found.found and (found.first, found.width, found.lag) == (64, 64, 8)
-  shuffled = [statistics.strongest_window(random.permutation(curve)).found for _ in range(5)]
-  assert sum(shuffled) <= 1
-
-
 def test_a_constant_curve_has_none():
   assert not statistics.periodicity(np.ones(40)).found
