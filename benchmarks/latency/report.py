@@ -75,8 +75,7 @@ def draw(report: dict[str, Any], path: str | os.PathLike) -> None:
           yerr=([middle - min(values)], [max(values) - middle]), capsize=2, color=f'C{number}',
           label=runtime if axes is panels[0] and name == next(iter(by_network)) else None,
         )
-    axes.set_xticks(range(len(names)), [_label(name).replace(' (', '\n(') for name in names],
-                    fontsize=8)
+    axes.set_xticks(range(len(names)), map(_broken, names), fontsize=8)
     axes.set_ylabel(f'ms, {_threads(threads)}')
     axes.grid(axis='y', alpha=0.3)
     axes.set_axisbelow(True)
@@ -105,6 +104,12 @@ def _ratio(by_network: dict[str, list[float]], one: str, other: str) -> str:
 
 def _label(name: str) -> str:
   return ROWS[name].label if name in ROWS else name
+
+
+def _broken(name: str) -> str:
+  """The label of a network in two lines, if it is long."""
+  label = _label(name)
+  return label.replace(' (', '\n(') if '(' in label else label.replace(': ', ':\n')
 
 
 def _fixed(value: float | None) -> str:

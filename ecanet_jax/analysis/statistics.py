@@ -10,7 +10,6 @@ LAGS = 32  # longest shift of `autocorrelation`, in channels
 PERMUTATIONS = 200
 WINDOW = 64  # channels of `strongest_window`
 QUANTILE = 0.95
-ROUNDING = 1e-9  # r(l) that differ by less are equal
 
 
 @dataclasses.dataclass
@@ -129,7 +128,10 @@ class Saturation:
 
 
 def autocorrelation(curve: np.ndarray, lags: int = LAGS) -> np.ndarray:
-  """r(l) = mean over c of z_c z_(c + l), z the standardised curve; l = 1 to `lags`.
+  """r(l) = sum over c of z_c z_(c + l) / C, z the standardised curve; l = 1 to `lags`.
+
+  This is the usual estimate (Box and Jenkins). A long shift has fewer terms and so counts less: a
+  curve of period 8 also repeats after 16 and 24, but its largest r is that of 8.
 
   Args:
     curve: `[..., C]`.
@@ -143,8 +145,8 @@ def autocorrelation(curve: np.ndarray, lags: int = LAGS) -> np.ndarray:
   z = (curve - curve.mean(-1, keepdims=True)) / np.where(spread, spread, np.inf)
   longest = min(lags, z.shape[-1] - 1)
   return np.stack(
-    [(z[..., :-lag] * z[..., lag:]).mean(-1) for lag in range(1, longest + 1)], axis=-1
-  )
+    [(z[..., :-lag] * z[..., lag:]).sum(-1) for lag in range(1, longest + 1)], axis=-1
+  ) / z.shape[-1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +155,7 @@ class Periodicity:
 
   Attributes:
     peak: the largest r(l).
-    lag: the shortest l that has it, in channels: a curve of period 8 repeats after 8, 16, 24.
+    lag: its l, in channels.
     null: the `QUANTILE` of the largest r(l) over random orders of the channels.
   """
 
@@ -170,9 +172,11 @@ class Periodicity:
 def periodicity(curve: np.ndarray, seed: int = 0) -> Periodicity:
   """Compares a curve `[C]` with `PERMUTATIONS` random orders of its channels."""
   random = np.random.default_rng(seed)
-  peak, lag = _peak(autocorrelation(curve))
+  values = autocorrelation(curve)
   nulls = [autocorrelation(random.permutation(curve)).max() for _ in range(PERMUTATIONS)]
-  return Periodicity(peak, lag, float(np.quantile(nulls, QUANTILE)))
+  return Periodicity(
+    float(values.max()), int(values.argmax()) + 1, float(np.quantile(nulls, QUANTILE))
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,14 +208,8 @@ def strongest_window(curve: np.ndarray, seed: int = 0) -> Window:
   )
   random, found = np.random.default_rng(seed), windows(curve)
   nulls = [windows(random.permutation(curve)).max() for _ in range(PERMUTATIONS)]
-  place = int(found.max(1).argmax())
-  peak, lag = _peak(found[place])
+  place, lag = np.unravel_index(found.argmax(), found.shape)
   return Window(
-    peak, lag, float(np.quantile(nulls, QUANTILE)), place * (width // 4 or 1), width
+    float(found[place, lag]), int(lag) + 1, float(np.quantile(nulls, QUANTILE)),
+    int(place) * (width // 4 or 1), width,
   )
-
-
-def _peak(values: np.ndarray) -> tuple[float, int]:
-  """The largest r(l) and the shortest l that has it, of r(1), r(2) and on."""
-  peak = values.max()
-  return float(peak), int((values >= peak - ROUNDING).argmax()) + 1

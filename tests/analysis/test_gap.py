@@ -1,6 +1,5 @@
 """Averaged channels against the layer before them, and periodic windows."""
 
-import jax
 import numpy as np
 import pytest
 
@@ -15,13 +14,14 @@ from ecanet_jax.analysis.gap import (
 from ecanet_jax.analysis.statistics import strongest_window
 from ecanet_jax.models import create_model
 from ecanet_jax.models.intermediates import attention_views
+from tests.support.random_variables import random_variables
 
 IMAGES = np.random.default_rng(0).normal(size=(3, 32, 32, 3)).astype(np.float32)
 
 
 def made(**attention):
   model = create_model('tiny_efficientnet', num_classes=2, attention=attention)
-  return model, model.init(jax.random.key(1), IMAGES[:1], train=False)
+  return model, random_variables(model)
 
 
 @pytest.mark.parametrize('kind', ['se', 'eca'])
@@ -31,7 +31,7 @@ def test_they_are_what_the_attention_gets(kind):
   views = attention_views(model, variables, IMAGES)
   assert list(found) == list(views)
   for name, view in views.items():
-    np.testing.assert_allclose(found[name], view['squeeze'][:, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(found[name], view['squeeze'][:, 0, 0], rtol=1e-5, atol=1e-6)
 
 
 def test_without_attention_they_are_means_of_the_same_layer():
@@ -52,7 +52,7 @@ def test_the_window_that_repeats():
   curve = random.normal(size=256)
   curve[128:192] = 3 * np.sin(2 * np.pi * np.arange(64) / 8)
   found = strongest_window(curve)
-  assert found.found and found.first == 128 and found.width == 64 and found.lag % 4 == 0
+  assert found.found and found.first == 128 and found.width == 64 and found.lag == 8
   noise = [strongest_window(random.normal(size=256)).found for _ in range(10)]
   assert sum(noise) <= 3  # 5 % of 10 are expected
 

@@ -90,7 +90,7 @@ def test_saturation():
 def test_a_sine_has_its_period(random):
   curve = np.sin(2 * np.pi * np.arange(96) / 8)
   found = statistics.periodicity(curve)
-  assert found.found and found.lag == 8 and found.peak == pytest.approx(1)
+  assert found.found and found.lag == 8 and found.peak == pytest.approx(88 / 96)
   shuffled = [statistics.periodicity(random.permutation(curve)) for _ in range(20)]
   assert sum(each.found for each in shuffled) <= 4  # 5 % of 20 are expected
   assert max(each.peak for each in shuffled) < 0.6

@@ -27,7 +27,7 @@ def workdir(tmp_path_factory):
   config = smoke.get_config()
   config.batch_size, config.data.image_size, config.tensorboard = 64, 16, False
   config.epochs, config.eval_epochs, config.save_epochs = 0.25, 0.0, 0.25
-  config.schedule.warmup_epochs, config.model.attention.kind = 0.0, 'se'
+  config.schedule.warmup_epochs, config.model.attention.kind = 0.0, 'eca'
   workdir = tmp_path_factory.mktemp('analysed') / 'run'
   Trainer(config, workdir).run()
   return workdir
@@ -38,7 +38,7 @@ def test_attention_of_two_runs(workdir, tmp_path, capsys):
   assert cli.main([*command, '--classes=3,0', '--spread', '--channels=5']) == 0
   said = capsys.readouterr().out
   assert said.count('class share  by chance  static share') == 2
-  assert f'{workdir}: tiny_efficientnet with se on synthetic test, ' in said
+  assert f'{workdir}: tiny_efficientnet with eca on synthetic test, ' in said
   assert (tmp_path / 'out' / 'attention.png').read_bytes().startswith(b'\x89PNG')
   rows = list(csv.DictReader((tmp_path / 'out' / 'attention.csv').read_text().splitlines()))
   assert {row['class'] for row in rows} == {'0', '3'}
