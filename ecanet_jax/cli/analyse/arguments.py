@@ -1,7 +1,7 @@
 """What the kinds of analysis share: arguments, and what they begin and end with."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ecanet_jax.cli.training_packages import check_matplotlib
@@ -85,6 +85,14 @@ def results(
   for name in args.runs:
     found += from_arrays(read_arrays(name, kind)) if is_arrays(name) else [of_run(name)]
   return found
+
+
+def titles(found: Sequence[Any]) -> list[str]:
+  """The titles of runs in a picture; several runs have their names, too."""
+  if len(found) == 1:
+    return [found[0].title]
+  short = paths.short_names([each.path for each in found])
+  return [f'{name}\n{each.title}' for name, each in zip(short, found, strict=True)]
 
 
 def folder(args: argparse.Namespace) -> paths.Path:

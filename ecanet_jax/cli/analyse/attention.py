@@ -12,7 +12,6 @@ import dataclasses
 
 from ecanet_jax.analysis.blocks import choose, paper_name
 from ecanet_jax.cli.analyse import arguments
-from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 
 KIND = 'attention'
@@ -71,13 +70,9 @@ def run(args: argparse.Namespace) -> int:
   write_arrays(out / 'attention.npz', KIND, to_arrays(found))
   write_table(out / 'attention.csv', COLUMNS, _rows(found, classes))
   write_table(out / 'attention_shares.csv', SHARES, _shares(found))
-  titles = [each.title for each in found]
-  if len(found) > 1:
-    short = paths.short_names([each.path for each in found])
-    titles = [f'{name}\n{title}' for name, title in zip(short, titles, strict=True)]
   draw_attention(
-    list(zip(titles, (each.blocks for each in found))), names, classes, out / 'attention.png',
-    channels=args.channels, spread=args.spread,
+    list(zip(arguments.titles(found), (each.blocks for each in found))), names, classes,
+    out / 'attention.png', channels=args.channels, spread=args.spread,
   )
   draw_shares(
     [(each.title, dict(each.table())) for each in found], out / 'attention_shares.png'

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     for order, scores in enumerate(orders)
     for share, score in zip(run.shares, scores, strict=True)
   ))
-  draw_pruning(found, out / f'{KIND}.png')
+  draw_pruning(found, arguments.titles(found), out / f'{KIND}.png')
   arguments.say_written(out, f'{KIND}.png', f'{KIND}.csv', f'{KIND}.npz')
   return 0
 

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     _print(each)
   write_arrays(out / f'{KIND}.npz', KIND, static_to_arrays(found))
   write_table(out / f'{KIND}.csv', COLUMNS, _rows(found))
-  draw_static(found, out / f'{KIND}.png')
+  draw_static(found, arguments.titles(found), out / f'{KIND}.png')
   arguments.say_written(out, f'{KIND}.png', f'{KIND}.csv', f'{KIND}.npz')
   return 0
 
