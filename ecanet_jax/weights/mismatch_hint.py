@@ -70,14 +70,19 @@ def hint(model: nn.Module, given: Shapes, dialect: str) -> str:
 def _classes_of_detector(model: Detector, given: Shapes, dialect: str) -> str:
   """Says that a detector has another number of classes."""
   table = dialects.dialect_of(model, dialect)
-  keys = [table.key(each.theirs, 'bias') for each in dialects.modules(model, dialect)
-          if each.ours == 'box_head/classes']
-  outputs = [given[key][0] for key in keys if len(given.get(key, ())) == 1]
-  if not outputs or outputs[0] == model.num_classes + 1:
+  classes = {  # by the number of outputs: with the background, or of each anchor of a cell
+    'box_head/classes': lambda outputs: outputs - 1,
+    'class_head/outputs': lambda outputs: outputs // model.cell_anchors,
+  }
+  found = [
+    classes[each.ours](given[key][0]) for each in dialects.modules(model, dialect)
+    if each.ours in classes and (key := table.key(each.theirs, 'bias')) in given
+  ]
+  if not found or found[0] == model.num_classes:
     return ''
   return (
-    f'It has {outputs[0] - 1} classes beside the background, the detector {model.num_classes}; '
-    f'make the detector with num_classes={outputs[0] - 1}.'
+    f'It has {found[0]} classes, the detector {model.num_classes}; '
+    f'make the detector with num_classes={found[0]}.'
   )
 
 

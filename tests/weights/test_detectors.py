@@ -130,7 +130,7 @@ def test_files(tmp_path):
       'depths': (1, 1, 1, 1), 'planes': 4, 'stem_width': 4}, **{**SMALL, 'num_classes': 2})
   for call, message in (
     (lambda: read_detector(tmp_path / 'detector.safetensors', other, 'torchvision'),
-     'It has 3 classes beside the background, the detector 2; make the .* with num_classes=3'),
+     'It has 3 classes, the detector 2; make the detector with num_classes=3'),
     (lambda: read_detector(tmp_path / 'detector.safetensors', small(), 'torchvision'),
      "those of preset 'torchvision', this detector has 'mmdet1'; choose preset='torchvision'"),
     (lambda: read_detector(tmp_path / 'detector.safetensors', small(), 'mmdet1'),
@@ -139,6 +139,22 @@ def test_files(tmp_path):
     with pytest.raises(UserError, match=message) as error:
       call()
     assert '\n' not in str(error.value)
+
+
+def test_retinanet_of_other_rules_or_classes():
+  theirs = {'preset': 'torchvision', 'coarse': 'p5', 'relu_before_p7': True}
+  make = lambda classes=3, **fields: create_detector(
+    'retinanet_r50_fpn', num_classes=classes, channels=8,
+    backbone={'depths': (1, 1, 1, 1), 'planes': 4, 'stem_width': 4}, **fields)
+  model = make(**theirs)
+  state = to_torch(model, random_variables(model), 'torchvision')
+  for model, message in (
+    (make(2, **theirs), 'It has 3 classes, the detector 2; make the detector with num_classes=3'),
+    (make(**{**theirs, 'preset': 'mmdet1'}), "choose preset='torchvision'"),
+    (make(preset='torchvision', coarse='p5'), 'reads P6 through a ReLU; choose relu_before_p7=Tr'),
+  ):
+    with pytest.raises(UserError, match=message):
+      from_torch(model, state, 'torchvision')
 
 
 def _loaded(name, **fields):

@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
   if args.table:
     return _print_table(args.pattern)
   if args.png and not names:
-    raise UserError(f'{args.pattern!r} names detectors only; --png draws networks, as *eca_r*.')
+    raise UserError(
+      f'{args.pattern!r} names detectors only; --png draws classifiers, such as eca_resnet50.')
   if args.png:
     return _draw(names, pathlib.Path(args.png))
   width = max(map(len, names + detectors))

@@ -122,10 +122,16 @@ FASTER_RCNN = Family(
 )
 
 
-def _retinanet_misfit(model: nn.Module) -> str:
-  if model.relu_before_p7:
-    return ''
-  return 'its P7 reads P6 through a ReLU; choose relu_before_p7=True.'
+def _retinanet_rules(preset: str, relu_before_p7: bool) -> Callable[[nn.Module], str]:
+  """A `misfit`: the code has the rules of a preset, and P7 reads P6 through a ReLU or as it is."""
+
+  def misfit(model: nn.Module) -> str:
+    if model.relu_before_p7 == relu_before_p7:
+      return _rules(preset)(model)
+    how = 'through a ReLU' if relu_before_p7 else 'without a ReLU'
+    return f'its P7 reads P6 {how}; choose relu_before_p7={relu_before_p7}.'
+
+  return misfit
 
 
 def _torchvision_retinanet(first: bool) -> Dialect:
@@ -133,7 +139,7 @@ def _torchvision_retinanet(first: bool) -> Dialect:
   tower = lambda head, n: f'head.{head}_head.conv.' + (f'{2 * n - 2}' if first else f'{n - 1}.0')
   return Dialect(
     stem={}, block='', variants={}, backbone='backbone.body.', counters=False, kinds={},
-    misfit=_retinanet_misfit,
+    misfit=_retinanet_rules('torchvision', True),
     head={
       **_levels(3, pyramid.replace('*', 'inner'), pyramid.replace('*', 'layer')),
       **_coarse('backbone.fpn.extra_blocks.p6', 'backbone.fpn.extra_blocks.p7'),
@@ -153,6 +159,7 @@ RETINANET = Family(
     # mmdetection's RetinaNet has no background output, and the same names in 1.x and 2.x.
     'mmdet1': Dialect(
       stem={}, block='', variants={}, backbone='backbone.', kinds={},
+      misfit=_retinanet_rules('mmdet1', False),
       head={
         **_levels(3, 'neck.lateral_convs.{}.conv', 'neck.fpn_convs.{}.conv'),
         **_coarse('neck.fpn_convs.3.conv', 'neck.fpn_convs.4.conv'),
