@@ -92,6 +92,16 @@ def test_one_program(trained, one_device):
     'make_train_step': 1, 'make_eval_step': 1}
 
 
+@pytest.mark.slow
+def test_retinanet_trains():
+  """It has its two losses, and draws no samples; other tests follow its detections."""
+  training = small_detector.Training(
+    small_detector.configured(**{'model.name': 'retinanet_r50_fpn', 'steps': 6}))
+  metrics = [training.advance(batch) for batch in training.dataset.train(start=0, steps=6)]
+  assert {'loss_box', 'loss_classification'} <= metrics[0].keys()
+  assert metrics[-1]['loss'] < metrics[0]['loss']
+
+
 @pytest.fixture(scope='module')
 def two_buckets(one_device, tmp_path_factory):
   """A Mask R-CNN on images of both orientations, with 0 to 9 objects."""
