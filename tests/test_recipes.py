@@ -25,7 +25,10 @@ from ecanet_jax.training.state import ema_decay
 from tests.support.published_trainings import EXPECTED, IMAGES, RATES
 
 # What other files' tests look at: not trainings on ImageNet.
-ELSEWHERE = {'cifar', 'digits', 'smoke', 'transfer', 'finetune', 'fashion_mnist'}
+ELSEWHERE = {
+  'cifar', 'digit_scenes', 'digits', 'faster_rcnn', 'fashion_mnist', 'finetune', 'mask_rcnn',
+  'smoke', 'transfer',
+}
 
 
 def load(expected):

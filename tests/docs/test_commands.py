@@ -20,7 +20,8 @@ from ecanet_jax.aot import table
 from ecanet_jax.aot.topologies import chip_of
 from ecanet_jax.cli.arguments import Parser
 from ecanet_jax.cli.config import load_config
-from ecanet_jax.models import create_from_config, network
+from ecanet_jax.detection.from_config import create_from_config
+from ecanet_jax.models import network
 from tests.support import doc_blocks
 from tests.support.programs import ROOT
 

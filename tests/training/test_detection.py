@@ -31,9 +31,9 @@ def one_device():
 
     return made
 
-  mesh = sharding.make_mesh(1)
+  make_mesh = sharding.make_mesh
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(sharding, 'make_mesh', lambda: mesh)
+    patch.setattr(sharding, 'make_mesh', lambda devices=1: make_mesh(devices))
     for name in ('make_train_step', 'make_eval_step'):
       patch.setattr(trainer, name, once(name, getattr(trainer, name)))
     yield programs

@@ -4,6 +4,7 @@ from ml_collections import ConfigDict
 
 from ecanet_jax.data.detection.annotations import DetectionSplit
 from ecanet_jax.data.detection.dataset import DetectionDataset
+from ecanet_jax.data.detection.masks import coco_mask
 from ecanet_jax.data.detection.settings import Settings
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup
@@ -19,11 +20,12 @@ def open_detection(config: ConfigDict, with_masks: bool) -> DetectionDataset:
     with_masks: whether the detector learns masks.
 
   Raises:
-    UserError: an unknown source, keys that do not fit, or annotations that are wrong; one line
-      counts and names them.
+    UserError: an unknown source, keys that do not fit, pycocotools is not installed, or annotations
+      that are wrong; one line counts and names them.
   """
   make = lookup(SOURCES, config.data.source, 'source (data.source)')
   settings = settings_of(config, with_masks)
+  coco_mask()  # says now, not after an epoch, that its package is missing
   train, evaluation = make(config, settings)
   return DetectionDataset(
     settings, train, evaluation, batch_size=config.batch_size, seed=config.seed,
