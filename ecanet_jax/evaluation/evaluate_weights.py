@@ -98,6 +98,7 @@ def evaluate_weights(
     columns = choose_split(config, given)
   dataset = open_data(config, paths.to_path(path) if not bare else None)
   info = dataset.info
+  compare_classes(str(path), source, info, accept=config.data.accept_changes)
   model = make_network(config, info.num_classes, mesh)
   if detector:
     task = Detection(config, model, dataset, per_class=True)
@@ -113,7 +114,6 @@ def evaluate_weights(
   log_devices()
   if not detector:
     log.info('%s: preprocessing %s: %s', path, said, describe(config.data))
-  compare_classes(str(path), source, info, accept=config.data.accept_changes)
   hosts = {'host': jax.process_index(), 'num_hosts': jax.process_count()}
   batches, steps = dataset.eval(**hosts, **({} if detector else {'crops': seen.crops}))
   metrics = evaluate(

@@ -133,7 +133,7 @@ def test_a_cpu_process_lowers_the_program_of_the_mesh(config, mesh):
   assert make_model(config, config.model.num_classes, mesh).backend == 'tpu'
   for step in ('train', 'eval'):
     lowered, size = lower_step(config, mesh, step)
-    assert size == config.data.image_size
+    assert size == (config.data.image_size,) * 2
     assert 'stablehlo.custom_call' not in lowered.as_text()
 
 

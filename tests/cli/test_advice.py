@@ -18,7 +18,7 @@ NAMED = {
   'config/stored.py': {'--config'},  # only eval reads the config of a training
   'runtime/distributed.py': {'--coordinator', '--process_id', '--num_processes'},  # train, eval
   'inference/training_folder.py': {'--accept_changes'},  # predict
-  'evaluation/tta.py': {'--tta'},  # eval
+  'evaluation/tta.py': {'--tta'}, 'evaluation/evaluate_weights.py': {'--tta'},  # eval
   'training/trainer.py': {'--workdir'}, 'training/resume.py': {'--workdir'},  # train
   'checkpoints/compare.py': {'--workdir'},  # train resumes
   'data/sources/tfds.py': {
