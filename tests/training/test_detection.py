@@ -175,10 +175,11 @@ def test_eight_devices_equal_one():
 
 @pytest.mark.slow
 def test_one_batch_is_learned_by_heart():
-  """Every loss falls below 5 % of its start.
+  """Every loss but that of the masks falls below 5 % of its start.
 
   The box loss has its largest value as its start: until there are good proposals, the ground truth
-  itself is all that is positive, and its offsets are 0.
+  itself is all that is positive, and its offsets are 0. The mask loss cannot reach 0: the targets
+  of torchvision's rule have soft edges, whose entropy remains.
   """
   config = small_detector.configured(**{
     'steps': 600, 'batch_size': 2, 'model.planes': 16, 'model.detector.channels': 32,
@@ -193,4 +194,6 @@ def test_one_batch_is_learned_by_heart():
     name: np.mean([step[name] for step in history[-20:]]) / start[name]
     for name in start if name.startswith('loss_')
   }
-  assert len(shares) == 5 and max(shares.values()) < 0.05, shares
+  assert len(shares) == 5
+  assert shares.pop('loss_mask') < 0.25
+  assert max(shares.values()) < 0.05, shares
