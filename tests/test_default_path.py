@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.support import programs
-from tests.support.default_path import CASES
+from tests.support.default_path import CASES, FEW
 
 
 def as_a_user(*arguments: str, seconds: int = 900) -> str:
@@ -25,11 +25,15 @@ def as_a_user(*arguments: str, seconds: int = 900) -> str:
 
 
 @pytest.mark.timeout(900)
-def test_every_family_and_kind_of_attention_computes_what_xla_computes():
-  first, *rest = map(json.loads, as_a_user('-m', 'tests.support.default_path').splitlines())
+@pytest.mark.parametrize(('arguments', 'cases'), [
+  (('few',), FEW), pytest.param((), CASES, marks=pytest.mark.slow),
+])
+def test_families_and_kinds_of_attention_compute_what_xla_computes(arguments, cases):
+  said = as_a_user('-m', 'tests.support.default_path', *arguments)
+  first, *rest = map(json.loads, said.splitlines())
   if first['devices'] == 1 and any(map(shutil.which, ('c++', 'g++', 'clang++'))):
     assert first['backend'] == 'cpu'
-  assert [line['name'] for line in rest] == [name for name, _ in CASES]
+  assert [line['name'] for line in rest] == [name for name, _ in cases]
   for line in rest:
     assert line['logits'] < 1e-4 and line['loss'] < 1e-4 and line['gradient'] < 1e-3, line
 

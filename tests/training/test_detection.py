@@ -73,10 +73,12 @@ def trained(one_device, tmp_path_factory):
   return killed_and_resumed(config, tmp_path_factory.mktemp('scenes'))
 
 
+@pytest.mark.slow
 def test_resumed_is_bit_identical(trained):
   assert_same(*trained)
 
 
+@pytest.mark.slow
 def test_what_a_training_leaves(trained):
   whole, _ = trained
   last = read_metrics(whole)[-1]
@@ -86,6 +88,7 @@ def test_what_a_training_leaves(trained):
   assert json.loads((whole / 'config.json').read_text())['detection']['max_boxes'] == 8
 
 
+@pytest.mark.slow
 def test_one_program(trained, one_device):
   faster_rcnn = [key for key in one_device if not hasattr(key[1], 'mask_convs')]
   assert {key[0]: one_device[key]._cache_size() for key in faster_rcnn} == {
@@ -178,13 +181,14 @@ def test_one_batch_is_learned_by_heart():
   """Every loss but that of the masks falls below 5 % of its start.
 
   The box loss has its largest value as its start: until there are good proposals, the ground truth
-  itself is all that is positive, and its offsets are 0. The mask loss cannot reach 0: the targets
-  of torchvision's rule have soft edges, whose entropy remains.
+  itself is all that is positive, and its offsets are 0. Mask targets are 0 or 1, because soft edges
+  have an entropy that no loss goes below. The loss of this small network's masks is at 10 % after
+  600 steps and stays there.
   """
   config = small_detector.configured(**{
     'steps': 600, 'batch_size': 2, 'model.planes': 16, 'model.detector.channels': 32,
-    'model.detector.hidden': 64, 'model.detector.roi_samples': 32,
-    'schedule.lr': 3e-3 * 256 / 2,
+    'model.detector.hidden': 64, 'model.detector.roi_samples': 32, 'model.detector.mask_convs': 1,
+    'model.detector.preset': 'mmdet1', 'schedule.lr': 3e-3 * 256 / 2,
   })
   training = small_detector.Training(config)
   batch = next(training.dataset.train(0, 1))
@@ -195,5 +199,5 @@ def test_one_batch_is_learned_by_heart():
     for name in start if name.startswith('loss_')
   }
   assert len(shares) == 5
-  assert shares.pop('loss_mask') < 0.25
+  assert shares.pop('loss_mask') < 0.15
   assert max(shares.values()) < 0.05, shares
