@@ -19,6 +19,7 @@ from ecanet_jax.data.detection.transforms import prepare
 from ecanet_jax.detection.from_config import is_detector
 from ecanet_jax.detection.networks.detector import Detector
 from ecanet_jax.inference.images import Picture, read_image
+from ecanet_jax.ops import select_backend
 from ecanet_jax.runtime import paths
 from ecanet_jax.tasks.detection.detection import detections_of, normalised
 from ecanet_jax.tasks.detection.detections import Detections
@@ -72,12 +73,14 @@ class TrainedDetector:
 
   @functools.cached_property
   def _program(self):
-    """One compiled program for each bucket."""
+    """One compiled program for each bucket, with the fastest backend of the first device."""
+    backend = select_backend('auto', jax.devices()[:1])
+    model = self.model.clone(backbone=self.model.backbone.clone(backend=backend))
     mean, std = (jnp.asarray(each, jnp.float32) for each in (self.mean, self.std))
 
     def compute(variables, images, sizes):
       images = normalised(images, sizes, mean, std)
-      return self.model.apply(variables, images, train=False, image_sizes=sizes)
+      return model.apply(variables, images, train=False, image_sizes=sizes)
 
     return jax.jit(compute)
 

@@ -10,6 +10,7 @@ from ecanet_jax.ops.attention import attend, batch_norm_attend, channel_conv
 from ecanet_jax.ops.batch_norm import batch_norm, scale_shift
 from ecanet_jax.ops.convolution import conv, depthwise_conv
 from ecanet_jax.ops.pooling import max_pool
+from ecanet_jax.ops.roi_align import roi_align
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Backend:
     attend: see `ops.attention`.
     batch_norm_attend: for training; see `ops.attention`.
     max_pool: see `ops.pooling`.
+    roi_align: see `ops.roi_align`.
     channel_conv: see `ops.attention`.
   """
 
@@ -36,6 +38,7 @@ class Backend:
   attend: Callable
   batch_norm_attend: Callable
   max_pool: Callable
+  roi_align: Callable
   channel_conv: Callable = channel_conv
 
 
@@ -43,6 +46,7 @@ class Backend:
 XLA = Backend(
   'xla', conv=conv, depthwise_conv=depthwise_conv, batch_norm=batch_norm, scale_shift=scale_shift,
   attend=attend, batch_norm_attend=batch_norm_attend, max_pool=max_pool,
+  roi_align=roi_align,
 )
 
 

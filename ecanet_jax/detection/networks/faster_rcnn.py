@@ -4,9 +4,13 @@ Ren et al., Faster R-CNN (2015); He et al., Mask R-CNN (2017); Lin et al., Featu
 for Object Detection (2017).
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
+from jax import lax
 
 from ecanet_jax.detection.boxes.anchors import anchors_of, anchors_on_image, level_sizes
 from ecanet_jax.detection.losses import box_head_losses, mask_loss, rpn_losses
@@ -28,6 +32,7 @@ from ecanet_jax.detection.targets.rois import RoITargets, roi_targets
 BOX_BINS, MASK_BINS = 7, 14  # of RoIAlign, on each axis
 MASK_SIDE = 2 * MASK_BINS  # of a predicted mask
 ROI_LEVELS = 4  # RoIs are read from P2 to P5
+CHUNK = 16  # detections of an image whose masks are computed at a time
 
 
 class RPNOutput(NamedTuple):
@@ -119,8 +124,10 @@ class FasterRCNN(Detector):
 
   def pool(self, levels: Levels, boxes: jax.Array, bins: int) -> jax.Array:
     """Features `[B, R, bins, bins, channels]` of RoIs `[B, R, 4]`."""
-    return jax.vmap(lambda *image: roi_align(image[0], image[1], bins, self.preset))(
-      levels[:ROI_LEVELS], boxes)
+    backend = self.backbone.backend
+    return jax.vmap(
+      lambda levels, boxes: roi_align(levels, boxes, bins, self.preset, backend=backend)
+    )(levels[:ROI_LEVELS], boxes)
 
   def masks(self, levels: Levels, detections: Detections) -> jax.Array | None:
     """Probabilities of masks in the boxes of detections; None without a mask head."""
@@ -149,7 +156,29 @@ class MaskRCNN(FasterRCNN):
       outputs=self.num_classes + 1, channels=self.channels, convs=self.mask_convs, **self.computes)
 
   def masks(self, levels: Levels, detections: Detections) -> jax.Array:
-    logits = self.mask_head(self.pool(levels, detections.boxes, MASK_BINS))
+    """Detections come in chunks, the best first; a chunk without any is not computed."""
+    if self.is_initializing():
+      return self._masks_of(self.mask_head, levels, detections)
+    module, variables = self.mask_head.unbind()
+    batch, most = detections.valid.shape
+    chunks = -(-most // CHUNK)
+
+    def chunked(x):
+      x = jnp.pad(x, ((0, 0), (0, chunks * CHUNK - most)) + ((0, 0),) * (x.ndim - 2))
+      return jnp.moveaxis(x.reshape(batch, chunks, CHUNK, *x.shape[2:]), 1, 0)
+
+    def masks_of(chunk):
+      return self._masks_of(partial(module.apply, variables), levels, chunk)
+
+    def nothing(chunk):
+      return jnp.zeros((batch, CHUNK, MASK_SIDE, MASK_SIDE), jnp.float32)
+
+    masks = lax.map(lambda chunk: lax.cond(jnp.any(chunk.valid), masks_of, nothing, chunk),
+                    jax.tree.map(chunked, detections))
+    return jnp.moveaxis(masks, 0, 1).reshape(batch, -1, MASK_SIDE, MASK_SIDE)[:, :most]
+
+  def _masks_of(self, head: Callable, levels: Levels, detections: Detections) -> jax.Array:
+    logits = head(self.pool(levels, detections.boxes, MASK_BINS))
     return jax.vmap(masks_of_classes)(logits, detections.labels)
 
   def mask_losses(self, levels, targets, truth, image_size):

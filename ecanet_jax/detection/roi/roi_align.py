@@ -5,6 +5,7 @@ torchvision (`aligned=False`) and mmdetection 1.0rc0 have it.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,8 @@ from jax import lax
 
 from ecanet_jax.detection.presets import Preset
 from ecanet_jax.detection.roi.levels import roi_levels
-from ecanet_jax.detection.roi.sampling import interpolation, neighbours, positions
+from ecanet_jax.ops import get_backend
+from ecanet_jax.ops.roi_align import neighbours, positions
 
 SAMPLES = 2  # of a bin, on each axis
 DENSE_CELLS = 64 * 64  # of the finest level, up to which the dense form is chosen
@@ -20,7 +22,7 @@ CHUNK = 128  # RoIs at a time
 
 
 def roi_align(features: tuple[jax.Array, ...], boxes: jax.Array, size: int, preset: Preset,
-              method: str = '', chunk: int = CHUNK) -> jax.Array:
+              method: str = '', chunk: int = CHUNK, backend: str = 'xla') -> jax.Array:
   """The features of RoIs, `size` x `size` bins each, every RoI from the level of its size.
 
   Coordinates and weights are float32, whatever the features are. The boxes get no gradient.
@@ -31,17 +33,23 @@ def roi_align(features: tuple[jax.Array, ...], boxes: jax.Array, size: int, pres
     size: bins on each axis.
     preset: strides and the rules of sides and levels.
     method: 'gather' reads the cells that a RoI needs; 'dense' multiplies the whole map by a RoI's
-      weights; '' is dense for small maps.
-    chunk: RoIs at a time, which bounds the memory.
+      weights; '' is dense for small maps, but on the backend 'cpu', whose kernel reads cells.
+    chunk: RoIs at a time, which bounds the memory; the kernel needs none.
+    backend: a name of `ops.BACKENDS`.
 
   Returns:
     `[R, size, size, C]`.
   """
   rows, columns, _ = features[0].shape
-  method = method or ('dense' if rows * columns <= DENSE_CELLS else 'gather')
-  form = functools.partial({'gather': _gather, 'dense': _dense}[method],
-                           features=features, size=size, preset=preset)
+  small = rows * columns <= DENSE_CELLS and backend != 'cpu'
+  form = {'gather': _gather, 'dense': _dense}[method or ('dense' if small else 'gather')]
+  form = functools.partial(form, features=features, size=size, preset=preset, backend=backend)
   boxes = lax.stop_gradient(boxes.astype(jnp.float32))
+  return form(boxes) if backend == 'cpu' else _in_chunks(form, boxes, chunk)
+
+
+def _in_chunks(form: Callable, boxes: jax.Array, chunk: int) -> jax.Array:
+  """The results of `form` for all boxes, `chunk` at a time."""
   if boxes.shape[0] <= chunk:
     return form(boxes)
   blocks = -(-boxes.shape[0] // chunk)
@@ -50,27 +58,30 @@ def roi_align(features: tuple[jax.Array, ...], boxes: jax.Array, size: int, pres
   return pooled.reshape(blocks * chunk, *pooled.shape[2:])[: boxes.shape[0]]
 
 
-def _samples(boxes: jax.Array, stride: jax.Array, size: int,
-             preset: Preset) -> tuple[jax.Array, jax.Array]:
-  """Sampled rows and columns of a level, each `[R, size, SAMPLES]`; `stride` is `[R]`."""
+def _sides(boxes: jax.Array, stride: jax.Array,
+           preset: Preset) -> tuple[tuple[jax.Array, jax.Array], ...]:
+  """Where RoIs begin and how long they are, in cells, for the y axis and the x axis.
+
+  `stride` is `[R]`, of the level of each RoI.
+  """
   x1, y1, x2, y2 = boxes.T
-  starts, ends = (y1, x1), (y2 + preset.pixel, x2 + preset.pixel)
-  down, right = (
-    positions(start / stride, jnp.maximum(end / stride - start / stride, preset.least_roi), size,
-              SAMPLES)
-    for start, end in zip(starts, ends, strict=True))
-  return down, right
+  ends = ((y1, y2 + preset.pixel), (x1, x2 + preset.pixel))
+  return tuple(
+    (start / stride, jnp.maximum(end / stride - start / stride, preset.least_roi))
+    for start, end in ends)
 
 
-def _dense(boxes: jax.Array, features: tuple[jax.Array, ...], size: int,
-           preset: Preset) -> jax.Array:
+def _dense(boxes: jax.Array, features: tuple[jax.Array, ...], size: int, preset: Preset,
+           backend: str) -> jax.Array:
   """Every level times the weights of every RoI, which are 0 for RoIs of other levels."""
+  del backend
   level = roi_levels(boxes, len(features), preset)
   total = 0.0
   for number, (x, stride) in enumerate(zip(features, preset.strides, strict=False)):
-    at = _samples(boxes, jnp.full_like(boxes[:, 0], stride), size, preset)
-    down, right = (jnp.mean(interpolation(axis, cells), axis=2)
-                   for axis, cells in zip(at, x.shape[:2], strict=True))
+    sides = _sides(boxes, jnp.full_like(boxes[:, 0], stride), preset)
+    down, right = (
+      jnp.mean(_interpolation(positions(start, length / size, size, SAMPLES), cells), axis=2)
+      for (start, length), cells in zip(sides, x.shape[:2], strict=True))
     down = down * (level == number)[:, None, None]
     product = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
     lines = product('ruh,hwc->ruwc', down.astype(x.dtype), x)
@@ -78,25 +89,24 @@ def _dense(boxes: jax.Array, features: tuple[jax.Array, ...], size: int,
   return total
 
 
-def _gather(boxes: jax.Array, features: tuple[jax.Array, ...], size: int,
-            preset: Preset) -> jax.Array:
+def _interpolation(at: jax.Array, cells: int) -> jax.Array:
+  """The weights of all cells of a map at each position `[...]`, as `[..., cells]`."""
+  index, weights = neighbours(at, jnp.asarray(cells))
+  hits = index[..., None] == jnp.arange(cells).reshape((1,) * index.ndim + (-1,))
+  return jnp.sum(jnp.where(hits, weights[..., None], 0.0), axis=-2)
+
+
+def _gather(boxes: jax.Array, features: tuple[jax.Array, ...], size: int, preset: Preset,
+            backend: str) -> jax.Array:
   """The cells of all levels in one table, of which a RoI reads the neighbours of its samples."""
   level = roi_levels(boxes, len(features), preset)
   table = jnp.concatenate([x.reshape(-1, x.shape[-1]) for x in features])
-  rows, columns = (jnp.asarray([x.shape[axis] for x in features]) for axis in (0, 1))
-  starts = jnp.cumsum(rows * columns) - rows * columns
+  shapes = jnp.asarray([x.shape[:2] for x in features], jnp.float32)
+  cells = shapes[:, 0] * shapes[:, 1]
+  firsts = jnp.cumsum(cells) - cells  # whole numbers, exact in float32
   stride = jnp.asarray(preset.strides[: len(features)], jnp.float32)[level]
-  down, right = _samples(boxes, stride, size, preset)
-  y, y_weights = neighbours(down, rows[level][:, None, None])
-  x, x_weights = neighbours(right, columns[level][:, None, None])
-  count = boxes.shape[0]
-  y, x = y.reshape(count, -1), x.reshape(count, -1)
-  index = (starts[level][:, None, None] + y[:, :, None] * columns[level][:, None, None]
-           + x[:, None, :])
-  cells = table[index].reshape(count, size, 2 * SAMPLES, size, 2 * SAMPLES, -1)
-  y_weights, x_weights = (
-    (weights / SAMPLES).reshape(count, size, 2 * SAMPLES).astype(table.dtype)
-    for weights in (y_weights, x_weights))
-  product = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
-  lines = product('rua,ruavbc->ruvbc', y_weights, cells)
-  return product('rvb,ruvbc->ruvc', x_weights, lines)
+  (top, height), (left, width) = _sides(boxes, stride, preset)
+  rois = jnp.stack([
+    firsts[level], shapes[level, 0], shapes[level, 1], top, left, height / size, width / size,
+  ], axis=1)
+  return get_backend(backend).roi_align(table, rois, size, SAMPLES)

@@ -6,10 +6,11 @@ form in `ops`, which is its reference and serves the types that have no kernels.
 """
 
 from ecanet_jax.ops.backend import Backend
-from ecanet_jax.ops.cpu import attention, batch_norm, convolution, depthwise, pooling
+from ecanet_jax.ops.cpu import attention, batch_norm, convolution, depthwise, pooling, roi_align
 
 BACKEND = Backend(
   'cpu', conv=convolution.conv, depthwise_conv=depthwise.depthwise_conv,
   batch_norm=batch_norm.batch_norm, scale_shift=batch_norm.scale_shift, attend=attention.attend,
   batch_norm_attend=attention.batch_norm_attend, max_pool=pooling.max_pool,
+  roi_align=roi_align.roi_align,
 )

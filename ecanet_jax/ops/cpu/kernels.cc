@@ -8,6 +8,7 @@
 #include "convolution.h"
 #include "depthwise.h"
 #include "pooling.h"
+#include "roi_align.h"
 #include "winograd.h"
 
 namespace ecanet {
@@ -112,6 +113,29 @@ ffi::Error MaxPoolBackward(ffi::ThreadPool pool, Buffer x, Buffer y, Buffer grad
   return ffi::Error::Success();
 }
 
+// Cells are [..., P, C], RoIs [..., R, 7], bins [..., R, size, size, C] with the same leading axes.
+RoiGeometry RoisOf(ffi::Span<const int64_t> cells, const Buffer& rois,
+                   ffi::Span<const int64_t> bins, int64_t samples) {
+  int64_t batch = 1;
+  for (size_t axis = 0; axis + 2 < cells.size(); ++axis) batch *= cells[axis];
+  const auto last = [](ffi::Span<const int64_t> d, size_t from_end) { return d[d.size() - from_end]; };
+  return {batch, last(cells, 2), last(cells, 1), last(rois.dimensions(), 2), last(bins, 2), samples};
+}
+
+ffi::Error RoiAlignForward(ffi::ThreadPool pool, Buffer cells, Buffer rois, Result y,
+                           int64_t samples) {
+  const RoiGeometry g = RoisOf(cells.dimensions(), rois, y->dimensions(), samples);
+  RoiAlign(pool, g, cells.typed_data(), rois.typed_data(), y->typed_data());
+  return ffi::Error::Success();
+}
+
+ffi::Error RoiAlignBackward(ffi::ThreadPool pool, Buffer rois, Buffer gradient, Result dcells,
+                            int64_t samples) {
+  const RoiGeometry g = RoisOf(dcells->dimensions(), rois, gradient.dimensions(), samples);
+  RoiAlignGradient(pool, g, rois.typed_data(), gradient.typed_data(), dcells->typed_data());
+  return ffi::Error::Success();
+}
+
 // x is [groups, rows, C]; per-channel arrays are [groups, C], the origin [C].
 ffi::Error NormMoments(ffi::ThreadPool pool, Buffer x, Buffer origin, Result first, Result second) {
   const auto d = x.dimensions();
@@ -177,6 +201,7 @@ ffi::Error NormInputGradient(ffi::ThreadPool pool, Buffer x, Buffer gradient, Bu
 #define CORNER .Attr<int64_t>("top").Attr<int64_t>("left")
 #define GEOMETRY .Attr<int64_t>("stride") CORNER
 #define WINDOW .Attr<int64_t>("kernel") GEOMETRY
+#define SAMPLES .Attr<int64_t>("samples")
 #define ACTIVATION .Attr<int64_t>("activation")
 #define HANDLER(name, function, binding) \
   XLA_FFI_DEFINE_HANDLER_SYMBOL(         \
@@ -190,6 +215,8 @@ HANDLER(depthwise_forward, DepthwiseForward, IN IN IN OUT GEOMETRY ACTIVATION);
 HANDLER(depthwise_backward, DepthwiseBackward, IN IN IN OUT OUT GEOMETRY);
 HANDLER(max_pool, MaxPoolForward, IN OUT WINDOW);
 HANDLER(max_pool_gradient, MaxPoolBackward, IN IN IN OUT WINDOW);
+HANDLER(roi_align, RoiAlignForward, IN IN OUT SAMPLES);
+HANDLER(roi_align_gradient, RoiAlignBackward, IN IN OUT SAMPLES);
 HANDLER(norm_moments, NormMoments, IN IN OUT OUT);
 HANDLER(norm_apply, NormApply, IN IN IN IN OUT ACTIVATION);
 HANDLER(norm_apply_sum, NormApplySum, IN IN IN OUT OUT ACTIVATION);

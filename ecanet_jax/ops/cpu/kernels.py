@@ -41,6 +41,8 @@ KERNELS = {
   'depthwise_backward': 'nhwc,yxc,nrsc->nhwc,yxc',
   'max_pool': 'nhwc->nrsc',
   'max_pool_gradient': 'nhwc,nrsc,nrsc->nhwc',
+  'roi_align': 'pc,rk->ruvc',
+  'roi_align_gradient': 'rk,ruvc->pc',
   'norm_moments': 'gpc,c->gc,gc',
   'norm_apply': 'gpc,gc,gc,gc->gpc',
   'norm_apply_sum': 'gpc,gc,gc->gpc,gc',
@@ -58,7 +60,8 @@ def usable(*arrays: jax.Array) -> bool:
   return len(types) == 1 and types <= set(TYPES) and load(*types)
 
 
-def call(name: str, shapes, *arrays: jax.Array, in_place: bool = False, **attributes: int):
+def call(name: str, shapes, *arrays: jax.Array, in_place: bool = False, batched: bool = False,
+         **attributes: int):
   """Calls a kernel.
 
   Args:
@@ -66,6 +69,7 @@ def call(name: str, shapes, *arrays: jax.Array, in_place: bool = False, **attrib
     shapes: the result's shape, or a list of shapes for several results.
     *arrays: all of one type of TYPES, which is also the results' type.
     in_place: the result reuses the first array's memory.
+    batched: under `jax.vmap` the kernel is called once, with a further axis in front of all arrays.
     **attributes: integers that the kernel takes by name.
 
   Raises:
@@ -78,6 +82,7 @@ def call(name: str, shapes, *arrays: jax.Array, in_place: bool = False, **attrib
   kernel = jax.ffi.ffi_call(
     _target(name, dtype.name), out,
     input_output_aliases={0: 0} if in_place else None,
+    vmap_method='broadcast_all' if batched else None,
   )
   results = kernel(*arrays, **{key: np.int64(value) for key, value in attributes.items()})
   return results if several else results[0]

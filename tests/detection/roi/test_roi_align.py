@@ -16,7 +16,7 @@ from tests.support.detection_boxes import random_boxes
 from tests.support.torchvision_detection import use_pure_operators
 
 IMAGE = (256, 320)
-METHODS = pytest.mark.parametrize('method', ['gather', 'dense'])
+METHODS = pytest.mark.parametrize('method', ['gather', 'dense', 'kernel'])
 RANDOM = np.random.default_rng(0)
 FEATURES = tuple(
   RANDOM.normal(size=(IMAGE[0] // stride, IMAGE[1] // stride, 3)).astype(np.float32)
@@ -31,7 +31,15 @@ SIZE = 7
 
 @functools.partial(jax.jit, static_argnames=('preset', 'method', 'chunk'))
 def pooled(features, boxes, preset=TORCHVISION, method='', chunk=128):
+  """`kernel` stands for the backend of a CPU."""
+  if method == 'kernel':
+    return roi_align(features, boxes, SIZE, preset, backend='cpu')
   return roi_align(features, boxes, SIZE, preset, method, chunk)
+
+
+@pytest.fixture(autouse=True)
+def kernels_are_loaded(load_kernels):
+  load_kernels('float32')
 
 
 @functools.cache
