@@ -2,7 +2,8 @@
 
 Without a program: images per second beside timm (`benchmarks.command`). `twin`: the accuracy at the
 end of a training beside PyTorch's (`benchmarks.twin.command`). `latency`: milliseconds of one image
-in other runtimes (`benchmarks.latency.command`).
+in other runtimes (`benchmarks.latency.command`). `detection`: a Mask R-CNN beside torchvision's
+(`benchmarks.detection.command`).
 """
 
 import argparse
@@ -14,6 +15,7 @@ from ecanet_jax.runtime.errors import UserError
 PROGRAMS = {
   'twin': 'the accuracy at the end of a training, beside PyTorch',
   'latency': 'milliseconds of one image in other runtimes',
+  'detection': "a trained Mask R-CNN beside torchvision's, on digit scenes",
 }
 
 

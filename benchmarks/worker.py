@@ -28,12 +28,18 @@ SIDES = {
   'onnxruntime': ('benchmarks.latency.runtimes', 'OnnxRuntime'),
   'openvino': ('benchmarks.latency.runtimes', 'OpenVINO'),
   'torch': ('benchmarks.latency.runtimes', 'PyTorch'),
+  'inference': ('benchmarks.detection.ours', 'Inference'),
+  'train': ('benchmarks.detection.ours', 'Training'),
+  'torchvision_inference': ('benchmarks.detection.peer', 'Inference'),
+  'torchvision_train': ('benchmarks.detection.peer', 'Training'),
 }
 PACKAGES = {
   'ours': ('jax', 'jaxlib', 'flax'), 'timm': ('torch', 'timm'), 'compiled': ('torch', 'timm'),
   'bandwidth': (), 'jax': ('jax', 'jaxlib', 'flax'), 'litert': ('ai-edge-litert',),
   'litert_int8': ('ai-edge-litert',), 'onnxruntime': ('onnxruntime',), 'openvino': ('openvino',),
-  'torch': ('torch', 'timm'),
+  'torch': ('torch', 'timm'), 'inference': ('jax', 'jaxlib', 'flax'),
+  'train': ('jax', 'jaxlib', 'flax'), 'torchvision_inference': ('torch', 'torchvision'),
+  'torchvision_train': ('torch', 'torchvision'),
 }
 # Texts of out-of-memory errors: XLA, PyTorch on GPU and CPU, C++, cuDNN.
 _OUT_OF_MEMORY = (

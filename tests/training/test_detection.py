@@ -177,27 +177,39 @@ def test_eight_devices_equal_one():
 
 
 @pytest.mark.slow
-def test_one_batch_is_learned_by_heart():
-  """Every loss but that of the masks falls below 5 % of its start.
+def test_one_batch_is_learned_by_heart(tmp_path):
+  """Every loss falls below 5 % of its start.
 
-  The box loss has its largest value as its start: until there are good proposals, the ground truth
-  itself is all that is positive, and its offsets are 0. Mask targets are 0 or 1, because soft edges
-  have an entropy that no loss goes below. The loss of this small network's masks is at 10 % after
-  600 steps and stays there.
+  The objects are large: a digit of 16 pixels has four cells of P2 on a side, too few for the edges
+  of its mask, whose loss stays at 7 %. Mask targets are 0 or 1, because soft edges have an entropy
+  that no loss goes below. The box loss has its largest value as its start: until there are good
+  proposals, the ground truth itself is all that is positive, and its offsets are 0.
   """
+  side, steps = 96, 400
+  outlines = ([10, 10, 80, 20, 50, 80], [48, 6, 90, 50, 48, 90, 8, 46])
+  content = {'images': [], 'categories': coco_files.CATEGORIES, 'annotations': []}
+  for number, outline in enumerate(outlines):
+    content['images'].append(
+      {'id': number, 'file_name': f'{number}.png', 'height': side, 'width': side})
+    x, y = outline[0::2], outline[1::2]
+    content['annotations'].append(coco_files.annotation(
+      number + 1, number, coco_files.CATEGORIES[number]['id'],
+      [min(x), min(y), max(x) - min(x), max(y) - min(y)], segmentation=[outline]))
+  file = coco_files.write(tmp_path, content)
   config = small_detector.configured(**{
-    'steps': 600, 'batch_size': 2, 'model.planes': 16, 'model.detector.channels': 32,
+    'steps': steps, 'batch_size': 2, 'model.planes': 16, 'model.detector.channels': 32,
     'model.detector.hidden': 64, 'model.detector.roi_samples': 32, 'model.detector.mask_convs': 1,
-    'model.detector.preset': 'mmdet1', 'schedule.lr': 3e-3 * 256 / 2,
+    'model.detector.preset': 'mmdet1', 'schedule.lr': 3e-3 * 256 / 2, 'model.num_classes': 3,
+    'data.source': 'coco', 'data.data_dir': str(tmp_path), 'data.train_json': file,
+    'data.eval_json': file, 'detection.shorter': side, 'detection.longer': side,
+    'detection.buckets': ((side, side),), 'detection.mask_size': 28,
   })
   training = small_detector.Training(config)
   batch = next(training.dataset.train(0, 1))
-  history = [training.advance(batch) for _ in range(600)]
+  history = [training.advance(batch) for _ in range(steps)]
   start = {**history[0], 'loss_box': max(step['loss_box'] for step in history)}
   shares = {
     name: np.mean([step[name] for step in history[-20:]]) / start[name]
     for name in start if name.startswith('loss_')
   }
-  assert len(shares) == 5
-  assert shares.pop('loss_mask') < 0.15
-  assert max(shares.values()) < 0.05, shares
+  assert len(shares) == 5 and max(shares.values()) < 0.05, shares

@@ -1,0 +1,1 @@
+"""`python -m benchmarks detection`: a Mask R-CNN beside torchvision's."""
