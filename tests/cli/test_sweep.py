@@ -120,8 +120,8 @@ def test_one_run_succeeds_and_one_fails(capsys, tmp_path, monkeypatch):
                        'there and 64 here; give another --workdir.\n')
   text = refused(capsys, workdir, '--vary=data.name=synthetic', *command[1:])
   assert 'vary.data.name is synthetic,synthetik there and synthetic here;' in text
-  text = refused(capsys, workdir, *command, '--seeds=0,1')
-  assert 'seeds is 0 there and 0,1 here;' in text
+  text = refused(capsys, workdir, *command, '--seeds=1')
+  assert 'seeds is 0 there and 1 here;' in text
   assert (workdir / 'table.md').read_text() == out
 
 
@@ -139,6 +139,19 @@ def test_a_record_of_an_older_version_without_some_keys_is_the_same_sweep(tmp_pa
   (tmp_path / definition.RECORD).write_text('[]')
   with pytest.raises(UserError, match='not the record of'), definition.enter(made, tmp_path):
     pass
+
+
+def test_seeds_may_be_added(tmp_path):
+  few, more, other = (
+    definition.define(['configs/smoke.py'], [], seeds, []) for seeds in ('0,1', '0-3', '1-4'))
+  for sweep_there in (few, more):
+    with definition.enter(sweep_there, tmp_path):
+      pass
+    assert json.loads((tmp_path / definition.RECORD).read_text()) == sweep_there.record
+  for refused_there, seeds in ((few, '0,1'), (other, '1,2,3,4')):
+    with pytest.raises(UserError, match=f'seeds is 0,1,2,3 there and {seeds} here'):
+      with definition.enter(refused_there, tmp_path):
+        pass
 
 
 def write_run(folder, top1, seconds):

@@ -257,14 +257,18 @@ def _check_record(record: dict[str, Any], workdir: paths.Path) -> None:
     there = _completed(there)
   except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
     raise UserError(f'{path} is not the record of a sweep: {one_line(error)}.') from error
-  changed = differences(there, _completed(record))
+  more = set(there.get('seeds', ())) < set(record['seeds'])  # further seeds may be added
+  wanted = _completed(record)
+  changed = differences(there | {'seeds': wanted['seeds']} if more else there, wanted)
   if changed:
     key, (old, new) = next(iter(changed.items()))
-    more = f' ({len(changed) - 1} more)' if len(changed) > 1 else ''
+    others = f' ({len(changed) - 1} more)' if len(changed) > 1 else ''
     raise UserError(
-      f'{workdir} has another sweep: {key} is {_said(old)} there and {_said(new)} here{more}; '
+      f'{workdir} has another sweep: {key} is {_said(old)} there and {_said(new)} here{others}; '
       'give another --workdir.'
     )
+  if more:
+    paths.write_whole(path, json.dumps(record, indent=2) + '\n')
 
 
 def _completed(record: dict[str, Any]) -> dict[str, Any]:
