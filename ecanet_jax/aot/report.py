@@ -7,6 +7,7 @@ from typing import Any
 from ecanet_jax.aot.hlo import Hlo, Instruction, describe, in_units, parse
 from ecanet_jax.aot.program import Program
 from ecanet_jax.aot.topologies import chip_of
+from ecanet_jax.detection.from_config import is_detector
 
 KINDS = (
   'convolution, forward', 'convolution, backward', 'depthwise, forward', 'depthwise, backward',
@@ -151,7 +152,8 @@ def make_report(program: Program) -> Report:
       'flops': program.flops / chip.flops, 'bytes': program.bytes_accessed / chip.bandwidth
     },
     seconds=total / chip.clock if total else None,
-    warnings=batch_warnings(program.batch_size, program.chips, chip.lanes),
+    warnings=[] if is_detector(program.network) else batch_warnings(
+      program.batch_size, program.chips, chip.lanes),
     faults=batch_gathers(hlo, program.batch_size), versions=program.versions,
     compile_seconds=program.seconds,
   )
