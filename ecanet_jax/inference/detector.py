@@ -42,6 +42,7 @@ class TrainedDetector:
     std: likewise.
     label_names: of the classes.
     exif: `ignore` or `apply` the EXIF orientation.
+    name: of the network; '' = not known.
   """
 
   model: Detector
@@ -51,6 +52,7 @@ class TrainedDetector:
   std: tuple[float, ...]
   label_names: tuple[str, ...]
   exif: str = 'ignore'
+  name: str = ''
 
   def image(self, picture: Picture) -> np.ndarray:
     """A picture as uint8 `[H, W, 3]`; see `inference.images.read_image`."""
@@ -128,6 +130,7 @@ def load_detector(
   return TrainedDetector(
     loaded.create(), jax.device_put(loaded.variables), settings_of(config, with_masks=False),
     tuple(loaded.data['mean']), tuple(loaded.data['std']), tuple(names), config.data.exif,
+    loaded.model['name'],
   )
 
 
