@@ -23,8 +23,10 @@ from ecanet_jax.detection.networks.detector import Detector
 from ecanet_jax.inference.images import Picture, read_image
 from ecanet_jax.ops import select_backend
 from ecanet_jax.runtime import paths
+from ecanet_jax.runtime.errors import lookup
 from ecanet_jax.tasks.detection.detection import detections_of, normalised
 from ecanet_jax.tasks.detection.detections import Detections
+from ecanet_jax.weights.files.formats import WRAPPERS
 from ecanet_jax.weights.loaded_weights import read_weights
 
 NOTHING = Instances(np.zeros((0, 4), np.float32), np.zeros((0,), np.int32))
@@ -121,8 +123,9 @@ def load_detector(
     checkpoint: 'last', 'best' or a step.
 
   Raises:
-    UserError: there is no such training or step, or it is damaged.
+    UserError: an unknown kind, there is no such training or step, or it is damaged.
   """
+  lookup(WRAPPERS, kind, '--kind')
   step = int(checkpoint) if str(checkpoint).isdigit() else checkpoint
   loaded = read_weights(workdir, kind=kind, step=step)
   config = _config_of(paths.to_path(workdir))

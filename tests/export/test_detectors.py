@@ -56,7 +56,7 @@ def photos(tmp_path_factory):
 def exported(tmp_path_factory, workdir, photos):
   out = tmp_path_factory.mktemp('exported') / 'out'
   assert cli.main(['export', str(workdir), str(out), '--preprocess=inside', '--labels',
-                   '--image_size=96x64', f'--check={photos}']) == 0
+                   '--image_size=96x64', '--platforms=cpu', f'--check={photos}']) == 0
   return out
 
 
@@ -120,7 +120,7 @@ def test_another_batch_and_the_same_bytes_again(workdir, tmp_path):
   detector = load_detector(workdir)
   program = program_of(detector, (64, 96), batch=2)
   for name in 'ab':
-    write(program, tmp_path / name, ['cpu'])
+    write(program, tmp_path / name, ('cpu', 'cuda', 'tpu'))
   assert (tmp_path / 'a').read_bytes() == (tmp_path / 'b').read_bytes()
   images = noise((64, 96))
   given = as_given(images, program, normaliser(detector.mean, detector.std))
@@ -141,6 +141,7 @@ def test_another_batch_and_the_same_bytes_again(workdir, tmp_path):
   (['--batch=dynamic'], '--batch=dynamic: a detector has fixed shapes; give a number'),
   (['--image_size=64'], "Did you mean '96x64'? Known: 64x96, 96x64 (height x width)."),
   (['--image_size=64xx'], '--image_size=64xx must be at least 1, such as 224, or HEIGHTxWIDTH'),
+  (['--kind=emma'], "unknown --kind 'emma'. Did you mean 'ema'?"),
   (['--calibrate=photos'], '--calibrate=photos is for classification networks'),
   (['--model=mask_rcnn_r50_fpn'], 'a file of a detector is converted first: ecanet_jax convert'),
 ])

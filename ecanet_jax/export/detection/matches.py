@@ -71,7 +71,7 @@ class Matches:
   def __str__(self) -> str:
     return (
       f'{self.found} detections, {self.alone} without a match, boxes within {self.box:.1e} pixels, '
-      f'scores within {self.score:.1e}'
+      f'scores within {self.score:.1e}' + (f', masks within {self.mask:.1e}' if self.mask else '')
     )
 
 
