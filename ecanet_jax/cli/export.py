@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--tolerance', type=float, default=0.0,
     help="largest difference of a logit, relative to the largest logit (default: the format's); of "
-    'a detector of a side of a box, in pixels (default: 0.01)',
+    'a detector of a box, relative to the longer side of the images (default: 1e-4)',
   )
   parser.add_argument(
     '--force', action='store_true', help='write files that lose more than the format allows'

@@ -125,7 +125,7 @@ def load_detector(
   Raises:
     UserError: an unknown kind, there is no such training or step, or it is damaged.
   """
-  lookup(WRAPPERS, kind, '--kind')
+  lookup(WRAPPERS, kind, 'kind')
   step = int(checkpoint) if str(checkpoint).isdigit() else checkpoint
   loaded = read_weights(workdir, kind=kind, step=step)
   config = _config_of(paths.to_path(workdir))

@@ -77,7 +77,7 @@ def export_detector(
     size: one of the buckets, height and width in pixels; None = the first.
     preprocess: a name of `forward.PREPROCESS`.
     files: pictures to compare on, beside the noise.
-    tolerance: of the boxes, in pixels; 0 = `matches.BOX`.
+    tolerance: of the boxes, relative to the longer side of the images; 0 = `matches.BOX`.
     labels: also write the names of the classes to labels.txt.
     report: is called with a line about the file.
 
@@ -88,7 +88,7 @@ def export_detector(
   options = options or ExportOptions()
   size = find_bucket(detector, size)
   program = program_of(detector, size, batch=options.batch or 1, preprocess=preprocess)
-  samples = [pictures.noise(size)]
+  limit, samples = (tolerance or BOX) * max(size), [pictures.noise(size)]
   if files:
     chosen = pictures.pictures(detector, files, size)
     if chosen is None:
@@ -107,13 +107,13 @@ def export_detector(
     matches = [Matches.of(*pair) for pair in zip(found, ours, strict=True)]
     report(_line(path, seconds, samples, matches))
     if not options.force:
-      judge(samples, matches, tolerance)
+      judge(samples, matches, limit)
     (folder / REFERENCE).write_bytes(safetensors.numpy.save(ours[0]))
     if labels:
       (folder / manifest.LABELS).write_text('\n'.join(detector.label_names) + '\n')
     entry = {
       'path': FILE, 'files': manifest.checksums(path, folder),
-      'operators': dict(sorted(_operators(path).items())), 'tolerance': tolerance or BOX,
+      'operators': dict(sorted(_operators(path).items())), 'limit': limit,
       'compared': {each.kind: match.to_json() for each, match in zip(samples, matches)},
     }
     content = _content(detector, program) | {
@@ -146,7 +146,7 @@ def check_again(
     pictures.run(load(path), np.asarray(given), images.sizes, content['batch']), ours)
   before = entry['compared'][images.kind]
   more = dataclasses.replace(match, alone=max(match.alone - before['alone'], 0))
-  if fault := more.fault(max(entry['tolerance'], 2 * before['box'])):
+  if fault := more.fault(max(entry['limit'], 2 * before['box'])):
     raise UserError(f'{path} does not find what it did: {fault}; export again.')
   report(f'stablehlo: checksums equal; on {match.images} {images.kind} {match}')
 
@@ -199,13 +199,13 @@ def _line(
           f'{sum(_operators(path).values())} operators; {shown}')
 
 
-def judge(samples: list[Images], matches: list[Matches], tolerance: float) -> None:
+def judge(samples: list[Images], matches: list[Matches], limit: float) -> None:
   """Refuses a file that finds something else, or that could not be compared."""
   for each, match in zip(samples, matches):
-    if fault := match.fault(tolerance):
+    if fault := match.fault(limit):
       raise UserError(
-        f'stablehlo: on {each.kind} {fault}; nothing is written. --tolerance=PIXELS allows larger '
-        'differences of the boxes, --force all.')
+        f'stablehlo: on {each.kind} {fault}, and nothing is written; write it all the same '
+        'with --force.')
   if not any(match.found for match in matches):
     raise UserError(
       f'stablehlo: the network finds nothing on {matches[-1].images} {samples[-1].kind}, so that '

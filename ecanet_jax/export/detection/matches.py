@@ -8,7 +8,8 @@ import numpy as np
 
 NEAR = 1.0  # pixels: boxes of one class that are farther apart are different detections
 STRAY = 1000  # one in so many may be found by one side alone: rounding decides at a threshold
-BOX, SCORE, MASK = 0.01, 1e-4, 1e-3  # the largest differences: pixels, and probabilities
+BOX = 1e-4  # the largest difference of a box, relative to the longer side of the images
+SCORE = MASK = 1e-3  # likewise of probabilities
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,17 +49,16 @@ class Matches:
         mask = max(mask, _largest(left['masks'][rows], right['masks'][others]))
     return cls(len(ours['valid']), found, alone, box, score, mask)
 
-  def fault(self, tolerance: float = 0.0) -> str:
+  def fault(self, limit: float) -> str:
     """What is too different, in words; '' if nothing is.
 
     Args:
-      tolerance: of the boxes, in pixels; 0 = BOX.
+      limit: of the boxes, in pixels.
     """
-    limit = tolerance or BOX
     if self.alone > self.found // STRAY:
       return f'{self.alone} detections are on one side alone, of {self.found}'
     if not self.box <= limit:
-      return f'boxes differ by {self.box:.1e} pixels, more than {limit:g}'
+      return f'boxes differ by {self.box:.1e} pixels, more than {limit:.1e}'
     if not self.score <= SCORE:
       return f'scores differ by {self.score:.1e}, more than {SCORE:g}'
     return '' if self.mask <= MASK else f'masks differ by {self.mask:.1e}, more than {MASK:g}'
