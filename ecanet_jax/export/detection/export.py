@@ -32,11 +32,11 @@ from ecanet_jax.runtime.errors import UserError, closest
 from ecanet_jax.tasks.detection.detection import normalised
 
 TASK, FILE, REFERENCE = 'detection', 'model.stablehlo', 'reference.safetensors'
-_LOOPS = 'a detector has loops (while, of NMS), sorts and gathers, which {} cannot have'
+_LOOPS = 'a detector has loops (while, of NMS), sorts and gathers, which the writer does not know'
 REASONS = {  # why a format has no detectors
-  'onnx': _LOOPS.format('the writer of ONNX'),
+  'onnx': _LOOPS,
   'saved_model': 'TensorFlow does not read the operator top_k of a detector as JAX writes it',
-  'tflite': _LOOPS.format('a file of TFLite'),
+  'tflite': _LOOPS,
 }
 
 
