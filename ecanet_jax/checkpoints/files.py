@@ -111,19 +111,20 @@ def load_saved(
   return Saved(config, jax.tree.map(np.asarray, restored[item]), last, meta.get('data'))
 
 
-def newest_data(directory: str | os.PathLike) -> Any:
-  """The section `data` of the newest step's meta, read without verifying the step.
+def newest_meta(directory: str | os.PathLike) -> dict[str, Any]:
+  """The newest step's meta, read without verifying the step.
 
-  None if there is no step, its meta cannot be read, or it has no such section.
+  {} if there is no step, or its meta cannot be read.
   """
   if not (steps := steps_in(directory)):
-    return None
+    return {}
   path = root_of(directory) / str(steps[-1]) / 'meta' / 'metadata'
   try:
     with paths.answers(path):
-      return json.loads(path.read_text()).get('data')
-  except (OSError, ValueError, AttributeError):
-    return None
+      found = json.loads(path.read_text())
+  except (OSError, ValueError):
+    return {}
+  return found if isinstance(found, dict) else {}
 
 
 def save_weights(

@@ -1,8 +1,9 @@
 """`convert`: weights to PyTorch and back. The logits are compared before anything is written.
 
 SOURCE decides the direction. The workdir of a training (or weights that this command wrote) becomes
-a timm folder, or one file if TARGET ends in .safetensors or .npz. Everything else - a file, a timm
-folder, a name of the hub (hf-hub:OWNER/NAME) - becomes weights that eval.py and train.py read.
+a timm folder, or one file if TARGET ends in .safetensors, .npz or .pth. Everything else - a file, a
+timm folder, a name of the hub (hf-hub:OWNER/NAME) - becomes weights that eval.py and train.py read.
+A detector becomes one file, whose arrays are read back and compared.
 """
 
 import argparse
@@ -23,13 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument(
     'target', metavar='TARGET',
-    help='directory to write, or a file that ends in .safetensors or .npz',
+    help='directory to write, or a file that ends in .safetensors, .npz or .pth',
   )
   parser.add_argument('--model', help='name of the network, for a SOURCE that does not name it')
   parser.add_argument(
-    '--dialect', default='timm',
+    '--dialect', default='',
     help='the code whose names a file has: timm (default), torchvision, lukemelas, ecanet, cadene, '
-    'moskomule, and for import only tf1 and keras; each family of networks has some of them',
+    'moskomule, and for import only tf1 and keras; each family of networks has some of them. Of '
+    "detectors torchvision, torchvision_v1, mmdet1, and for import mmdet2 (default: the preset's, "
+    'or what the file looks like)',
   )
   parser.add_argument(
     '--kind', default='ema',
@@ -46,6 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--widen', action='store_true',
     help="pad ECA kernels that are smaller than the network's with zeros; the logits do not change",
+  )
+  parser.add_argument(
+    '--bn_eps', type=float,
+    help="detectors: of BatchNorm, for a file (default: 1e-5); torchvision's COCO_V1 needs 0",
   )
   parser.add_argument(
     '--push', metavar='OWNER/NAME', default='',
@@ -74,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
     raise UserError(f'--tolerance={args.tolerance} must be above 0.')
   if args.num_classes is not None and args.num_classes < 1:
     raise UserError(f'--num_classes={args.num_classes} must be at least 1.')
+  if args.bn_eps is not None and not args.bn_eps >= 0:
+    raise UserError(f'--bn_eps={args.bn_eps} must be at least 0.')
   if paths.same_place(args.source, args.target):
     raise UserError(f'TARGET {args.target} is SOURCE; give another TARGET.')
   keep_compiled_programs()
@@ -92,14 +101,18 @@ def run(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace):
   """Writes a checkpoint as a timm folder or a file."""
   from ecanet_jax.checkpoints.files import load_saved
+  from ecanet_jax.cli.detectors.convert import export_detector
   from ecanet_jax.data.summary import DataSummary
+  from ecanet_jax.detection.from_config import is_detector
   from ecanet_jax.evaluation.summary import origin
   from ecanet_jax.weights.export import export
 
-  for flag in ('model', 'preprocessing', 'widen'):
-    if given := getattr(args, flag):
+  for flag in ('model', 'preprocessing', 'widen', 'bn_eps'):
+    if (given := getattr(args, flag)) or isinstance(given, float):
       raise UserError(f'--{flag}={given}: the checkpoint has its own; leave --{flag} out.')
   saved = load_saved(args.source, ema=args.kind == 'ema')
+  if is_detector(saved.config['model']['name']):
+    return export_detector(args, saved)
   config, variables, summary = saved.config, saved.variables, DataSummary.from_json(saved.data)
   names = summary and summary.label_names
   data_name, evaluation = origin(config, saved.metrics)
@@ -107,7 +120,7 @@ def _export(args: argparse.Namespace):
     config, variables = _replace_classifier(config, variables, args.num_classes)
     evaluation, names, summary = '', None, None
   return export(
-    config, variables, args.target, dialect=args.dialect, tolerance=args.tolerance,
+    config, variables, args.target, dialect=args.dialect or 'timm', tolerance=args.tolerance,
     label_names=names, multi_label=bool(summary and summary.multi_label), data_name=data_name,
     evaluation=evaluation,
   )
@@ -116,15 +129,22 @@ def _export(args: argparse.Namespace):
 def _import(args: argparse.Namespace):
   """Writes a file or a folder as a checkpoint of step 0."""
   from ecanet_jax.checkpoints.files import save_weights
+  from ecanet_jax.cli.detectors.convert import import_detector
   from ecanet_jax.data.preprocessing import describe
   from ecanet_jax.data.summary import DataSummary
+  from ecanet_jax.detection.from_config import is_detector
   from ecanet_jax.weights.loaded_weights import read_weights
   from ecanet_jax.weights.verify import verify
 
   _check_target(args.target)
+  if args.model and is_detector(args.model):
+    return import_detector(args)
+  if args.bn_eps is not None:
+    raise UserError(
+      f'--bn_eps={args.bn_eps} is for detectors; name one by --model, or leave --bn_eps out.')
   loaded = read_weights(
-    args.source, model={'name': args.model} if args.model else None, dialect=args.dialect,
-    kind=args.kind, preprocessing=args.preprocessing, widen=args.widen,
+    args.source, model={'name': args.model} if args.model else None, kind=args.kind,
+    dialect=args.dialect or 'timm', preprocessing=args.preprocessing, widen=args.widen,
   )
   result = verify(
     loaded.create(), loaded.variables, loaded.state_dict, loaded.dialect,

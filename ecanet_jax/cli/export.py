@@ -30,10 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     'tflite_int8, with commas',
   )
   parser.add_argument(
-    '--batch', default='dynamic', help='images per call: dynamic (default), or a number'
+    '--batch', default='',
+    help='images per call: dynamic (default), or a number; of a detector a number (default: 1)',
   )
   parser.add_argument(
-    '--image_size', type=int, default=0, help='in pixels (default: that of the evaluation)'
+    '--image_size', default='',
+    help='in pixels (default: that of the evaluation); of a detector one of detection.buckets as '
+    'HEIGHTxWIDTH (default: the first)',
   )
   parser.add_argument(
     '--platforms', default='cpu,cuda,tpu', help='where a StableHLO file runs (default: all three)'
@@ -60,7 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument(
     '--tolerance', type=float, default=0.0,
-    help="largest difference of a logit, relative to the largest logit (default: the format's)",
+    help="largest difference of a logit, relative to the largest logit (default: the format's); of "
+    'a detector of a box, relative to the longer side of the images (default: 1e-4)',
   )
   parser.add_argument(
     '--force', action='store_true', help='write files that lose more than the format allows'
@@ -93,15 +97,34 @@ def run(args: argparse.Namespace) -> int:
   if not args.run:
     return _check_again(args)
   formats, platforms = _check(args)
+  size = _size(args.image_size)
   start_log()
+  from ecanet_jax.cli.detectors.export import export_objects
+  from ecanet_jax.detection.from_config import is_detector
   from ecanet_jax.export.check import normalised, photographs
   from ecanet_jax.export.export import export
   from ecanet_jax.export.options import ExportOptions
   from ecanet_jax.inference.classifier import load
+  from ecanet_jax.inference.detector import is_detector_training
   from ecanet_jax.inference.find_images import find_images
   from ecanet_jax.runtime.accelerators import check_devices
   from ecanet_jax.runtime.compile_cache import keep_compiled_programs
 
+  if is_detector(args.model):
+    raise UserError(
+      f'--model={args.model}: a file of a detector is converted first: ecanet_jax convert '
+      f'{args.run} WEIGHTS --model={args.model}, and then ecanet_jax export WEIGHTS {args.out}.'
+    )
+  if not args.model and is_detector_training(args.run):
+    keep_compiled_programs()
+    check_devices()
+    export_objects(args, formats, platforms, size)
+    return 0
+  if size and size[0] != size[1]:
+    raise UserError(
+      f'--image_size={args.image_size}: images of a classification network are squares; give one '
+      f'number, such as --image_size={size[0]}.'
+    )
   checked, calibrating = (
     find_images([folder]) if folder else [] for folder in (args.check, args.calibrate)
   )
@@ -111,8 +134,8 @@ def run(args: argparse.Namespace) -> int:
     args.run, model=args.model, dialect=args.dialect, kind=args.kind, checkpoint=args.checkpoint,
     preprocessing=args.preprocessing,
   )
-  if args.image_size:
-    classifier.preprocessing['image_size'] = args.image_size
+  if size:
+    classifier.preprocessing['image_size'] = size[0]
   data = classifier.preprocessing
   pixels = [photographs(_some(files), data) if files else None for files in (checked, calibrating)]
   gates = _static_gates(args, classifier, checked, pixels[1]) if args.static_attention else None
@@ -120,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
   if given is not None and args.preprocess == 'beside':
     given = normalised(given, data)
   options = ExportOptions(
-    None if args.batch == 'dynamic' else int(args.batch), platforms, given, args.force
+    None if args.batch in ('', 'dynamic') else int(args.batch), platforms, given, args.force
   )
   export(
     classifier, args.out, formats, options, preprocess=args.preprocess, static_attention=gates,
@@ -154,10 +177,8 @@ def _check(args: argparse.Namespace) -> tuple[list[str], tuple[str, ...]]:
       raise UserError(f'--{what}s: name one or more of {", ".join(known)}.')
     for name in names:
       lookup(known, name, what)
-  if args.batch != 'dynamic' and not (args.batch.isdigit() and int(args.batch)):
+  if args.batch not in ('', 'dynamic') and not (args.batch.isdigit() and int(args.batch)):
     raise UserError(f'--batch={args.batch} must be dynamic, or a number of images from 1.')
-  if args.image_size < 0:
-    raise UserError(f'--image_size={args.image_size} must be at least 1.')
   if args.tolerance < 0:
     raise UserError(f'--tolerance={args.tolerance} must be above 0.')
   if args.static_attention and not (args.check and args.calibrate):
@@ -167,6 +188,17 @@ def _check(args: argparse.Namespace) -> tuple[list[str], tuple[str, ...]]:
     )
   check_target(paths.to_path(args.out))
   return formats, tuple(platforms)
+
+
+def _size(text: str) -> tuple[int, int] | None:
+  """Height and width of `--image_size`; None for ''."""
+  if not text:
+    return None
+  sides = text.split('x')
+  if len(sides) > 2 or not all(side.isdigit() and int(side) for side in sides):
+    raise UserError(
+      f'--image_size={text} must be at least 1, such as 224, or HEIGHTxWIDTH of a detector.')
+  return int(sides[0]), int(sides[-1])
 
 
 def _check_again(args: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ import json
 import sys
 from typing import Any
 
-from ecanet_jax.cli.predict_objects import predict_objects
+from ecanet_jax.cli.detectors.predict import predict_objects
 from ecanet_jax.cli.training_packages import check_matplotlib
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError

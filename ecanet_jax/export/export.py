@@ -12,6 +12,7 @@ import numpy as np
 
 from ecanet_jax.export import check, manifest
 from ecanet_jax.export.check import Difference
+from ecanet_jax.export.detection import export as detection
 from ecanet_jax.export.formats import FORMATS, Format
 from ecanet_jax.export.forward import Forward, float32_model, forward_of
 from ecanet_jax.export.options import ExportOptions
@@ -127,11 +128,13 @@ def export(
       }
     if labels:
       (folder / manifest.LABELS).write_text('\n'.join(forward.classes) + '\n')
-    manifest.write(folder, _content(forward, options, static_attention, entries), ours[0])
+    np.save(folder / manifest.REFERENCE, ours[0])
+    content = _content(forward, options, static_attention, entries)
+    manifest.write(folder, content, folder / manifest.REFERENCE)
 
 
 def check_again(out: str | os.PathLike, report: Callable[[str], None] = print) -> None:
-  """Loads every file of an export and compares its logits of noise with those of the export.
+  """Loads every file of an export and compares its outputs of noise with those of the export.
 
   Args:
     out: the folder.
@@ -142,6 +145,9 @@ def check_again(out: str | os.PathLike, report: Callable[[str], None] = print) -
   """
   folder = paths.to_path(out)
   content = manifest.read(folder)
+  if content.get('task') == detection.TASK:
+    detection.check_again(folder, content, report)
+    return
   ours = np.load(folder / manifest.REFERENCE)
   pixels = check.noise(content['image_shape'])
   given = _as_given(pixels, content['preprocess'], content['preprocessing'])

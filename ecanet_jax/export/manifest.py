@@ -6,8 +6,6 @@ import json
 import pathlib
 from typing import Any
 
-import numpy as np
-
 from ecanet_jax.runtime.errors import UserError, one_line
 from ecanet_jax.version import __version__
 
@@ -51,10 +49,9 @@ def checksums(path: pathlib.Path, folder: pathlib.Path) -> dict[str, dict[str, A
   }
 
 
-def write(folder: pathlib.Path, content: dict[str, Any], reference: np.ndarray) -> None:
-  """Writes export.json, and our logits of the noise."""
-  np.save(folder / REFERENCE, reference)
-  content = {**content, 'reference': checksums(folder / REFERENCE, folder)}
+def write(folder: pathlib.Path, content: dict[str, Any], reference: pathlib.Path) -> None:
+  """Writes export.json, with the checksum of the file that has our outputs of the noise."""
+  content = {**content, 'reference': checksums(reference, folder)}
   (folder / NAME).write_text(json.dumps(content, indent=2, ensure_ascii=False) + '\n')
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
-from ecanet_jax.config.stored import FILE, read_config
+from ecanet_jax.checkpoints.files import newest_meta
+from ecanet_jax.config.stored import FILE, from_plain, read_config
 from ecanet_jax.data.detection.annotations import Instances
 from ecanet_jax.data.detection.buckets import bucket_of
 from ecanet_jax.data.detection.open import settings_of
@@ -21,8 +23,10 @@ from ecanet_jax.detection.networks.detector import Detector
 from ecanet_jax.inference.images import Picture, read_image
 from ecanet_jax.ops import select_backend
 from ecanet_jax.runtime import paths
+from ecanet_jax.runtime.errors import lookup
 from ecanet_jax.tasks.detection.detection import detections_of, normalised
 from ecanet_jax.tasks.detection.detections import Detections
+from ecanet_jax.weights.files.formats import WRAPPERS
 from ecanet_jax.weights.loaded_weights import read_weights
 
 NOTHING = Instances(np.zeros((0, 4), np.float32), np.zeros((0,), np.int32))
@@ -40,6 +44,7 @@ class TrainedDetector:
     std: likewise.
     label_names: of the classes.
     exif: `ignore` or `apply` the EXIF orientation.
+    name: of the network; '' = not known.
   """
 
   model: Detector
@@ -49,6 +54,7 @@ class TrainedDetector:
   std: tuple[float, ...]
   label_names: tuple[str, ...]
   exif: str = 'ignore'
+  name: str = ''
 
   def image(self, picture: Picture) -> np.ndarray:
     """A picture as uint8 `[H, W, 3]`; see `inference.images.read_image`."""
@@ -86,11 +92,24 @@ class TrainedDetector:
 
 
 def is_detector_training(workdir: str | os.PathLike) -> bool:
-  """Whether a directory has the training of a detector."""
+  """Whether a directory has the training of a detector, or converted weights of one."""
   path = paths.to_path(workdir)
   with paths.answers(path):
-    found = path.is_dir() and (path / FILE).is_file()
-  return found and is_detector(read_config(path).model.name)
+    if not path.is_dir():
+      return False
+    if (path / FILE).is_file():
+      return is_detector(read_config(path).model.name)
+  stored = newest_meta(path).get('config') or {}
+  return is_detector(stored.get('model', {}).get('name', ''))
+
+
+def _config_of(path: paths.Path) -> ConfigDict:
+  """The config of a training, or that in converted weights."""
+  with paths.answers(path):
+    is_training = (path / FILE).is_file()
+  if not is_training and (stored := newest_meta(path).get('config')):
+    return from_plain(stored)
+  return read_config(path)
 
 
 def load_detector(
@@ -99,19 +118,22 @@ def load_detector(
   """Loads the detector of a training.
 
   Args:
-    workdir: of the training.
+    workdir: of the training, or a directory of converted weights.
     kind: 'ema' = the averaged weights, where there are any; 'raw' = the weights as trained.
     checkpoint: 'last', 'best' or a step.
 
   Raises:
-    UserError: there is no such training or step, or it is damaged.
+    UserError: an unknown kind, there is no such training or step, or it is damaged.
   """
+  lookup(WRAPPERS, kind, 'kind')
   step = int(checkpoint) if str(checkpoint).isdigit() else checkpoint
-  loaded, config = read_weights(workdir, kind=kind, step=step), read_config(workdir)
+  loaded = read_weights(workdir, kind=kind, step=step)
+  config = _config_of(paths.to_path(workdir))
   names = loaded.label_names or tuple(map(str, range(loaded.model['num_classes'])))
   return TrainedDetector(
     loaded.create(), jax.device_put(loaded.variables), settings_of(config, with_masks=False),
     tuple(loaded.data['mean']), tuple(loaded.data['std']), tuple(names), config.data.exif,
+    loaded.model['name'],
   )
 
 

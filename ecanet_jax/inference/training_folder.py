@@ -3,8 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from ecanet_jax.checkpoints.files import is_checkpoint
-from ecanet_jax.config.stored import read_config
+from ecanet_jax.config.stored import FILE, read_config
 from ecanet_jax.data.class_comparison import check_classes
 from ecanet_jax.runtime import paths
 
@@ -18,7 +17,7 @@ def check_training_folder(
   Pictures from elsewhere are not compared: their folders need not be classes.
 
   Args:
-    weights: the workdir of a training; all other weights are not compared.
+    weights: the workdir of a training; all other weights, also converted ones, are not compared.
     images: paths of the pictures.
     label_names: the class names of the weights.
     accept: a warning instead, if the number of classes is the same.
@@ -26,7 +25,9 @@ def check_training_folder(
   Raises:
     UserError: with the first difference.
   """
-  if label_names is None or paths.is_remote(weights) or not is_checkpoint(weights):
+  if label_names is None or paths.is_remote(weights) or not os.path.isfile(
+    os.path.join(weights, FILE)
+  ):
     return
   data = read_config(weights).data
   if data.source != 'folder' or paths.is_remote(data.data_dir):

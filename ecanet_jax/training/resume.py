@@ -4,7 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from ecanet_jax.checkpoints.files import newest_data
+from ecanet_jax.checkpoints.files import newest_meta
 from ecanet_jax.config.difference import as_text
 from ecanet_jax.config.trees import differences
 from ecanet_jax.data import DatasetInfo
@@ -125,7 +125,7 @@ def check_class_count(workdir: paths.Path, now: DataSummary, config) -> None:
   Raises:
     UserError: model.num_classes is not the data's, and the checkpoint has other class names.
   """
-  if config.model.num_classes != now.num_classes and (section := newest_data(workdir)):
+  if config.model.num_classes != now.num_classes and (section := newest_meta(workdir).get('data')):
     _check_names(workdir, DataSummary.from_json(section), now, config)
 
 

@@ -28,7 +28,7 @@ def export(
   data_name: str = '',
   evaluation: str = '',
 ) -> Verification:
-  """Writes weights as a timm folder, or as a file if `directory` ends in .safetensors or .npz.
+  """Writes weights as a timm folder, or as a file if the name ends in .safetensors, .npz or .pth.
 
   The weights are serialized and parsed again, and `verify` compares the logits. Only then are the
   same bytes written.
@@ -63,7 +63,7 @@ def export(
       )
     dialect = record.timm_dialect
   data = config['data']
-  write, read = formats.FORMATS[os.path.splitext(directory)[1] if single else '.safetensors']
+  write, read = formats.WRITERS[os.path.splitext(directory)[1] if single else '.safetensors']
   state_dict = read(write(to_torch(model, variables, dialect)))
   result = verify(
     model, variables, state_dict, dialect, image_size=data['image_size'], tolerance=tolerance

@@ -6,6 +6,7 @@ import flax.linen as nn
 
 from ecanet_jax.detection.networks.detector import Detector
 from ecanet_jax.weights import dialects, eca_kernel_size
+from ecanet_jax.weights.detectors.classes import classes_in
 from ecanet_jax.weights.prefixes import shared_prefix
 
 # Ends of the keys of tensors from which PyTorch computes a weight -> what makes it a weight again.
@@ -69,20 +70,12 @@ def hint(model: nn.Module, given: Shapes, dialect: str) -> str:
 
 def _classes_of_detector(model: Detector, given: Shapes, dialect: str) -> str:
   """Says that a detector has another number of classes."""
-  table = dialects.dialect_of(model, dialect)
-  classes = {  # by the number of outputs: with the background, or of each anchor of a cell
-    'box_head/classes': lambda outputs: outputs - 1,
-    'class_head/outputs': lambda outputs: outputs // model.cell_anchors,
-  }
-  found = [
-    classes[each.ours](given[key][0]) for each in dialects.modules(model, dialect)
-    if each.ours in classes and (key := table.key(each.theirs, 'bias')) in given
-  ]
-  if not found or found[0] == model.num_classes:
+  found = classes_in(model, given, dialect)
+  if found in (None, model.num_classes):
     return ''
   return (
-    f'It has {found[0]} classes, the detector {model.num_classes}; '
-    f'make the detector with num_classes={found[0]}.'
+    f'It has {found} classes, the detector {model.num_classes}; '
+    f'make the detector with num_classes={found}.'
   )
 
 

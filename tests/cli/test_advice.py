@@ -26,6 +26,8 @@ NAMED = {
   },
   'data/detection/tfds_coco.py': {'--dataset', '--data_dir', '--file_format'},  # a whole command
   'export/accuracy.py': {'--check'}, 'export/export.py': {'--tolerance', '--labels'},  # export
+  'export/detection/export.py': {'--check', '--force', '--format', '--image_size'},  # export
+  'export/detection/program.py': {'--preprocess'},
   'export/forward.py': {'--preprocess'}, 'export/static_gates.py': {'--static_attention'},
   'export/tflite/converter.py': {'--format'}, 'export/tflite/file.py': {'--calibrate'},
   'analysis/cam/explain.py': {'--class'},  # analyse cam

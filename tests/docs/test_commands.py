@@ -20,7 +20,8 @@ from ecanet_jax.aot import table
 from ecanet_jax.aot.topologies import chip_of
 from ecanet_jax.cli.arguments import Parser
 from ecanet_jax.cli.config import load_config
-from ecanet_jax.detection.from_config import create_from_config
+from ecanet_jax.detection.from_config import create_from_config, is_detector
+from ecanet_jax.detection.registry import detector_record
 from ecanet_jax.models import network
 from tests.support import doc_blocks
 from tests.support.programs import ROOT
@@ -110,7 +111,7 @@ def check_command(name, *arguments):
   if name in ('train', 'eval') and args.config:
     create_from_config(load_config(args.config, args.overrides).model)
   if name in ('summary', 'convert') and args.model:
-    network(args.model)
+    (detector_record if is_detector(args.model) else network)(args.model)
   if name == 'compile' and args.table:
     table.entries(args.table)
   elif name == 'compile':

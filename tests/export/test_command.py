@@ -157,7 +157,7 @@ def test_static_attention_is_judged_by_the_accuracy(folder, photos, tmp_path, ca
   (['--platforms=gpu'], "unknown platform 'gpu'. Did you mean 'tpu'? Known: cpu, cuda, tpu."),
   (['--preprocess=outside'], "unknown --preprocess 'outside'."),
   (['--batch=0'], '--batch=0 must be dynamic, or a number of images from 1.'),
-  (['--image_size=-1'], '--image_size=-1 must be at least 1.'),
+  (['--image_size=-1'], '--image_size=-1 must be at least 1, such as 224'),
   (['--tolerance=-1'], '--tolerance=-1.0 must be above 0.'),
   (['--tolerance=1e-12'], 'stablehlo: the logits differ by '),
   (['--static_attention=all'], '--static_attention=all needs --calibrate=DIR, whose photographs'),

@@ -10,6 +10,7 @@ from ecanet_jax.checkpoints.files import is_checkpoint, load_weights, save_weigh
 from ecanet_jax.config.schema import get_config
 from ecanet_jax.data.preprocessing import find_preprocessing
 from ecanet_jax.data.summary import DataSummary
+from ecanet_jax.inference.training_folder import check_training_folder
 from ecanet_jax.weights import (
   read_folder,
   read_state_dict,
@@ -87,6 +88,10 @@ def test_preprocessing_is_stored(workdir, tmp_path, capsys):
   assert "preprocessing 'tf': " in capsys.readouterr().err and not (tmp_path / 'again').exists()
   assert convert(tmp_path / 'folder', tmp_path / 'again') == 0
   assert load_weights(tmp_path / 'again')[0]['data']['std'] == [128 / 255] * 3
+
+
+def test_converted_weights_have_no_folder_of_a_training(workdir):
+  check_training_folder(workdir[0], ['photo.png'], NAMES, accept=False)
 
 
 def changed_arrays(a, b):

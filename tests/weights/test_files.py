@@ -64,7 +64,17 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_other_suffixes_are_not_written(tmp_path):
   with pytest.raises(UserError, match=r'must end in \.safetensors'):
-    write_state_dict(str(tmp_path / 'w.pth'), STATE)
+    write_state_dict(str(tmp_path / 'w.pt'), STATE)
+
+
+def test_a_pytorch_file(tmp_path):
+  torch = pytest.importorskip('torch')
+  for name in ('a.pth', 'b.pth'):
+    write_state_dict(str(tmp_path / name), STATE)
+  assert (tmp_path / 'a.pth').read_bytes() == (tmp_path / 'b.pth').read_bytes()
+  assert_same(read_state_dict(str(tmp_path / 'a.pth')), STATE)
+  assert torch.load(tmp_path / 'a.pth', weights_only=True)['b.count'].dtype == torch.int64
+  assert sorted(os.listdir(tmp_path)) == ['a.pth', 'b.pth']  # the archive has its own checksums
 
 
 @pytest.mark.parametrize('name', ['w.safetensors', 'w.npz'])

@@ -1,7 +1,8 @@
-"""Reads and writes state dicts as .safetensors and .npz files; reads those of every known format.
+"""Reads and writes state dicts as .safetensors, .npz and .pth files; reads every known format.
 
 No code from a file is ever run: for PyTorch's see `torch_files`; .npz files are read with
-`allow_pickle=False`. A written file gets a record of checksums beside it, which reading verifies.
+`allow_pickle=False`. A written .safetensors or .npz file gets a record of checksums beside it,
+which reading verifies; a .pth file is an archive with checksums of its own.
 """
 
 import contextlib
@@ -23,7 +24,7 @@ from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError, lookup, one_line
 from ecanet_jax.weights.files import checksum, shards
 from ecanet_jax.weights.files.foreign import HEAD, foreign, is_safetensors
-from ecanet_jax.weights.files.torch_files import read_torch
+from ecanet_jax.weights.files.torch_files import from_torch_bytes, read_torch, to_torch_bytes
 from ecanet_jax.weights.files.wrappers import WRAPPERS
 
 TORCH_LEGACY = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'  # of torch.save before PyTorch 1.6
@@ -89,12 +90,14 @@ def _from_npz(data: bytes) -> dict[str, np.ndarray]:
     raise
 
 
-# Suffix -> (serialize, parse).
+# Suffix -> (serialize, parse), without PyTorch.
 FORMATS: dict[str, tuple[Callable, Callable]] = {
   '.safetensors': (to_bytes, from_bytes),
   '.npz': (_to_npz, _from_npz),
 }
-WRITTEN = ' or '.join(FORMATS)
+# The same of all formats that are written.
+WRITERS = {**FORMATS, '.pth': (to_torch_bytes, from_torch_bytes)}
+WRITTEN = '.safetensors, .npz or .pth'
 
 # The exceptions that the parsers raise for damaged or hostile content.
 UNREADABLE = (
@@ -106,7 +109,7 @@ UNREADABLE = (
 
 def is_file_name(path: str | os.PathLike) -> bool:
   """Whether `write_state_dict` writes files of this name."""
-  return str(path).endswith(tuple(FORMATS))
+  return str(path).endswith(tuple(WRITERS))
 
 
 def write_bytes(path: str | os.PathLike, data: bytes, record: bytes | None = None) -> None:
@@ -161,16 +164,17 @@ def _write_objects(contents: Mapping[str, bytes]) -> None:
 
 
 def write_state_dict(path: str, state_dict: Mapping[str, np.ndarray]) -> None:
-  """Writes a .safetensors or .npz file atomically, and its checksums as FILE.json.
+  """Writes a .safetensors, .npz or .pth file atomically; of the first two, checksums as FILE.json.
 
   Raises:
-    UserError: another suffix, or the file cannot be written.
+    UserError: another suffix, the file cannot be written, or PyTorch is needed and is missing.
   """
   if not is_file_name(path):
     raise UserError(f'{path} must end in {WRITTEN}, the formats that are written.')
-  content = FORMATS[os.path.splitext(path)[1]][0](state_dict)
+  suffix = os.path.splitext(path)[1]
+  content = WRITERS[suffix][0](state_dict)
   record = json.dumps(checksum.record(content, state_dict), indent=2) + '\n'
-  write_bytes(path, content, record.encode())
+  write_bytes(path, content, record.encode() if suffix in FORMATS else None)
 
 
 def read_state_dict(

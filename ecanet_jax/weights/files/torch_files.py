@@ -1,4 +1,4 @@
-"""Reads state dicts from PyTorch's files. No code from a file is ever run.
+"""Reads state dicts from PyTorch's files, and writes them. No code from a file is ever run.
 
 torch.load reads them with `weights_only=True`. Checkpoints hold other things than tensors, too:
 arguments, paths, settings, numbers of numpy. numpy's are read; every other object becomes an empty
@@ -12,7 +12,7 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,28 @@ def read_torch(path: str, kind: str) -> dict[str, np.ndarray]:
     UserError: PyTorch is missing or too old; the file is damaged, is of another format, or holds no
       state dict.
   """
-  torch, file = _torch(path), paths.to_read(path)
+  return _state_dict(path, kind, paths.to_read(path))
+
+
+def to_torch_bytes(state_dict: Mapping[str, np.ndarray]) -> bytes:
+  """Serializes a state dict as torch.save does.
+
+  Raises:
+    UserError: PyTorch is missing or too old.
+  """
+  torch, file = _torch('a .pth file', 'written'), io.BytesIO()
+  torch.save(collections.OrderedDict(
+    (key, torch.from_numpy(np.array(array))) for key, array in state_dict.items()), file)
+  return file.getvalue()
+
+
+def from_torch_bytes(data: bytes) -> dict[str, np.ndarray]:
+  """Parses what `to_torch_bytes` gives."""
+  return _state_dict('a .pth file', 'raw', io.BytesIO(data))
+
+
+def _state_dict(path: str, kind: str, file) -> dict[str, np.ndarray]:
+  torch = _torch(path)
   content, classes = _load(torch, path, file)
   is_array = lambda value: isinstance(value, torch.Tensor | np.ndarray)
   if isinstance(content, collections.OrderedDict) and not content and classes:
@@ -243,12 +264,12 @@ def _listed(classes: list[str]) -> str:
   return ', '.join(names[:3]) or ', '.join(sorted(classes)[:3])
 
 
-def _torch(path: str):
+def _torch(path: str, done: str = 'read'):
   try:
     import torch
   except ImportError as error:
     raise UserError(
-      f'{path} needs PyTorch to be read: pip install "ecanet-jax[torch]", or convert it to '
+      f'{path} needs PyTorch to be {done}: pip install "ecanet-jax[torch]", or convert it to '
       '.safetensors.'
     ) from error
   version = tuple(int(n) for n in re.findall(r'\d+', torch.__version__)[:2])

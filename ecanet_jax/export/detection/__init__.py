@@ -1,0 +1,1 @@
+"""A trained detector as a file for other runtimes, compared by its detections."""
