@@ -149,9 +149,9 @@ def test_seeds_may_be_added(tmp_path):
       pass
     assert json.loads((tmp_path / definition.RECORD).read_text()) == sweep_there.record
   for refused_there, seeds in ((few, '0,1'), (other, '1,2,3,4')):
-    with pytest.raises(UserError, match=f'seeds is 0,1,2,3 there and {seeds} here'):
-      with definition.enter(refused_there, tmp_path):
-        pass
+    match = f'seeds is 0,1,2,3 there and {seeds} here'
+    with pytest.raises(UserError, match=match), definition.enter(refused_there, tmp_path):
+      pass
 
 
 def write_run(folder, top1, seconds):
