@@ -46,6 +46,11 @@ BAD_NETWORKS = [
   ({'model.backbone': 'inception_resnet_v2', 'model.depths': None, 'model.planes': None},
    'InceptionResNetV2 has no stage of stride'),
   ({'model.detector.preset': 'mmdet'}, "unknown detection preset 'mmdet'. Did you mean 'mmdet1'"),
+  ({'model.detector.coarse': 'p6'}, "unknown coarse 'p6'. Did you mean 'p5'"),
+  ({'model.detector.coarse': 'p5'}, "coarse='p5' makes 6 levels, and this detector has anchors for "
+   "5; choose coarse='pool'."),
+  ({'model.name': 'retinanet_r50_fpn', 'model.detector.coarse': 'pool'},
+   "coarse='pool' makes 4 levels, and this detector has anchors for 5; choose coarse='c5' or c"),
   ({'model.attention.kind': 'ecca'}, "unknown attention.kind 'ecca'. Did you mean 'eca'"),
 ]
 
@@ -55,6 +60,20 @@ def test_networks(changes, said):
   with pytest.raises(UserError) as caught:
     create_from_config(small_detector.configured(**changes).model)
   assert said in str(caught.value)
+
+
+def test_coarse_levels_of_retinanet():
+  """Those of the preset, or each by its own key."""
+  for changes, expected in (
+    ({'preset': 'torchvision'}, ('p5', True)),
+    ({'preset': 'mmdet1'}, ('c5', False)),
+    ({'preset': 'torchvision', 'coarse': 'c5', 'relu_before_p7': False}, ('c5', False)),
+  ):
+    config = small_detector.configured(**{
+      'model.name': 'retinanet_r50_fpn',
+      **{f'model.detector.{key}': value for key, value in changes.items()}})
+    preset = create_from_config(config.model).preset
+    assert (preset.coarse, preset.relu_before_p7) == expected
 
 
 def test_a_classification_network_has_no_boxes():
