@@ -120,6 +120,20 @@ def test_masks_and_images_that_are_missing(tmp_path):
   assert open_data(boxes_alone).info.num_classes == 3
 
 
+def test_more_objects_than_rows(tmp_path):
+  """Said when the data are opened, which is before anything is trained."""
+  content = coco_files.small_content()
+  content['annotations'] += [
+    coco_files.annotation(100 + number, 5, 3, [4, 8, 40, 50]) for number in range(100)]
+  file = coco_files.write(tmp_path, content)
+  with pytest.raises(UserError) as caught:
+    open_data(coco_config(tmp_path, file, **{'detection.max_boxes': 100}))
+  assert str(caught.value) == (
+    f'{file}: 1 images have more than max_boxes=100 objects, image 5 the most, 101; set '
+    '--config.detection.max_boxes=101')
+  assert open_data(coco_config(tmp_path, file, **{'detection.max_boxes': 101})).num_train == 2
+
+
 def coco_config(folder, file, **changes):
   """A config that reads these files, with and without a folder for each split."""
   return small_detector.configured(**{
