@@ -112,16 +112,7 @@ OBJECTS = (0, 1, 7, 50, 99, 100, 3, 20)  # of the images of a bucket
 def two_buckets(one_device, tmp_path_factory):
   """A Mask R-CNN on images of both orientations, with 0 to 100 objects: three epochs."""
   folder = tmp_path_factory.mktemp('coco')
-  content = {'images': [], 'categories': coco_files.CATEGORIES, 'annotations': []}
-  for number in range(2 * len(OBJECTS)):
-    height, width = (40, 64) if number % 2 else (64, 40)
-    content['images'].append(
-      {'id': number, 'file_name': f'{number}.png', 'height': height, 'width': width})
-    for place in range(OBJECTS[number // 2]):
-      content['annotations'].append(coco_files.annotation(
-        len(content['annotations']) + 1, number, coco_files.CATEGORIES[place % 3]['id'],
-        [2 * (place % 10), 2 * (place // 10), 12, 10 + place % 3]))
-  file = coco_files.write(folder, content)
+  file = coco_files.write(folder, coco_files.both_orientations(OBJECTS, 40, 64, (8, 20)))
   config = small_detector.configured(**{
     'model.num_classes': 3, 'data.source': 'coco', 'data.data_dir': str(folder),
     'data.train_json': file, 'data.eval_json': file, 'data.flip': True, 'steps': 6,
