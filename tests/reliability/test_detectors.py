@@ -40,11 +40,18 @@ def command(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def whole(command, run, tmp_path_factory):
+def whole(command, start, tmp_path_factory):
   """A training that nobody interrupted."""
   workdir = tmp_path_factory.mktemp('whole')
-  run(*command(workdir))
+  run_to_the_end(start(*command(workdir)))
   return workdir
+
+
+def run_to_the_end(process):
+  """Waits for a program, which must succeed; returns what it said."""
+  (done,) = finish([process])
+  assert done.returncode == 0, done.stderr
+  return done
 
 
 def kill_between_saves(process, workdir, after):
@@ -52,7 +59,7 @@ def kill_between_saves(process, workdir, after):
 
   Returns the step that it reached and the newest one on disk.
   """
-  deadline = time.monotonic() + programs.TIMEOUT
+  deadline = time.monotonic() + programs.PAIR_TIMEOUT
   while True:
     newest, reached = max(steps_in(workdir), default=0), max(losses(workdir), default=0)
     saving = list((workdir / 'checkpoints').glob(f'*{PARTIAL}*'))
@@ -66,12 +73,12 @@ def kill_between_saves(process, workdir, after):
   return max(losses(workdir)), newest
 
 
-def test_killed_between_two_saves(command, whole, run, start, tmp_path):
+def test_killed_between_two_saves(command, whole, start, tmp_path):
   """Two kills; parameters, losses and COCO's numbers are those of no interruption, to the bit."""
   kills = [
     kill_between_saves(start(*command(tmp_path)), tmp_path, after) for after in (0, 2 * INTERVAL)]
   print(f'kills (step reached, newest saved): {kills}')
-  done = run(*command(tmp_path))
+  done = run_to_the_end(start(*command(tmp_path)))
   assert 'resumed at step' in done.stderr
   ours, theirs = arrays(tmp_path), arrays(whole)
   assert ours['step'] == STEPS and ours.keys() == theirs.keys()
@@ -83,10 +90,10 @@ def test_killed_between_two_saves(command, whole, run, start, tmp_path):
   assert found == expected and {'eval/box_ap', 'eval/mask_ap'} <= set(found)
 
 
-def test_evaluation_in_two_processes(whole, run, start):
+def test_evaluation_in_two_processes(whole, start):
   """COCO's numbers of boxes and masks are those of one process, and of the training."""
   command = ['eval.py', f'--workdir={whole}']
-  one = run(*command)
+  one = run_to_the_end(start(*command))
   two = finish(pair(start, command))
   assert [done.returncode for done in two] == [0, 0], two[0].stderr + two[1].stderr
   assert 'box_ap' not in two[1].stdout  # the first process speaks
