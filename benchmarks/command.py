@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks import loaders, machine, picture, side_process, table
 from benchmarks.match import Entry, play
-from benchmarks.sides import NAMES, missing_packages
+from benchmarks.sides import NAMES, classification_network, missing_packages
 from ecanet_jax.models import create_model, network
 from ecanet_jax.models.count import count
 from ecanet_jax.runtime.errors import UserError, lookup
@@ -178,7 +178,7 @@ def _groups(
   """Notes on missing networks, and by family the groups of entries to measure in turn."""
   names = list(dict.fromkeys((args.model or 'efficientnet_b0').split(',')))
   for name in names:
-    network(name)
+    classification_network(name)
   lines, have = [], list(sides)
   if any(side != 'ours' for side in sides) and (line := missing_packages()):
     have = [side for side in sides if side == 'ours']

@@ -20,6 +20,7 @@ import jax
 
 from benchmarks import machine, side_process
 from benchmarks.latency.networks import PRESET, ROWS, backend
+from benchmarks.sides import classification_network
 from ecanet_jax.models import network
 from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.runtime.machine import describe
@@ -121,7 +122,8 @@ def check(args: argparse.Namespace) -> tuple[list[str], list[str], list[int], li
     list(dict.fromkeys(text.split(','))) for text in (args.networks, args.runtimes)
   )
   for name in names:
-    if 'preset' not in {field.name for field in dataclasses.fields(network(name).family)}:
+    family = classification_network(name).family
+    if 'preset' not in {field.name for field in dataclasses.fields(family)}:
       raise UserError(f'{name} has no padding of {PRESET!r}; give others, such as b0_compact.')
   for name in asked:
     lookup(RUNTIMES, name, 'runtime')

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from flax.traverse_util import flatten_dict
 
+from benchmarks.sides import classification_network
 from benchmarks.twin.network import Twin
 from ecanet_jax.config.trees import value_of
 from ecanet_jax.evaluation.evaluate import evaluate, evaluated, make_eval_step, place
@@ -36,6 +37,7 @@ LAST = 10  # steps whose mean is the training loss at the end
 
 def check(config) -> None:
   """Raises UserError for a config with something that the PyTorch side does not do."""
+  classification_network(config.model.name)
   for key, wanted in ONLY_OURS.items():
     if (value := value_of(config, key)) != wanted:
       raise UserError(f'{key}={value} is ours alone: set --config.{key}={wanted!r}.')

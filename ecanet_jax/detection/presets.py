@@ -36,6 +36,9 @@ class Preset:
     name: 'torchvision' or 'mmdet1'.
     pixel: pixels that a box has beyond x2 - x1: 0, or 1 where x2 is the last pixel inside.
     strides: pixels of the image per cell of P2, P3, ... as designed.
+    coarse: how levels above the backbone's last stage come about: 'pool', 'c5' or 'p5', as in
+      `networks.feature_pyramid`.
+    relu_before_p7: whether P7 reads P6 through a ReLU.
     anchor_scales: side of the square anchors in strides.
     anchor_ratios: height / width.
     whole_anchor_sizes: sides of square anchors are cut to whole pixels before ratios are applied.
@@ -76,6 +79,8 @@ class Preset:
   name: str = 'torchvision'
   pixel: float = 0.0
   strides: tuple[int, ...] = (4, 8, 16, 32, 64)
+  coarse: str = 'pool'
+  relu_before_p7: bool = False
   anchor_scales: tuple[float, ...] = (8.0,)
   anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
   whole_anchor_sizes: bool = False
@@ -148,6 +153,8 @@ _RETINANET = {
 RETINANET_TORCHVISION = dataclasses.replace(
   TORCHVISION,
   **_RETINANET,
+  coarse='p5',
+  relu_before_p7=True,
   whole_anchor_sizes=True,
   rpn_match=MatchRule(0.5, 0.4, best_box=True),
   detection_size=0.0,
@@ -159,6 +166,7 @@ RETINANET_TORCHVISION = dataclasses.replace(
 RETINANET_MMDET1 = dataclasses.replace(
   MMDET1,
   **_RETINANET,
+  coarse='c5',
   border_anchors=True,
   rpn_match=MatchRule(0.5, 0.4, best_box=True, best_box_to_asker=True),
   rpn_beta=0.11,

@@ -96,6 +96,7 @@ def test_a_mistake_is_one_line_and_status_2(capsys, monkeypatch):
 
 @pytest.mark.parametrize('flag, message', [
   ('--model=eficientnet_b0', "Did you mean 'efficientnet_b0'"),
+  ('--model=resnet50,mask_rcnn_r50_fpn', 'mask_rcnn_r50_fpn is a detector, and this program'),
   ('--mode=inference,trian', "Did you mean 'train'"),
   ('--dtype=bfloat61', "Did you mean 'bfloat16'"),
   ('--side=our', "Did you mean 'ours'"),

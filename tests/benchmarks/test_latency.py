@@ -56,6 +56,7 @@ def test_twins_in_the_padding_of_the_table():
 @pytest.mark.parametrize(('flag', 'text'), [
   ('--runtimes=onnx', "unknown runtime 'onnx'. Did you mean 'onnxruntime'?"),
   ('--networks=b0_compct', "Did you mean 'b0_compact'?"),
+  ('--networks=faster_rcnn_r50_fpn', 'is a detector, and this program measures classification'),
   ('--threads=0', '--threads=0 must be 1 to '), ('--threads=one', 'must be numbers, such as 1,2.'),
   ('--rounds=0', '--rounds=0 must be at least 1.'),
 ])

@@ -48,6 +48,7 @@ def test_a_network_that_timm_has_not():
 
 @pytest.mark.parametrize(('key', 'value', 'text'), [
   ('mix.mixup_alpha', 0.2, r'mix.mixup_alpha=0.2 is ours alone: set --config.mix.mixup_alpha=0.0'),
+  ('model.name', 'mask_rcnn_r50_fpn', 'mask_rcnn_r50_fpn is a detector, and this program measures'),
   ('optimizer.name', 'lamb', "optimizer.name='lamb' has no twin here: sgd, rmsprop_tf, adamw"),
 ])
 def test_what_only_we_can_do(key, value, text):

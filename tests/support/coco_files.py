@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,31 @@ def annotation(number: int, image: int, category: int, box: list, **more) -> dic
     'id': number, 'image_id': image, 'category_id': category, 'bbox': box,
     'area': width * height, 'iscrowd': 0, 'segmentation': [corners], **more,
   }
+
+
+def both_orientations(objects: Sequence[int], height: int, width: int,
+                      sides: tuple[int, int]) -> dict[str, Any]:
+  """Two images, one upright and one lying, for each number of objects.
+
+  Args:
+    objects: their numbers.
+    height: of the lying images.
+    width: likewise.
+    sides: shortest and longest side of an object, in pixels.
+  """
+  random = np.random.RandomState(0)
+  content = {'images': [], 'categories': CATEGORIES, 'annotations': []}
+  for number in range(2 * len(objects)):
+    rows, columns = (height, width) if number % 2 else (width, height)
+    content['images'].append(
+      {'id': number, 'file_name': f'{number}.png', 'height': rows, 'width': columns})
+    for _ in range(objects[number // 2]):
+      across, down = (int(side) for side in random.randint(sides[0], sides[1] + 1, 2))
+      x, y = int(random.randint(columns - across + 1)), int(random.randint(rows - down + 1))
+      kind = (across > down) + (across > 2 * down)
+      content['annotations'].append(annotation(
+        len(content['annotations']) + 1, number, CATEGORIES[kind]['id'], [x, y, across, down]))
+  return content
 
 
 def write(folder: pathlib.Path, content: dict[str, Any], name: str = 'coco.json') -> str:

@@ -32,10 +32,9 @@ def our_mask_rcnn(preset):
 
 
 def our_retinanet(preset):
-  """RetinaNet with one block a stage, and torchvision's P6 and P7."""
+  """RetinaNet with one block a stage."""
   return create_detector(
-    'retinanet_r50_fpn', num_classes=CLASSES, preset=preset, coarse='p5', relu_before_p7=True,
-    backbone=BACKBONE)
+    'retinanet_r50_fpn', num_classes=CLASSES, preset=preset, backbone=BACKBONE)
 
 
 def calm_variables(model):

@@ -105,24 +105,18 @@ def test_retinanet_trains():
   assert metrics[-1]['loss'] < metrics[0]['loss']
 
 
+OBJECTS = (0, 1, 7, 50, 99, 100, 3, 20)  # of the images of a bucket
+
+
 @pytest.fixture(scope='module')
 def two_buckets(one_device, tmp_path_factory):
-  """A Mask R-CNN on images of both orientations, with 0 to 9 objects."""
+  """A Mask R-CNN on images of both orientations, with 0 to 100 objects: three epochs."""
   folder = tmp_path_factory.mktemp('coco')
-  content = {'images': [], 'categories': coco_files.CATEGORIES, 'annotations': []}
-  for number in range(16):
-    height, width = (40, 64) if number % 2 else (64, 40)
-    content['images'].append(
-      {'id': number, 'file_name': f'{number}.png', 'height': height, 'width': width})
-    for place in range(number % 10):
-      content['annotations'].append(coco_files.annotation(
-        len(content['annotations']) + 1, number, coco_files.CATEGORIES[place % 3]['id'],
-        [2 * place, 3 * place, 12, 10 + place % 3]))
-  file = coco_files.write(folder, content)
+  file = coco_files.write(folder, coco_files.both_orientations(OBJECTS, 40, 64, (8, 20)))
   config = small_detector.configured(**{
     'model.num_classes': 3, 'data.source': 'coco', 'data.data_dir': str(folder),
     'data.train_json': file, 'data.eval_json': file, 'data.flip': True, 'steps': 6,
-    'detection.buckets': ((64, 96), (96, 64)), 'detection.longer': 96, 'detection.max_boxes': 9,
+    'detection.buckets': ((64, 96), (96, 64)), 'detection.longer': 96, 'detection.max_boxes': 100,
     'detection.empty': 'keep', 'detection.min_side': 16, 'save_epochs': 1.0,
     'keep_checkpoints': 3,
   })
@@ -136,7 +130,7 @@ def test_resumed_between_buckets_is_bit_identical(two_buckets):
 
 @pytest.mark.slow
 def test_one_program_for_each_bucket(two_buckets, one_device):
-  """For training and for evaluation, whatever is on the images."""
+  """For training and for evaluation, with 0 to 100 objects on an image."""
   mask_rcnn = [key for key in one_device if hasattr(key[1], 'mask_convs')]
   sizes = {key[0]: one_device[key]._cache_size() for key in mask_rcnn}
   assert sizes == {'make_train_step': 2, 'make_eval_step': 2}

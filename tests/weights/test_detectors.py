@@ -1,11 +1,14 @@
 """Detectors' weights: names of torchvision and mmdetection, backbones of trained networks."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 import torch
 
 from ecanet_jax import create_model
+from ecanet_jax.detection.presets import RETINANET_TORCHVISION
 from ecanet_jax.detection.registry import create_detector
 from ecanet_jax.nn.parameter_shapes import variable_shapes
 from ecanet_jax.runtime.errors import UserError
@@ -40,8 +43,7 @@ def check_same(a, b):
 @pytest.mark.parametrize(('name', 'theirs', 'fields'), [
   ('faster_rcnn_r50_fpn', 'fasterrcnn_resnet50_fpn', {'num_classes': 90}),
   ('mask_rcnn_r50_fpn', 'maskrcnn_resnet50_fpn', {'num_classes': 90}),
-  ('retinanet_r50_fpn', 'retinanet_resnet50_fpn',
-   {'num_classes': 91, 'coarse': 'p5', 'relu_before_p7': True}),
+  ('retinanet_r50_fpn', 'retinanet_resnet50_fpn', {'num_classes': 91}),
 ])
 def test_names_and_shapes_of_torchvision(name, theirs, fields):
   with torch.device('meta'):
@@ -142,16 +144,17 @@ def test_files(tmp_path):
 
 
 def test_retinanet_of_other_rules_or_classes():
-  theirs = {'preset': 'torchvision', 'coarse': 'p5', 'relu_before_p7': True}
   make = lambda classes=3, **fields: create_detector(
     'retinanet_r50_fpn', num_classes=classes, channels=8,
     backbone={'depths': (1, 1, 1, 1), 'planes': 4, 'stem_width': 4}, **fields)
-  model = make(**theirs)
+  model = make(preset='torchvision')
   state = to_torch(model, random_variables(model), 'torchvision')
   for model, message in (
-    (make(2, **theirs), 'It has 3 classes, the detector 2; make the detector with num_classes=3'),
-    (make(**{**theirs, 'preset': 'mmdet1'}), "choose preset='torchvision'"),
-    (make(preset='torchvision', coarse='p5'), 'reads P6 through a ReLU; choose relu_before_p7=Tr'),
+    (make(2, preset='torchvision'),
+     'It has 3 classes, the detector 2; make the detector with num_classes=3'),
+    (make(preset='mmdet1'), "choose preset='torchvision'"),
+    (make(preset=dataclasses.replace(RETINANET_TORCHVISION, relu_before_p7=False)),
+     'reads P6 through a ReLU; choose relu_before_p7=True'),
   ):
     with pytest.raises(UserError, match=message):
       from_torch(model, state, 'torchvision')

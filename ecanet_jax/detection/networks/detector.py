@@ -7,11 +7,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ecanet_jax.detection.networks.feature_pyramid import COARSE, FeaturePyramid
 from ecanet_jax.detection.networks.ground_truth import GroundTruth
 from ecanet_jax.detection.presets import MMDET1, Preset
 from ecanet_jax.detection.selection.detections import Detections
 from ecanet_jax.models.convnet import ConvNet
-from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.runtime.errors import UserError, lookup
 
 MULTIPLE = 32  # of the images' sides, in pixels
 
@@ -68,6 +69,14 @@ class Detector(nn.Module):
         f'{type(self.backbone).__name__} has no stage of stride {missing[0]}, which this detector '
         'needs; choose another backbone, such as eca_resnet50 or eca_efficientnet_b0.'
       )
+    levels = len(self.strides) + lookup(COARSE, self.preset.coarse, 'coarse')
+    if levels != (wanted := len(self.preset.strides)):
+      fitting = [f'coarse={name!r}' for name in COARSE
+                 if len(self.strides) + COARSE[name] == wanted]
+      raise UserError(
+        f'coarse={self.preset.coarse!r} makes {levels} levels, and this detector has anchors for '
+        f'{wanted}; choose {" or ".join(fitting) or "other strides"}.'
+      )
 
   def __call__(self, images: jax.Array, train: bool = False,
                image_sizes: jax.Array | None = None) -> tuple[Detections, jax.Array | None]:
@@ -100,6 +109,11 @@ class Detector(nn.Module):
       train: mode of BatchNorm.
     """
     raise NotImplementedError
+
+  def feature_pyramid(self) -> FeaturePyramid:
+    """The module of the feature pyramid."""
+    return FeaturePyramid(
+      self.channels, self.preset.coarse, self.preset.relu_before_p7, **self.computes)
 
   def is_frozen(self, path: Sequence[str]) -> bool:
     """Whether training leaves a parameter unchanged.

@@ -15,7 +15,6 @@ from jax import lax
 from ecanet_jax.detection.boxes.anchors import anchors_of, anchors_on_image, level_sizes
 from ecanet_jax.detection.losses import box_head_losses, mask_loss, rpn_losses
 from ecanet_jax.detection.networks.detector import Detector, Levels, sizes_of
-from ecanet_jax.detection.networks.feature_pyramid import FeaturePyramid
 from ecanet_jax.detection.networks.ground_truth import GroundTruth
 from ecanet_jax.detection.networks.heads import BoxHead, MaskHead, RPNHead
 from ecanet_jax.detection.roi.roi_align import roi_align
@@ -66,7 +65,7 @@ class FasterRCNN(Detector):
 
   def setup(self):
     outputs = self.num_classes + 1
-    self.fpn = FeaturePyramid(self.channels, **self.computes)
+    self.fpn = self.feature_pyramid()
     self.rpn = RPNHead(anchors=self.cell_anchors, **self.computes)
     self.box_head = BoxHead(outputs=outputs, hidden=self.hidden, **self.computes)
 

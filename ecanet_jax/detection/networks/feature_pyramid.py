@@ -11,9 +11,10 @@ from ecanet_jax.nn.initializers import xavier_uniform
 from ecanet_jax.nn.layers import Conv
 from ecanet_jax.runtime.errors import UserError
 
-# Levels above the backbone's last stage. 'pool': P6 is every second cell of P5. 'c5' and 'p5': P6
-# and P7 are 3x3 convolutions with stride 2, which start from the backbone's last stage or from P5.
-COARSE = ('pool', 'c5', 'p5')
+# Number of levels above the backbone's last stage. 'pool': P6 is every second cell of P5. 'c5' and
+# 'p5': P6 and P7 are 3x3 convolutions with stride 2, which start from the backbone's last stage or
+# from P5.
+COARSE = {'pool': 1, 'c5': 2, 'p5': 2}
 
 
 class FeaturePyramid(nn.Module):

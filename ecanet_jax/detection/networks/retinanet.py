@@ -5,7 +5,6 @@ import jax
 from ecanet_jax.detection.boxes.anchors import anchors_of, anchors_on_image, level_sizes
 from ecanet_jax.detection.losses import retinanet_losses
 from ecanet_jax.detection.networks.detector import Detector, Levels, sizes_of
-from ecanet_jax.detection.networks.feature_pyramid import FeaturePyramid
 from ecanet_jax.detection.networks.ground_truth import GroundTruth
 from ecanet_jax.detection.networks.heads import RetinaNetHead
 from ecanet_jax.detection.presets import RETINANET_MMDET1, Preset
@@ -15,24 +14,18 @@ from ecanet_jax.detection.targets.dense import dense_targets
 
 
 class RetinaNet(Detector):
-  """RetinaNet; torchvision's has `coarse='p5'` and `relu_before_p7=True`.
+  """RetinaNet.
 
   Parameter names: backbone, fpn, class_head, box_head.
-
-  Attributes (beside Detector's):
-    coarse: what P6 is computed from, a name of `feature_pyramid.COARSE`.
-    relu_before_p7: see `FeaturePyramid`.
   """
 
   preset: Preset = RETINANET_MMDET1
-  coarse: str = 'c5'
-  relu_before_p7: bool = False
 
   strides = (8, 16, 32)
 
   def setup(self):
     anchors = self.cell_anchors
-    self.fpn = FeaturePyramid(self.channels, self.coarse, self.relu_before_p7, **self.computes)
+    self.fpn = self.feature_pyramid()
     self.class_head = RetinaNetHead(outputs=self.num_classes, anchors=anchors, **self.computes)
     self.box_head = RetinaNetHead(outputs=4, anchors=anchors, prior=0.5, **self.computes)
 

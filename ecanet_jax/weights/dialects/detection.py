@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
+from ecanet_jax.detection.presets import RETINANET_PRESETS
 from ecanet_jax.models.convnet import ConvNet
 from ecanet_jax.models.resnet import ResNet
 from ecanet_jax.weights.dialects.dialect import Dialect, Family
@@ -122,14 +123,15 @@ FASTER_RCNN = Family(
 )
 
 
-def _retinanet_rules(preset: str, relu_before_p7: bool) -> Callable[[nn.Module], str]:
-  """A `misfit`: the code has the rules of a preset, and P7 reads P6 through a ReLU or as it is."""
+def _retinanet_rules(preset: str) -> Callable[[nn.Module], str]:
+  """A `misfit`: the code has the rules of a preset, and P7 reads P6 as there."""
 
   def misfit(model: nn.Module) -> str:
-    if model.relu_before_p7 == relu_before_p7:
-      return _rules(preset)(model)
-    how = 'through a ReLU' if relu_before_p7 else 'without a ReLU'
-    return f'its P7 reads P6 {how}; choose relu_before_p7={relu_before_p7}.'
+    relu = RETINANET_PRESETS[preset].relu_before_p7
+    if (fault := _rules(preset)(model)) or model.preset.relu_before_p7 == relu:
+      return fault
+    how = 'through a ReLU' if relu else 'without a ReLU'
+    return f'its P7 reads P6 {how}; choose relu_before_p7={relu}.'
 
   return misfit
 
@@ -139,7 +141,7 @@ def _torchvision_retinanet(first: bool) -> Dialect:
   tower = lambda head, n: f'head.{head}_head.conv.' + (f'{2 * n - 2}' if first else f'{n - 1}.0')
   return Dialect(
     stem={}, block='', variants={}, backbone='backbone.body.', counters=False, kinds={},
-    misfit=_retinanet_rules('torchvision', True),
+    misfit=_retinanet_rules('torchvision'),
     head={
       **_levels(3, pyramid.replace('*', 'inner'), pyramid.replace('*', 'layer')),
       **_coarse('backbone.fpn.extra_blocks.p6', 'backbone.fpn.extra_blocks.p7'),
@@ -159,7 +161,7 @@ RETINANET = Family(
     # mmdetection's RetinaNet has no background output, and the same names in 1.x and 2.x.
     'mmdet1': Dialect(
       stem={}, block='', variants={}, backbone='backbone.', kinds={},
-      misfit=_retinanet_rules('mmdet1', False),
+      misfit=_retinanet_rules('mmdet1'),
       head={
         **_levels(3, 'neck.lateral_convs.{}.conv', 'neck.fpn_convs.{}.conv'),
         **_coarse('neck.fpn_convs.3.conv', 'neck.fpn_convs.4.conv'),

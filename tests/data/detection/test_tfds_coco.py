@@ -1,14 +1,18 @@
-"""COCO through TFDS's own builder, on generated archives."""
+"""COCO through TFDS's own builder, on generated archives; also in a training."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 
 from ecanet_jax.data.detection.dataset import DetectionDataset
 from ecanet_jax.data.detection.settings import Settings
+from ecanet_jax.runtime import sharding
 from ecanet_jax.runtime.errors import UserError
-from tests.support import coco_zips
+from ecanet_jax.training.logging.writers import read_metrics
+from ecanet_jax.training.trainer import Trainer
+from tests.support import coco_zips, small_detector
 from tests.support.prepare import run_prepare
 
 pytestmark = pytest.mark.slow
@@ -86,3 +90,24 @@ def test_images_and_annotations_are_joined(coco, capsys):
     TfdsCocoSplit('coco/2017', str(root / 'other'), 'train',
                   str(root / 'manual' / 'instances_train2017.json'), SETTINGS)
   json.dumps(val.ground_truth())
+
+
+def test_a_training_has_losses_and_numbers_of_masks(coco, tmp_path, monkeypatch):
+  """Two steps of a Mask R-CNN and an evaluation, by the trainer."""
+  root, contents = coco
+  make_mesh = sharding.make_mesh
+  monkeypatch.setattr(sharding, 'make_mesh', lambda devices=1: make_mesh(devices))
+  config = small_detector.configured(**{
+    'steps': 2, 'batch_size': 2, 'model.num_classes': 80, 'data.source': 'coco_tfds',
+    'data.name': 'coco/2017', 'data.data_dir': str(root / 'tfds'), 'data.train_split': 'train',
+    'data.eval_split': 'validation',
+    'data.train_json': str(root / 'manual' / 'instances_train2017.json'),
+    'data.eval_json': str(root / 'manual' / 'instances_val2017.json'),
+  })
+  trainer = Trainer(config, tmp_path)
+  assert trainer.info.label_names[0] == contents['val']['categories'][0]['name']
+  trainer.run()
+  lines = read_metrics(tmp_path)
+  losses = [line['train/loss_mask'] for line in lines if 'train/loss_mask' in line]
+  assert len(losses) == 2 and all(map(math.isfinite, losses))
+  assert lines[-1]['eval/seen'] == 3 and {'eval/box_ap50', 'eval/mask_ap50'} <= set(lines[-1])

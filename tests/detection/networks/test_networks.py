@@ -128,6 +128,10 @@ def test_a_preset_by_name_keeps_the_registered_anchors():
   model = create_detector('retinanet_r50_fpn', preset='torchvision')
   assert model.preset.strides == (8, 16, 32, 64, 128) and model.preset.pixel == 0
   assert (model.preset.rpn_match.positive, model.preset.detections) == (0.5, 300)
+  coarse = {
+    preset: parameter_shapes(create_detector('retinanet_r50_fpn', preset=preset))[
+      'params/fpn/output_6/kernel'] for preset in ('torchvision', 'mmdet1')}
+  assert coarse == {'torchvision': (3, 3, 256, 256), 'mmdet1': (3, 3, 2048, 256)}
   assert create_detector('faster_rcnn_r50_fpn').preset is MMDET1
 
 

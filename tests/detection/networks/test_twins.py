@@ -55,8 +55,10 @@ def relative(a, b):
   return np.abs(np.asarray(a) - b).max() / np.abs(b).max()
 
 
-@pytest.mark.parametrize('weights', ['random', 'initial'])
-@pytest.mark.parametrize(('height', 'width'), [(96, 128), (128, 96)])
+@pytest.mark.parametrize(('height', 'width', 'weights'), [
+  (96, 128, 'random'), (128, 96, 'random'), (96, 128, 'initial'), (128, 96, 'initial'),
+  (384, 256, 'random'), (256, 384, 'random'),
+])
 def test_detections(pair, detect, height, width, weights):
   model, variables, twin = pair
   if weights == 'initial':

@@ -46,6 +46,11 @@ BAD_NETWORKS = [
   ({'model.backbone': 'inception_resnet_v2', 'model.depths': None, 'model.planes': None},
    'InceptionResNetV2 has no stage of stride'),
   ({'model.detector.preset': 'mmdet'}, "unknown detection preset 'mmdet'. Did you mean 'mmdet1'"),
+  ({'model.detector.coarse': 'p6'}, "unknown coarse 'p6'. Did you mean 'p5'"),
+  ({'model.detector.coarse': 'p5'}, "coarse='p5' makes 6 levels, and this detector has anchors for "
+   "5; choose coarse='pool'."),
+  ({'model.name': 'retinanet_r50_fpn', 'model.detector.coarse': 'pool'},
+   "coarse='pool' makes 4 levels, and this detector has anchors for 5; choose coarse='c5' or c"),
   ({'model.attention.kind': 'ecca'}, "unknown attention.kind 'ecca'. Did you mean 'eca'"),
 ]
 
@@ -55,6 +60,20 @@ def test_networks(changes, said):
   with pytest.raises(UserError) as caught:
     create_from_config(small_detector.configured(**changes).model)
   assert said in str(caught.value)
+
+
+def test_coarse_levels_of_retinanet():
+  """Those of the preset, or each by its own key."""
+  for changes, expected in (
+    ({'preset': 'torchvision'}, ('p5', True)),
+    ({'preset': 'mmdet1'}, ('c5', False)),
+    ({'preset': 'torchvision', 'coarse': 'c5', 'relu_before_p7': False}, ('c5', False)),
+  ):
+    config = small_detector.configured(**{
+      'model.name': 'retinanet_r50_fpn',
+      **{f'model.detector.{key}': value for key, value in changes.items()}})
+    preset = create_from_config(config.model).preset
+    assert (preset.coarse, preset.relu_before_p7) == expected
 
 
 def test_a_classification_network_has_no_boxes():
@@ -99,6 +118,20 @@ def test_masks_and_images_that_are_missing(tmp_path):
     open_data(coco_config(tmp_path, file))
   boxes_alone = coco_config(tmp_path, file, **{'model.name': 'faster_rcnn_r50_fpn'})
   assert open_data(boxes_alone).info.num_classes == 3
+
+
+def test_more_objects_than_rows(tmp_path):
+  """Said when the data are opened, which is before anything is trained."""
+  content = coco_files.small_content()
+  content['annotations'] += [
+    coco_files.annotation(100 + number, 5, 3, [4, 8, 40, 50]) for number in range(100)]
+  file = coco_files.write(tmp_path, content)
+  with pytest.raises(UserError) as caught:
+    open_data(coco_config(tmp_path, file, **{'detection.max_boxes': 100}))
+  assert str(caught.value) == (
+    f'{file}: 1 images have more than max_boxes=100 objects, image 5 the most, 101; set '
+    '--config.detection.max_boxes=101')
+  assert open_data(coco_config(tmp_path, file, **{'detection.max_boxes': 101})).num_train == 2
 
 
 def coco_config(folder, file, **changes):
