@@ -119,6 +119,13 @@ class Hlo:
     for instructions in self.computations.values():
       yield from instructions
 
+  def results(self) -> set[tuple[str, tuple[int, ...]]]:
+    """Type and dimensions of every array that the program returns."""
+    return {
+      array for instruction in self.computations.get(self.entry, []) if instruction.root
+      for array in instruction.arrays
+    }
+
   def scheduled(self) -> Iterator[tuple[Instruction, int]]:
     """What a chip does in turn, and how often: the entry, and the bodies of its loops and calls.
 

@@ -134,7 +134,7 @@ def make_report(program: Program) -> Report:
     if is_copy(hlo, instruction):
       moved.append((times * instruction.bytes, instruction))
   moved.sort(key=lambda entry: -entry[0])
-  total = sum(cycles.values())
+  total, detector = sum(cycles.values()), is_detector(program.network)
   return Report(
     network=program.network, topology=program.topology, step=program.step,
     compute_dtype=program.compute_dtype, chips=program.chips, batch_size=program.batch_size,
@@ -152,9 +152,9 @@ def make_report(program: Program) -> Report:
       'flops': program.flops / chip.flops, 'bytes': program.bytes_accessed / chip.bandwidth
     },
     seconds=total / chip.clock if total else None,
-    warnings=[] if is_detector(program.network) else batch_warnings(
-      program.batch_size, program.chips, chip.lanes),
-    faults=batch_gathers(hlo, program.batch_size), versions=program.versions,
+    warnings=[] if detector else batch_warnings(program.batch_size, program.chips, chip.lanes),
+    faults=batch_gathers(hlo, program.batch_size, detector and program.step == 'eval'),
+    versions=program.versions,
     compile_seconds=program.seconds,
   )
 
@@ -224,12 +224,20 @@ def custom_calls(hlo: Hlo) -> dict[str, int]:
   return dict(collections.Counter(each.target for each in hlo.all() if each.target))
 
 
-def batch_gathers(hlo: Hlo, batch_size: int) -> list[str]:
-  """A line for each array of the whole batch that every chip gathers; labels `[batch]` may be."""
+def batch_gathers(hlo: Hlo, batch_size: int, results: bool = False) -> list[str]:
+  """A line for each array of the whole batch that every chip gathers; labels `[batch]` may be.
+
+  Args:
+    hlo: the program.
+    batch_size: images of all chips.
+    results: what the program returns may be gathered, too, such as detections.
+  """
+  allowed = hlo.results() if results else set()
   return [
     f'the batch is gathered: {describe(instruction)}'
     for instruction in _collectives(hlo) if instruction.opcode.startswith('all-gather')
-    if any(len(shape) > 1 and batch_size in shape for _, shape in instruction.arrays)
+    if any(len(shape) > 1 and batch_size in shape and (kind, shape) not in allowed
+           for kind, shape in instruction.arrays)
   ]
 
 

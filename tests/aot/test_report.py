@@ -111,6 +111,23 @@ def test_a_gather_of_the_batch_is_a_fault():
   assert make_report(dataclasses.replace(PROGRAM, batch_size=1024)).faults == []
 
 
+def test_the_detections_of_an_evaluation_may_be_gathered():
+  text = """HloModule evaluation
+
+ENTRY %main (x: f32[2,100,4]) -> (f32[8,100,4]) {
+  %x = f32[2,100,4]{2,1,0} parameter(0)
+  %images = f32[8,64,64,3]{3,2,1,0} all-gather(%x), channel_id=1
+  %boxes = f32[8,100,4]{2,1,0} all-gather(%x), channel_id=2
+  ROOT %results = (f32[8,100,4]{2,1,0}) tuple(%boxes)
+}
+"""
+  detector = dataclasses.replace(
+    PROGRAM, network='mask_rcnn_r50_fpn', step='eval', batch_size=8, chips=4, text=text)
+  (fault,) = make_report(detector).faults
+  assert 'f32[8,64,64,3]' in fault and not make_report(detector).warnings
+  assert len(make_report(dataclasses.replace(detector, step='train')).faults) == 2
+
+
 @pytest.mark.parametrize(('batch_size', 'chips', 'advice'), [
   (512, 4, 0), (1024, 8, 0), (1024, 256, 32768), (1000, 4, 1024), (64, 1, 128),
 ])
