@@ -133,6 +133,7 @@ def check_command(name, *arguments):
 def check_benchmark(arguments):
   """Parses the benchmark's flags as far as it does before it measures."""
   from benchmarks import command
+  from benchmarks.detection import command as detection
   from benchmarks.latency import command as latency
   from benchmarks.twin import command as twin
 
@@ -146,6 +147,10 @@ def check_benchmark(arguments):
   if arguments[:1] == ['latency']:
     latency.add_arguments(parser)
     latency.check(parser.parse_args(arguments[1:]))
+    return
+  if arguments[:1] == ['detection']:  # its check needs the training
+    detection.add_arguments(parser)
+    parser.parse_args(arguments[1:])
     return
   command.add_arguments(parser)
   args = parser.parse_args(arguments)
