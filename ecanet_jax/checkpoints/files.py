@@ -122,7 +122,7 @@ def newest_meta(directory: str | os.PathLike) -> dict[str, Any]:
   try:
     with paths.answers(path):
       found = json.loads(path.read_text())
-  except (OSError, ValueError):
+  except (OSError, ValueError, RecursionError):  # RecursionError: nested too deeply
     return {}
   return found if isinstance(found, dict) else {}
 

@@ -19,9 +19,9 @@ from ecanet_jax.runtime.errors import UserError, closest
 _OF_THE_MODULE = ('channels', 'hidden', 'mask_convs')
 
 
-def is_detector(name: str) -> bool:
-  """Whether a network's name is a detector's."""
-  return name in RECORDS
+def is_detector(name: Any) -> bool:
+  """Whether this is the name of a detector; a damaged file may have anything in its place."""
+  return isinstance(name, str) and name in RECORDS
 
 
 def create_from_config(section: Mapping[str, Any], **extra: Any) -> nn.Module:
@@ -36,7 +36,8 @@ def create_from_config(section: Mapping[str, Any], **extra: Any) -> nn.Module:
   """
   name = section['name']
   if not is_detector(name):
-    if name not in registry.NETWORKS and (near := closest(str(name), RECORDS, cutoff=0.6)):
+    unknown = isinstance(name, str) and name not in registry.NETWORKS
+    if unknown and (near := closest(name, RECORDS, cutoff=0.6)):
       raise UserError(f'unknown model {name!r}.{near} `python -m ecanet_jax models` lists them.')
     return registry.create_from_config(section, **extra)
   record = detector_record(name)

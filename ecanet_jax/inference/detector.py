@@ -99,8 +99,10 @@ def is_detector_training(workdir: str | os.PathLike) -> bool:
       return False
     if (path / FILE).is_file():
       return is_detector(read_config(path).model.name)
-  stored = newest_meta(path).get('config') or {}
-  return is_detector(stored.get('model', {}).get('name', ''))
+  stored = newest_meta(path)
+  for key in ('config', 'model', 'name'):  # a damaged meta may have anything there
+    stored = stored.get(key) if isinstance(stored, dict) else None
+  return is_detector(stored)
 
 
 def _config_of(path: paths.Path) -> ConfigDict:

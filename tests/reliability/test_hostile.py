@@ -21,6 +21,7 @@ import pytest
 from ecanet_jax.checkpoints import integrity
 from ecanet_jax.checkpoints.files import ignore_closed_loops
 from ecanet_jax.cli import main
+from ecanet_jax.inference.detector import is_detector_training
 from ecanet_jax.runtime.errors import UserError
 from ecanet_jax.weights.files import formats
 from ecanet_jax.weights.hub import hub_folder
@@ -150,6 +151,7 @@ def test_meta(content, step, tmp_path):
     source = read_weights(crafted(step, tmp_path, 'meta/metadata', content))
     source.create()
   assert '\n' not in str(error.value)
+  assert not is_detector_training(tmp_path)
 
 
 @pytest.mark.parametrize('ocdbt', [True, False])
