@@ -22,7 +22,6 @@ from ecanet_jax.runtime.errors import UserError
 
 SOME_FAILED = 1
 WIDEST = 60  # characters of the paths' column
-STANDARD_OUTPUT = '-'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,9 +104,9 @@ def run(args: argparse.Namespace) -> int:
   log.info('images: %s', describe(classifier.preprocessing))
   found = _classify(classifier, images, args)
   if args.json:
-    _write(args.json, json.dumps(found, indent=2, ensure_ascii=False) + '\n')
+    paths.write_or_print(args.json, json.dumps(found, indent=2, ensure_ascii=False) + '\n')
   if args.csv:
-    _write(args.csv, _as_csv(found))
+    paths.write_or_print(args.csv, _as_csv(found))
   if args.png:
     _write_sheet(args.png, found, classifier, args.cam)
   return _exit_status(found)
@@ -128,17 +127,17 @@ def _check(args: argparse.Namespace) -> None:
       raise UserError(f'--{flag}={getattr(args, flag)} must be at least 1.')
   if not 0 <= args.score <= 1:
     raise UserError(f'--score={args.score} must be from 0 to 1.')
-  if args.json == args.csv == STANDARD_OUTPUT:
+  if args.json == args.csv == paths.STANDARD_OUTPUT:
     raise UserError('--json=- and --csv=- both write to the output; give one of them a file.')
   if args.cam and not args.png:
     raise UserError('--cam colours the pictures of a contact sheet: add --png=sheet.png.')
   if args.cam:
     check_matplotlib()
-  if args.png == STANDARD_OUTPUT:
+  if args.png == paths.STANDARD_OUTPUT:
     raise UserError('--png=- is not possible; give a file, such as --png=sheet.png.')
   for flag in ('json', 'csv', 'png'):
     name = getattr(args, flag)
-    if not name or name == STANDARD_OUTPUT:
+    if not name or name == paths.STANDARD_OUTPUT:
       continue
     path = paths.to_path(name)
     if not paths.is_remote(path) and not path.parent.is_dir():
@@ -151,7 +150,7 @@ def _classify(classifier, images: list[str], args: argparse.Namespace) -> list[d
   """Returns {'path', 'predictions'} or {'path', 'error'} for each picture; prints the table."""
   from ecanet_jax.runtime.progress import bar
 
-  table = STANDARD_OUTPUT not in (args.json, args.csv)
+  table = paths.STANDARD_OUTPUT not in (args.json, args.csv)
   width, results = min(max(map(len, images)), WIDEST), []
   stream = classifier.stream(images, args.top, args.batch_size)
   progress = bar(zip(images, stream), 'predict', 'picture', len(images))
@@ -176,13 +175,6 @@ def _as_csv(found: list[dict[str, Any]]) -> str:
       probability = f'{each["probability"]:.6g}'
       writer.writerow((result['path'], rank, each['label'], each['name'], probability))
   return text.getvalue()
-
-
-def _write(name: str, text: str) -> None:
-  if name == STANDARD_OUTPUT:
-    sys.stdout.write(text)
-  else:
-    paths.write_whole(paths.to_path(name), text)
 
 
 def _write_sheet(name: str, found: list[dict[str, Any]], classifier, cam: bool) -> None:

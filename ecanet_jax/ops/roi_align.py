@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-FIELDS = 7  # of a row of `rois`
-
 
 def positions(start: jax.Array, each: jax.Array, bins: int, samples: int) -> jax.Array:
   """Positions of evenly spaced samples in the bins of RoIs, on one axis.

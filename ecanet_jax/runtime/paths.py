@@ -12,6 +12,7 @@ import os
 import pathlib
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Path: TypeAlias = 'pathlib.Path | epath.Path'
 
 SCHEMES = ('gs',)
+STANDARD_OUTPUT = '-'  # in the place of a file
 _SCHEME = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://')
 _LOST_SLASH = re.compile(rf'({"|".join(SCHEMES)}):/(?!/)')
 _PROBE = '.writable'  # the object that `check_writable` writes and deletes
@@ -167,6 +169,18 @@ def write_whole(path: Path, content: str | bytes) -> None:
   except OSError:
     temporary.unlink(missing_ok=True)
     raise
+
+
+def write_or_print(name: str, text: str) -> None:
+  """Writes a whole file; STANDARD_OUTPUT as its name prints the text.
+
+  Raises:
+    OSError: as `write_whole`.
+  """
+  if name == STANDARD_OUTPUT:
+    sys.stdout.write(text)
+  else:
+    write_whole(to_path(name), text)
 
 
 def to_read(path: str | os.PathLike) -> str | io.BytesIO:

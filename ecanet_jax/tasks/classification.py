@@ -12,8 +12,8 @@ from ecanet_jax.data.augmentation.device import erasing, mixing
 from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.tasks.task import Batch, Metric
 
-TOP1 = Metric('top1', 'top-1', 100, '%')
-TOP5 = Metric('top5', 'top-5', 100, '%')
+TOP1 = Metric('top1', 'top-1', 100, '%', of_images=True)
+TOP5 = Metric('top5', 'top-5', 100, '%', of_images=True)
 
 # Loss of each class, `[B, classes]`, from logits and targets of that shape.
 LOSSES = {

@@ -20,6 +20,7 @@ class Metric:
     scale: factor of the shown number.
     unit: of the shown number; '' = none.
     higher_is_better: whether larger values are better.
+    of_images: whether it is a share of the images, and so a multiple of 1 / images.
   """
 
   name: str
@@ -27,6 +28,7 @@ class Metric:
   scale: float = 1.0
   unit: str = ''
   higher_is_better: bool = True
+  of_images: bool = False
 
   @property
   def heading(self) -> str:

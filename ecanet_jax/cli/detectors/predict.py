@@ -10,8 +10,6 @@ from typing import Any
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
 
-STANDARD_OUTPUT = '-'
-
 
 def predict_objects(images: list[str], args: argparse.Namespace) -> list[dict[str, Any]]:
   """Finds objects and prints a line for each picture; writes what `predict`'s flags ask for.
@@ -40,15 +38,15 @@ def predict_objects(images: list[str], args: argparse.Namespace) -> list[dict[st
     found = detector.find(image)
     objects = as_json(found, names, args.score)
     results.append({'path': path, 'objects': objects})
-    if STANDARD_OUTPUT not in (args.json, args.csv):
+    if paths.STANDARD_OUTPUT not in (args.json, args.csv):
       listed = ', '.join(f'{each["name"]} {100 * each["score"]:.0f} %' for each in objects)
       print(f'{path}  {listed or "nothing"}', flush=True)
     if args.png:
       drawn.append((path, draw(image, found, names, least=args.score)))
   if args.json:
-    _write(args.json, json.dumps(results, indent=2, ensure_ascii=False) + '\n')
+    paths.write_or_print(args.json, json.dumps(results, indent=2, ensure_ascii=False) + '\n')
   if args.csv:
-    _write(args.csv, _as_csv(results))
+    paths.write_or_print(args.csv, _as_csv(results))
   if drawn:
     _write_picture(args.png, drawn)
   return results
@@ -63,13 +61,6 @@ def _as_csv(results: list[dict[str, Any]]) -> str:
       score = f'{each["score"]:.6g}'
       writer.writerow((result['path'], rank, each['label'], each['name'], score, *each['box']))
   return text.getvalue()
-
-
-def _write(name: str, text: str) -> None:
-  if name == STANDARD_OUTPUT:
-    sys.stdout.write(text)
-  else:
-    paths.write_whole(paths.to_path(name), text)
 
 
 def _write_picture(name: str, drawn: list) -> None:

@@ -125,7 +125,7 @@ def _comparisons(
     both = [seed for seed in reference if seed in runs]
     if len(both) > 1:
       values, base = ([side[seed][headline.name] for seed in both] for side in (runs, reference))
-      step = 1 / reference[both[0]]['seen']
+      step = 1 / reference[both[0]]['seen'] if headline.of_images else 0.0
       compared.append((variant, seeds.compare(values, base, resolution=step)))
   corrected = seeds.holm([comparison.p for _, comparison in compared])
   return [

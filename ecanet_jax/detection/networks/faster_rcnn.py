@@ -31,7 +31,7 @@ from ecanet_jax.detection.targets.rois import RoITargets, roi_targets
 BOX_BINS, MASK_BINS = 7, 14  # of RoIAlign, on each axis
 MASK_SIDE = 2 * MASK_BINS  # of a predicted mask
 ROI_LEVELS = 4  # RoIs are read from P2 to P5
-CHUNK = 16  # detections of an image whose masks are computed at a time
+MASK_CHUNK = 16  # detections of an image whose masks are computed at a time
 
 
 class RPNOutput(NamedTuple):
@@ -160,17 +160,17 @@ class MaskRCNN(FasterRCNN):
       return self._masks_of(self.mask_head, levels, detections)
     module, variables = self.mask_head.unbind()
     batch, most = detections.valid.shape
-    chunks = -(-most // CHUNK)
+    chunks = -(-most // MASK_CHUNK)
 
     def chunked(x):
-      x = jnp.pad(x, ((0, 0), (0, chunks * CHUNK - most)) + ((0, 0),) * (x.ndim - 2))
-      return jnp.moveaxis(x.reshape(batch, chunks, CHUNK, *x.shape[2:]), 1, 0)
+      x = jnp.pad(x, ((0, 0), (0, chunks * MASK_CHUNK - most)) + ((0, 0),) * (x.ndim - 2))
+      return jnp.moveaxis(x.reshape(batch, chunks, MASK_CHUNK, *x.shape[2:]), 1, 0)
 
     def masks_of(chunk):
       return self._masks_of(partial(module.apply, variables), levels, chunk)
 
     def nothing(chunk):
-      return jnp.zeros((batch, CHUNK, MASK_SIDE, MASK_SIDE), jnp.float32)
+      return jnp.zeros((batch, MASK_CHUNK, MASK_SIDE, MASK_SIDE), jnp.float32)
 
     masks = lax.map(lambda chunk: lax.cond(jnp.any(chunk.valid), masks_of, nothing, chunk),
                     jax.tree.map(chunked, detections))

@@ -42,8 +42,9 @@ def roi_align(features: tuple[jax.Array, ...], boxes: jax.Array, size: int, pres
   """
   rows, columns, _ = features[0].shape
   small = rows * columns <= DENSE_CELLS and backend != 'cpu'
-  form = {'gather': _gather, 'dense': _dense}[method or ('dense' if small else 'gather')]
-  form = functools.partial(form, features=features, size=size, preset=preset, backend=backend)
+  forms = {'gather': functools.partial(_gather, backend=backend), 'dense': _dense}
+  form = functools.partial(forms[method or ('dense' if small else 'gather')],
+                           features=features, size=size, preset=preset)
   boxes = lax.stop_gradient(boxes.astype(jnp.float32))
   return form(boxes) if backend == 'cpu' else _in_chunks(form, boxes, chunk)
 
@@ -71,10 +72,9 @@ def _sides(boxes: jax.Array, stride: jax.Array,
     for start, end in ends)
 
 
-def _dense(boxes: jax.Array, features: tuple[jax.Array, ...], size: int, preset: Preset,
-           backend: str) -> jax.Array:
+def _dense(boxes: jax.Array, features: tuple[jax.Array, ...], size: int,
+           preset: Preset) -> jax.Array:
   """Every level times the weights of every RoI, which are 0 for RoIs of other levels."""
-  del backend
   level = roi_levels(boxes, len(features), preset)
   total = 0.0
   for number, (x, stride) in enumerate(zip(features, preset.strides, strict=False)):

@@ -43,7 +43,7 @@ std::vector<Tap<T>> TapsOf(const RoiGeometry& g, T start, T each, T length, int6
   return taps;
 }
 
-// Calls body(bin, first tap's row, first tap's column, taps) for every bin of a RoI.
+// The taps of a RoI on both axes.
 template <typename T>
 struct RoiTaps {
   std::vector<Tap<T>> rows, columns;
