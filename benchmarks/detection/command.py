@@ -26,6 +26,7 @@ from ecanet_jax.version import __version__
 
 MODES = ('inference', 'train')
 PEER = 'torchvision'
+ATTENTION = ('none', 'eca')  # of the networks that the peer has
 AIM_SECONDS = 1.0  # length of a turn
 
 
@@ -88,6 +89,10 @@ def check(args: argparse.Namespace) -> tuple[list[str], int]:
     raise UserError(
       f'--workdir={args.workdir} is a training of {config.model.name} on {config.data.name}, not '
       f'of configs/digit_scenes.py; {advice}')
+  if (kind := config.model.attention.kind) not in ATTENTION:
+    raise UserError(
+      f'--workdir={args.workdir} has attention {kind!r}; the side of torchvision has '
+      f'{" and ".join(map(repr, ATTENTION))}: train with --config.model.attention.kind=eca.')
   return modes, config.batch_size
 
 

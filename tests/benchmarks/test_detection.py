@@ -56,6 +56,15 @@ def test_mistakes(flags, text, monkeypatch, capsys):
   assert text in error and error.count('\n') == 1
 
 
+def test_a_training_that_torchvision_lacks(tmp_path, monkeypatch, capsys):
+  config = small_detector.configured(**{'model.attention.kind': 'se'})
+  (tmp_path / 'config.json').write_text(config.to_json_best_effort())
+  assert run(monkeypatch, f'--workdir={tmp_path}') == 2
+  error = capsys.readouterr().err
+  assert "has attention 'se'; the side of torchvision has 'none' and 'eca'" in error
+  assert error.count('\n') == 1
+
+
 @pytest.mark.slow
 def test_measures_both_sides(tmp_path, monkeypatch, capsys):
   """Where torchvision's compiled operators load; else one line says so."""

@@ -9,7 +9,8 @@ import numpy as np
 NEAR = 1.0  # pixels: boxes of one class that are farther apart are different detections
 STRAY = 1000  # one in so many may be found by one side alone: rounding decides at a threshold
 BOX = 1e-4  # the largest difference of a box, relative to the longer side of the images
-SCORE = MASK = 1e-3  # likewise of probabilities
+SCORE = 1e-3  # the largest difference of a score
+MASK = 1e-2  # of a mask's probability; a box that moves by a hundredth of a pixel moves its mask
 
 
 @dataclasses.dataclass(frozen=True)
