@@ -144,10 +144,14 @@ def compile_lowered(lowered: jax.stages.Lowered, platform: str = 'tpu') -> jax.s
   """
   if re.search(r'stablehlo\.(send|recv)\b', lowered.as_text()):
     raise CompileError('the step calls back into Python on the host.')
+  cached = jax.config.jax_enable_compilation_cache
+  jax.config.update('jax_enable_compilation_cache', False)  # it loads onto devices that are here
   try:
     return lowered.compile(compiler_options=_OPTIONS[platform])
   except jax.errors.JaxRuntimeError as error:
     raise _refusal(str(error)) from error
+  finally:
+    jax.config.update('jax_enable_compilation_cache', cached)
 
 
 def compile_step(config, topology: str, step: str) -> Program:
