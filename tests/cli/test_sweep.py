@@ -17,8 +17,10 @@ from ecanet_jax import cli
 from ecanet_jax.analysis.curves import smoothed
 from ecanet_jax.cli.sweep import definition, results
 from ecanet_jax.cli.sweep.definition import Run, Sweep
+from ecanet_jax.cli.sweep.picture import draw_variants
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import UserError
+from ecanet_jax.tasks.task import Metric
 from tests import check_sweep
 from tests.support import programs
 
@@ -110,7 +112,7 @@ def test_one_run_succeeds_and_one_fails(capsys, tmp_path, monkeypatch):
   assert re.search(r'name=synthetic seed 0 is finished; \d of 2, about 0:\d\d:\d\d left', err)
   assert 'name=synthetik seed 0 FAILED, status 2' in err
   assert (workdir / 'table.md').read_text() == out
-  for name in ('top1_by_images.png', 'top1_by_time.png'):
+  for name in ('top1_by_images.png', 'top1_by_time.png', 'top1_by_variant.png'):
     assert (workdir / name).read_bytes().startswith(b'\x89PNG')
   done = json.loads((workdir / 'name=synthetic' / 'seed_0' / 'done.json').read_text())
   assert done['step'] == 4 and done['seen'] == 200 and done['device'] == '1 x cpu'
@@ -177,6 +179,7 @@ def test_results(tmp_path, monkeypatch):
   record = {'config': {'a.py': config}, 'vary': {'model.attention.kind': ['se', 'eca']}}
   assert results.title(record) == 'resnet18 on digits'
   assert results.title({**record, 'vary': {'model.name': ['a', 'b']}}) == 'a, b on digits'
+  assert results.title({**record, 'vary': {'model.name': [*'abcd']}}) == '4 networks on digits'
   sweep = Sweep(runs, {'kind=se': 1234, 'kind=eca': 999}, record)
   drawn = []
   monkeypatch.setattr(paths, 'write_figure', lambda path, figure, **_: drawn.append(
@@ -184,7 +187,7 @@ def test_results(tmp_path, monkeypatch):
   ))
   table = results.write(sweep, tmp_path, failed, 'the command', 3)
   assert drawn == [
-    ('top1_by_images.png', 'resnet18 on digits'), ('top1_by_time.png', 'resnet18 on digits'),
+    (f'top1_by_{name}.png', 'resnet18 on digits') for name in ('images', 'time', 'variant')
   ]
   se, eca = (line for line in table.splitlines() if line.startswith('| kind='))
   assert se == (
@@ -204,6 +207,21 @@ def test_results(tmp_path, monkeypatch):
   assert '| 2 | no difference seen |' in table and '| top-1 against kind=se | ' in table
   write_run(tmp_path / runs[-1].folder, (0.1, 0.9), (2.0, 1.0))
   assert 'FAILED' not in results.write(sweep, tmp_path, {}, 'the command', 1)
+
+
+def test_the_picture_of_variants(tmp_path, monkeypatch):
+  drawn = []
+  monkeypatch.setattr(paths, 'write_figure', lambda path, figure, **_: drawn.append(figure))
+  values = {'k=3': [0.5, 0.7], 'k=5': [0.8]}
+  draw_variants(values, tmp_path / 'a.png', Metric('top1', 'top-1', 100, '%'), 'digits')
+  (axes,) = drawn[0].axes
+  assert [label.get_text() for label in axes.get_yticklabels()] == ['k=3  (n = 2)', 'k=5  (n = 1)']
+  assert axes.get_xlabel() == 'top-1, %' and axes.get_ylim() == (1.5, -0.5)
+  seeds, mean = axes.lines[:2]
+  assert list(seeds.get_xdata()) == [50, 70] and list(mean.get_xdata()) == [60]
+  (interval,) = axes.containers[0][2]  # t of one degree of freedom is 12.706
+  ends = interval.get_segments()[0][:, 0]
+  np.testing.assert_allclose(ends, [60 - 127.06, 60 + 127.06], atol=0.01)
 
 
 def test_smoothing_keeps_lines_and_the_last_value():

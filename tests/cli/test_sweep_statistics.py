@@ -22,6 +22,14 @@ def test_the_paired_comparison_is_scipys(n):
   assert ours.std == pytest.approx((values - reference).std(ddof=1))
 
 
+def test_the_interval_of_a_mean_is_scipys():
+  values = RANDOM.normal(0, 1, 5)
+  low, high = stats.t.interval(0.95, 4, values.mean(), stats.sem(values))
+  reach = statistics.mean_interval(values)
+  assert (values.mean() - reach, values.mean() + reach) == pytest.approx((low, high), rel=1e-9)
+  assert statistics.mean_interval([0.5]) is None
+
+
 def test_the_bootstrap_interval_is_scipys():
   values = RANDOM.normal(0, 1, 20)
   theirs = stats.bootstrap((values,), np.mean, method='percentile', n_resamples=10_000, rng=1)

@@ -5,8 +5,8 @@
 
 Every run is a process that does the same as train.py. After a kill the same command resumes:
 finished runs are kept, the others resume from their newest checkpoint. With further seeds it trains
-those, too. At the end WORKDIR has table.md, results.json, and the headline metric as two pictures,
-such as top1_by_images.png and top1_by_time.png.
+those, too. At the end WORKDIR has table.md, results.json, and the headline metric as three
+pictures, such as top1_by_images.png, top1_by_time.png and top1_by_variant.png.
 """
 
 import argparse

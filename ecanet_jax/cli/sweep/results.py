@@ -1,4 +1,4 @@
-"""The results of a sweep: table.md, results.json and two pictures."""
+"""The results of a sweep: table.md, results.json and three pictures."""
 
 import collections
 import dataclasses
@@ -12,6 +12,7 @@ from typing import Any
 from ecanet_jax.analysis.curves import Curve, draw_curves, read_curve
 from ecanet_jax.cli.sweep import statistics as seeds
 from ecanet_jax.cli.sweep.definition import Run, Sweep
+from ecanet_jax.cli.sweep.picture import draw_variants
 from ecanet_jax.cli.sweep.worker import DONE
 from ecanet_jax.evaluation.summary import data_name
 from ecanet_jax.runtime import machine, paths
@@ -70,21 +71,25 @@ def write(
     variant: [_curve(run['curve'], metrics[0]) for run in group]
     for variant, group in by_variant.items()
   }
+  heading = title(sweep.record)
   for axis, name in (('images', 'images'), ('seconds', 'time')):
     path = workdir / f'{metrics[0].name}_by_{name}.png'
-    draw_curves(curves, axis, path, smooth, metrics[0], title(sweep.record))
+    draw_curves(curves, axis, path, smooth, metrics[0], heading)
+  last = {name: [run[metrics[0].name] for run in group] for name, group in by_variant.items()}
+  draw_variants(last, workdir / f'{metrics[0].name}_by_variant.png', metrics[0], heading)
   return table
 
 
 def title(record: dict[str, Any]) -> str:
-  """What a sweep trains on which data, with the values that all runs share."""
+  """What a sweep trains on which data; more than three networks or data sets as their number."""
   configs, varied = record['config'].values(), record['vary']
 
-  def values(key: str, of: Callable[[dict], str]) -> str:
-    return ', '.join(varied.get(key) or dict.fromkeys(of(config) for config in configs))
+  def values(key: str, of: Callable[[dict], str], kind: str) -> str:
+    names = varied.get(key) or [*dict.fromkeys(of(config) for config in configs)]
+    return ', '.join(names) if len(names) <= 3 else f'{len(names)} {kind}'
 
-  network = values('model.name', lambda config: config['model']['name'])
-  return f'{network} on {values("data.name", data_name)}'
+  network = values('model.name', lambda config: config['model']['name'], 'networks')
+  return f'{network} on {values("data.name", data_name, "data sets")}'
 
 
 def _curve(curve: dict[str, list], headline: Metric) -> Curve:

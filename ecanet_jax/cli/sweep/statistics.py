@@ -66,6 +66,14 @@ def compare(
   )
 
 
+def mean_interval(values: Sequence[float]) -> float | None:
+  """Half of Student's interval of the mean, at `LEVEL`; None for one value."""
+  if len(values) < 2:
+    return None
+  freedom = len(values) - 1
+  return float(stats.t.ppf((1 + LEVEL) / 2, freedom) * stats.sem(values))
+
+
 def bootstrap(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
   """The percentile bootstrap interval of the mean, at `LEVEL` (Efron 1979)."""
   values = np.asarray(values, float)
