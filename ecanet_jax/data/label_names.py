@@ -17,7 +17,7 @@ _LISTS = {
   'imagenet_12k': '12k',
 }
 _PLAIN = ('cifar10', 'cifar100', 'fashion_mnist', 'oxford_flowers102', 'oxford_iiit_pet')
-SETS = ('imagenet_1k', *_LISTS, *_PLAIN)
+SETS = ('imagenet_1k', *_LISTS, *_PLAIN, 'coco')
 # Number of classes -> the ImageNet list that published classifiers of this size have.
 _SIZES = {
   1000: 'imagenet_1k', 21841: 'imagenet_21k', 21843: 'imagenet_21k_google',
@@ -41,6 +41,8 @@ def published(name: str) -> tuple[str, ...]:
   lookup(dict.fromkeys(SETS), name, 'set of class names')
   if name in _PLAIN:
     return tuple(line for (line,) in _read(f'{name}.txt'))
+  if name == 'coco':
+    return tuple(text for _, text in _read('coco.txt'))
   return tuple(text for _, text in _imagenet(name))
 
 
@@ -57,6 +59,20 @@ def imagenet_wnids(name: str = 'imagenet_1k') -> tuple[str, ...]:
 def published_for(num_classes: int) -> tuple[str, ...] | None:
   """The names of ImageNet's classes, if published classifiers of them have so many outputs."""
   return published(_SIZES[num_classes]) if num_classes in _SIZES else None
+
+
+def coco_for(num_classes: int) -> tuple[str, ...] | None:
+  """The names of COCO's classes, if published detectors of them have so many; else None.
+
+  mmdetection's have the 80 categories one after another. torchvision's have an output for every
+  number up to the last category's id, 90; its RetinaNet has one for 0, too. Numbers that are no
+  category are 'N/A', as there.
+  """
+  if num_classes == 80:
+    return published('coco')
+  by_id = {int(number): text for number, text in _read('coco.txt')}
+  first = {90: 1, 91: 0}.get(num_classes)
+  return None if first is None else tuple(by_id.get(i, 'N/A') for i in range(first, 91))
 
 
 def is_imagenet(names: Sequence[str]) -> bool:

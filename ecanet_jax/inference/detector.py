@@ -18,16 +18,18 @@ from ecanet_jax.data.detection.buckets import bucket_of
 from ecanet_jax.data.detection.open import settings_of
 from ecanet_jax.data.detection.settings import Settings
 from ecanet_jax.data.detection.transforms import prepare
+from ecanet_jax.data.label_names import coco_for
 from ecanet_jax.detection.from_config import is_detector
 from ecanet_jax.detection.networks.detector import Detector
 from ecanet_jax.inference.images import Picture, read_image
 from ecanet_jax.ops import select_backend
 from ecanet_jax.runtime import paths
 from ecanet_jax.runtime.errors import lookup
+from ecanet_jax.runtime.log import log
 from ecanet_jax.tasks.detection.detection import detections_of, normalised
 from ecanet_jax.tasks.detection.detections import Detections
 from ecanet_jax.weights.files.formats import WRAPPERS
-from ecanet_jax.weights.loaded_weights import read_weights
+from ecanet_jax.weights.loaded_weights import LoadedWeights, read_weights
 
 NOTHING = Instances(np.zeros((0, 4), np.float32), np.zeros((0,), np.int32))
 
@@ -131,12 +133,21 @@ def load_detector(
   step = int(checkpoint) if str(checkpoint).isdigit() else checkpoint
   loaded = read_weights(workdir, kind=kind, step=step)
   config = _config_of(paths.to_path(workdir))
-  names = loaded.label_names or tuple(map(str, range(loaded.model['num_classes'])))
   return TrainedDetector(
     loaded.create(), jax.device_put(loaded.variables), settings_of(config, with_masks=False),
-    tuple(loaded.data['mean']), tuple(loaded.data['std']), tuple(names), config.data.exif,
-    loaded.model['name'],
+    tuple(loaded.data['mean']), tuple(loaded.data['std']), _names(workdir, loaded),
+    config.data.exif, loaded.model['name'],
   )
+
+
+def _names(workdir: str | os.PathLike, loaded: LoadedWeights) -> tuple[str, ...]:
+  """The names of the classes; those of COCO or numbers, if there are none."""
+  classes = loaded.model['num_classes']
+  if loaded.label_names:
+    return tuple(loaded.label_names)
+  if names := coco_for(classes):
+    log.info('%s stores no class names; its %d classes get those of COCO', workdir, classes)
+  return names or tuple(map(str, range(classes)))
 
 
 def as_json(found: Detections, names: Sequence[str], least: float = 0.0) -> list[dict[str, Any]]:

@@ -30,6 +30,17 @@ def test_imagenets_names_are_torchvisions():
   assert imagenet_wnids() == tuple(tfds.builder('imagenet_v2').info.features['label'].names)
 
 
+def test_cocos_names_are_torchvisions():
+  from torchvision.models._meta import _COCO_CATEGORIES
+
+  background, *others = _COCO_CATEGORIES
+  assert background == '__background__' and label_names.coco_for(90) == tuple(others)
+  assert label_names.coco_for(91) == ('N/A', *others)
+  named = tuple(name for name in others if name != 'N/A')
+  assert label_names.coco_for(80) == published('coco') == named and len(named) == 80
+  assert label_names.coco_for(20) is None
+
+
 @pytest.mark.parametrize('name', ['fashion_mnist', 'oxford_flowers102', 'oxford_iiit_pet'])
 def test_names_are_those_of_tfds(name):
   assert published(name) == tuple(tfds.builder(name).info.features['label'].names)

@@ -83,9 +83,13 @@ def test_the_rules_decide_the_dialect(tmp_path, capsys):
   assert not (tmp_path / 'w2.pth').exists()
 
 
-@pytest.mark.parametrize('dialect', ['torchvision', 'torchvision_v1', 'mmdet1'])
-def test_a_file_as_weights(small_record, tmp_path, capsys, dialect):
+@pytest.mark.parametrize(('dialect', 'classes', 'names'), [
+  ('torchvision', 90, ('person', 'toothbrush')), ('torchvision_v1', 4, ('0', '3')),
+  ('mmdet1', 80, ('person', 'toothbrush')),
+])
+def test_a_file_as_weights(small_record, tmp_path, capsys, dialect, classes, names):
   name, model = small_record
+  model = model.clone(num_classes=classes)
   if dialect == 'mmdet1':
     model = model.clone(preset=RECORDS[name].presets['mmdet1'])
   variables, file = random_variables(model), tmp_path / 'w.safetensors'
@@ -93,13 +97,15 @@ def test_a_file_as_weights(small_record, tmp_path, capsys, dialect):
   assert convert(file, tmp_path / 'ours', f'--model={name}', '--bn_eps=0') == 0
   rules = 'mmdet1' if dialect == 'mmdet1' else 'torchvision'
   line = capsys.readouterr().out
-  assert f'4 classes, names of {dialect}, rules of {rules}; images of 800 to 1333 pixels' in line
+  said = f'{classes} classes, names of {dialect}, rules of {rules}; images of 800 to 1333 pixels'
+  assert said in line
   config, found = load_weights(tmp_path / 'ours')
   assert_same(found, variables)
   assert config['model']['bn_eps'] == 0 and config['data']['mean'] == [0.485, 0.456, 0.406]
   assert is_detector_training(tmp_path / 'ours') and not is_detector_training(tmp_path)
   detector = load_detector(tmp_path / 'ours')
-  assert detector.model.num_classes == 4 and detector.model.preset.name == rules
+  assert detector.model.num_classes == classes and detector.model.preset.name == rules
+  assert detector.label_names[:: classes - 1] == names
   assert detector.model.backbone.make_layers().preset.bn_eps == 0
   assert convert(tmp_path / 'ours', tmp_path / 'back.safetensors', f'--dialect={dialect}') == 0
   assert (tmp_path / 'back.safetensors').read_bytes() == file.read_bytes()
