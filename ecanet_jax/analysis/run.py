@@ -109,10 +109,9 @@ def open_run(path: str | os.PathLike, source: Source = Source()) -> Run:
 
 
 def _of_training(path: str | os.PathLike, asked: Source, mesh: Mesh, rows: int) -> Run:
-  step = int(asked.checkpoint) if asked.checkpoint.isdigit() else asked.checkpoint
   source = read_weights(
     path, model={'name': asked.model} if asked.model else None, dialect=asked.dialect,
-    kind=asked.kind, step=step,
+    kind=asked.kind, step=asked.checkpoint,
   )
   if not is_checkpoint(path):
     raise UserError(

@@ -75,7 +75,7 @@ def load_weights(
   Args:
     directory: a training's workdir, or a directory of `save_weights`.
     ema: prefer the averaged weights.
-    step: 'last', 'best' (by the task's headline metric) or a number.
+    step: 'last', 'best' (by the task's headline metric), or a number or its text.
 
   Returns:
     The config as nested dicts, and {'params', 'batch_stats'} as numpy arrays.
@@ -180,6 +180,8 @@ def _reader(directory: str | os.PathLike, asked: int | str):
   if not known:
     raise UserError(f'no checkpoint in {directory}: give the workdir of a training.')
   root = root_of(directory)
+  if isinstance(asked, str) and asked.isdecimal():
+    asked = int(asked)
   step = newest_sound(directory) if asked == 'last' else asked
   ignore_closed_loops()
   silence_orbax()

@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help='ema (default): the averaged weights, where there are any; raw: the weights as trained',
   )
   parser.add_argument(
+    '--checkpoint', default='last', help='of a training: last (default), best or a step'
+  )
+  parser.add_argument(
     '--preprocessing', default='',
     help='of the images, for a file, which stores none: tf, lite, timm, torchvision, keras, '
     "inception (default: the network's)",
@@ -110,7 +113,7 @@ def _export(args: argparse.Namespace):
   for flag in ('model', 'preprocessing', 'widen', 'bn_eps'):
     if (given := getattr(args, flag)) or isinstance(given, float):
       raise UserError(f'--{flag}={given}: the checkpoint has its own; leave --{flag} out.')
-  saved = load_saved(args.source, ema=args.kind == 'ema')
+  saved = load_saved(args.source, ema=args.kind == 'ema', step=args.checkpoint)
   if is_detector(saved.config['model']['name']):
     return export_detector(args, saved)
   config, variables, summary = saved.config, saved.variables, DataSummary.from_json(saved.data)
@@ -137,6 +140,10 @@ def _import(args: argparse.Namespace):
   from ecanet_jax.weights.verify import verify
 
   _check_target(args.target)
+  if args.checkpoint != 'last':
+    raise UserError(
+      f'--checkpoint={args.checkpoint} is of a training, which {args.source} is not; leave '
+      '--checkpoint out.')
   if args.model and is_detector(args.model):
     return import_detector(args)
   if args.bn_eps is not None:

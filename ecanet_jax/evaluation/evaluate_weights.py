@@ -80,7 +80,7 @@ def evaluate_weights(
     bare = not paths.to_path(path).is_dir()
   source = read_weights(
     path, model=config.model.to_dict() if bare else None, dialect=dialect, kind=kind,
-    step=int(checkpoint) if checkpoint.isdigit() else checkpoint,
+    step=checkpoint,
   )
   if not source.create().num_classes:
     raise UserError(

@@ -218,10 +218,9 @@ def load(
   """
   silence_libtpu()
   lookup(WRAPPERS, kind, 'kind')
-  step = int(checkpoint) if str(checkpoint).isdigit() else checkpoint
   loaded = read_weights(
-    weights, model={'name': model} if model else None, dialect=dialect, kind=kind, step=step,
-    preprocessing=preprocessing,
+    weights, model={'name': model} if model else None, dialect=dialect, kind=kind,
+    step=checkpoint, preprocessing=preprocessing,
   )
   if backbone:
     loaded = backbone_of(loaded)

@@ -130,8 +130,7 @@ def load_detector(
     UserError: an unknown kind, there is no such training or step, or it is damaged.
   """
   lookup(WRAPPERS, kind, 'kind')
-  step = int(checkpoint) if str(checkpoint).isdigit() else checkpoint
-  loaded = read_weights(workdir, kind=kind, step=step)
+  loaded = read_weights(workdir, kind=kind, step=checkpoint)
   config = _config_of(paths.to_path(workdir))
   return TrainedDetector(
     loaded.create(), jax.device_put(loaded.variables), settings_of(config, with_masks=False),

@@ -167,8 +167,7 @@ def _named(config, error: UserError) -> UserError:
 
 def _read(config) -> LoadedWeights:
   path, section = config.init.weights, config.init
-  step = int(section.checkpoint) if section.checkpoint.isdigit() else section.checkpoint
-  options = {'dialect': section.dialect, 'kind': section.kind, 'step': step}
+  options = {'dialect': section.dialect, 'kind': section.kind, 'step': section.checkpoint}
   with paths.answers(path):
     is_file = not is_hub_name(path) and not paths.to_path(path).is_dir()
   if is_file:

@@ -191,6 +191,8 @@ def test_other_dialect(tmp_path):
   (('WORKDIR', 'full'), "holds 'note.txt'"),
   (('WORKDIR', 'out', '--preprocessing=tf'), 'leave --preprocessing out'),
   (('WORKDIR', 'out', '--widen'), 'leave --widen out'),
+  (('WORKDIR', 'out', '--checkpoint=7'), 'has no step 7. Known: last, best, [0].'),
+  (('w.safetensors', 'out', '--checkpoint=best'), '--checkpoint=best is of a training, which w.sa'),
   (('WORKDIR', 'out', '--push=me'), "'me' is not a name of the hub; it must be OWNER/NAME"),
   (('WORKDIR', 'out.npz', '--push=a/b'), '--push=a/b uploads only a timm folder'),
   (('w.safetensors', 'out', '--push=a/b'), '--push=a/b uploads only a timm folder'),
