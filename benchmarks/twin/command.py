@@ -28,6 +28,7 @@ from ecanet_jax.cli.sweep import statistics as seeds
 from ecanet_jax.cli.sweep.definition import parse_seeds
 from ecanet_jax.config.trees import config_hash, plain
 from ecanet_jax.runtime import machine
+from ecanet_jax.runtime.compile_cache import keep_compiled_programs
 from ecanet_jax.runtime.errors import UserError, lookup
 from ecanet_jax.runtime.log import log, start_log
 from ecanet_jax.version import __version__
@@ -54,6 +55,7 @@ def run(arguments: Sequence[str]) -> int:
   from benchmarks.twin.training import Pair, check
 
   start_log()
+  keep_compiled_programs()  # for the other seeds
   configs = {}
   for name in args.models.split(',') if args.models else [None]:
     config = load_config(args.config, args.overrides)
