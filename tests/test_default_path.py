@@ -28,14 +28,14 @@ def as_a_user(*arguments: str, seconds: int = 900) -> str:
 @pytest.mark.parametrize(('arguments', 'cases'), [
   (('few',), FEW), pytest.param((), CASES, marks=pytest.mark.slow),
 ])
-def test_families_and_kinds_of_attention_compute_what_xla_computes(arguments, cases):
+def test_families_and_kinds_of_attention_compute_what_xla_computes_in_float64(arguments, cases):
   said = as_a_user('-m', 'tests.support.default_path', *arguments)
   first, *rest = map(json.loads, said.splitlines())
   if first['devices'] == 1 and any(map(shutil.which, ('c++', 'g++', 'clang++'))):
     assert first['backend'] == 'cpu'
   assert [line['name'] for line in rest] == [name for name, _ in cases]
   for line in rest:
-    assert line['logits'] < 1e-4 and line['loss'] < 1e-4 and line['gradient'] < 1e-3, line
+    assert line['logits'] < 1e-5 and line['loss'] < 1e-4 and line['gradient'] < 1e-3, line
 
 
 def test_a_network_refuses_what_is_no_image_without_a_crash():

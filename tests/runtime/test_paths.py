@@ -104,10 +104,10 @@ def test_objects(here):
 
 
 def test_objects_that_are_refused(here):
-  folder = paths.to_path(f'{here.root}/refused')
+  folder = paths.to_path(f'{here.root}/paths_refused')
   with here.refusing_writes(), pytest.raises(paths.StoreError) as error:
     paths.check_writable(folder)
   assert error.value.strerror.startswith('Forbidden: ') and '\n' not in error.value.strerror
   with pytest.raises(paths.StoreError, match='there is no such bucket'):
     paths.write_whole(paths.to_path('gs://elsewhere/x'), b'')
-  assert here.names('refused/') == []
+  assert here.names('paths_refused/') == []

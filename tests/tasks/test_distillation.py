@@ -102,6 +102,7 @@ def test_resuming_is_bit_identical(student, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
+@pytest.mark.slow
 def test_the_teacher_has_its_own_normalisation(teacher):
   config = small(teacher)
   dataset = data.open(config)

@@ -126,6 +126,7 @@ def test_other_classes_are_refused(name, images, workdir):
     )
 
 
+@pytest.mark.slow
 def test_more_images_are_a_line_and_accepted_names_a_warning(images, workdir, heard):
   write_classes(images, {'ant': 17, 'bee': 16, 'cat': 16}, evaluation=3)
   rename(images, 'bee', 'bug')

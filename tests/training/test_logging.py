@@ -105,6 +105,7 @@ def mlflow(monkeypatch):
   return service
 
 
+@pytest.mark.slow
 def test_a_training_with_profile_and_trackers(config, wandb, mlflow, tmp_path, heard):
   config.trackers, config.profile.first, config.profile.last = ('wandb', 'mlflow'), 2, 3
   train_and_evaluate(config, tmp_path)

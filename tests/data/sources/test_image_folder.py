@@ -154,6 +154,7 @@ def listed(monkeypatch):
   return counts
 
 
+@pytest.mark.slow
 def test_a_training_lists_each_folder_once(images, tmp_path, listed):
   root, config = images
   (root / 'train' / 'cat' / 'deeper').mkdir()
