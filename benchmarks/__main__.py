@@ -3,7 +3,8 @@
 Without a program: images per second beside timm (`benchmarks.command`). `twin`: the accuracy at the
 end of a training beside PyTorch's (`benchmarks.twin.command`). `latency`: milliseconds of one image
 in other runtimes (`benchmarks.latency.command`). `detection`: a Mask R-CNN beside torchvision's
-(`benchmarks.detection.command`).
+(`benchmarks.detection.command`). `operations`: single convolutions on a CPU
+(`benchmarks.operations.command`).
 """
 
 import argparse
@@ -16,6 +17,7 @@ PROGRAMS = {
   'twin': 'the accuracy at the end of a training, beside PyTorch',
   'latency': 'milliseconds of one image in other runtimes',
   'detection': "a trained Mask R-CNN beside torchvision's, on digit scenes",
+  'operations': "single convolutions on a CPU, XLA's and our kernels'",
 }
 
 

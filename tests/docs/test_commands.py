@@ -135,6 +135,7 @@ def check_benchmark(arguments):
   from benchmarks import command
   from benchmarks.detection import command as detection
   from benchmarks.latency import command as latency
+  from benchmarks.operations import command as operations
   from benchmarks.twin import command as twin
 
   if arguments[:1] == ['twin']:
@@ -147,6 +148,10 @@ def check_benchmark(arguments):
   if arguments[:1] == ['latency']:
     latency.add_arguments(parser)
     latency.check(parser.parse_args(arguments[1:]))
+    return
+  if arguments[:1] == ['operations']:
+    operations.add_arguments(parser)
+    operations.check(parser.parse_args(arguments[1:]))
     return
   if arguments[:1] == ['detection']:  # its check needs the training
     detection.add_arguments(parser)

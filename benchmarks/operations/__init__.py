@@ -1,0 +1,1 @@
+"""python -m benchmarks operations: single convolutions on a CPU; see `command`."""
