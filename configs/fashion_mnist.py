@@ -71,7 +71,7 @@ def small(config):
 
 def full(config):
   """The changes of `full`."""
-  config.epochs = 12.0
+  config.epochs = 20.0
   config.batch_size = 128
   config.model.name = 'eca_resnet18'
   config.model.stem = '3x3'

@@ -27,12 +27,32 @@ def conv(x, kernel, stride, padding, groups=1, bias=None, activation=''):
   """`ops.convolution.conv`."""
   if not kernels.usable(x, kernel) or not _applies(x, kernel, stride, padding, groups):
     return plain.conv(x, kernel, stride, padding, groups, bias, activation)
+  kernel, padding = _without_idle_taps(kernel, padding, x.shape[1:3], stride)
   if _is_product(kernel, padding) and not activation:
     return add_bias(_product(x, kernel, stride), bias, '')
   winograd = _winograd_pays(x, kernel, stride, padding)
   if bias is None or activation not in FUSED:
     return add_bias(_conv(x, kernel, stride, padding, winograd), bias, activation)
   return _biased(x, kernel, bias.astype(x.dtype), stride, padding, activation, winograd)
+
+
+def _without_idle_taps(kernel, padding, sizes, stride):
+  """The kernel and the padding without the outer taps that meet nothing but padding.
+
+  They are most of the work where an image is smaller than the kernel: of 3x3 taps on one pixel, one
+  is left.
+  """
+  slices, pads = [], []
+  for taps, (before, after), size in zip(kernel.shape, padding, sizes):
+    last = (size + before + after - taps) // stride * stride  # offset of the last window
+    met = [
+      tap for tap in range(taps)
+      if any(0 <= row + tap - before < size for row in range(0, last + 1, stride))
+    ]
+    slices.append(slice(met[0], met[-1] + 1))
+    before -= met[0]
+    pads.append((before, max(0, last + met[-1] + 1 - met[0] - before - size)))
+  return kernel[tuple(slices)], tuple(pads)
 
 
 def _winograd_pays(x, kernel, stride, padding) -> bool:

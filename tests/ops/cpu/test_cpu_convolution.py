@@ -1,5 +1,7 @@
 """Convolution: values and gradients of the CPU kernels are those of XLA and autodiff."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,6 +73,42 @@ def test_kernels_equal_the_reference(
     mine = results(lambda *a: cpu._conv(*a, stride, padding, False), data)
     theirs = results(lambda *a: plain.conv(*a, stride, padding), data)
     compare(mine, theirs, 1e-12 if dtype == 'float64' else 3e-6)
+
+
+@pytest.mark.parametrize('stride', [1, 2])
+@pytest.mark.parametrize('k', [1, 2, 3, 5])
+def test_taps_without_pixels_are_left_out(k, stride):
+  for size, before, after in itertools.product(range(1, 6), range(k), range(k)):
+    if size + before + after < k:
+      continue
+    shape, outputs = (k, 1, 1, 1), (size + before + after - k) // stride + 1
+    met = [
+      tap for tap in range(k)
+      if any(0 <= row * stride + tap - before < size for row in range(outputs))
+    ]
+    kernel = np.arange(1.0, k + 1).reshape(shape)
+    kept, ((first, last), columns) = cpu._without_idle_taps(
+      kernel, ((before, after), (0, 0)), (size, 1), stride)
+    np.testing.assert_array_equal(kept[:, 0, 0, 0], kernel[met[0]:met[-1] + 1, 0, 0, 0])
+    assert columns == (0, 0) and 0 <= first < len(kept) and 0 <= last < len(kept)
+    pixels = np.random.default_rng(0).standard_normal(size)
+    rows = [np.pad(pixels, pads) for pads in ((before, after), (first, last))]
+    windows = [
+      np.lib.stride_tricks.sliding_window_view(row, len(taps))[::stride] @ taps.ravel()
+      for row, taps in zip(rows, (kernel, kept))
+    ]
+    np.testing.assert_allclose(*windows)
+
+
+@pytest.mark.parametrize('size, k, stride', [((1, 2), 3, 1), ((2, 1), 5, 2), ((1, 1), 3, 1)])
+def test_images_smaller_than_the_kernel(size, k, stride, load_kernels):
+  load_kernels('float64')
+  with jax.enable_x64(True):
+    padding = explicit_padding('symmetric', size, k, stride)
+    data = arrays('float64', 3, size, k, 16, 32)
+    mine = results(lambda *a: cpu.conv(*a, stride, padding), data)
+    theirs = results(lambda *a: plain.conv(*a, stride, padding), data)
+    compare(mine, theirs, 1e-12)
 
 
 # Odd and even sizes, tiles that hang over on any side, more and fewer tiles than a task, more
