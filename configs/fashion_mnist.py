@@ -12,9 +12,10 @@ the result, means of 3 seeds: 85.98 % and 79.05 %.
 
 small: 5,000 training images and all test images at 32 px, for the comparisons of
 docs/ablations.md, which set the network; without augmentation but the shifts and mirroring.
+small_resnet: the same at 28 px for a ResNet-18 with a quarter of the channels and the stem for
+small images.
 
-full: all 60,000 images at their 28 px. ECA-ResNet-18 with a quarter of the channels and the stem
-for small images; shifts, mirroring, and cutout (DeVries and Taylor 2017) in half of the images, by
+full: all 60,000 images at 28 px, and the ResNet-18 of small_resnet with ECA; shifts, mirroring, and cutout (DeVries and Taylor 2017) in half of the images, by
 a square of a quarter of the area. Expected top-1: not measured.
 
 On systems other than Debian give the directory of the four files with --config.data.data_dir.
@@ -23,7 +24,8 @@ On systems other than Debian give the directory of the four files with --config.
 import ecanet_jax.config
 from ecanet_jax.config import UserError, lookup
 
-RATES = {'transfer': 0.08, 'scratch': 0.2, 'small': 0.2, 'full': 0.2}  # per 256 images
+# The starts and their learning rates per 256 images.
+RATES = {'transfer': 0.08, 'scratch': 0.2, 'small': 0.2, 'small_resnet': 0.2, 'full': 0.2}
 
 
 def get_config(start='transfer'):
@@ -69,15 +71,22 @@ def small(config):
   return config
 
 
-def full(config):
-  """The changes of `full`."""
-  config.epochs = 20.0
-  config.batch_size = 128
+def small_resnet(config):
+  """The changes of `small_resnet`."""
+  config = small(config)
   config.model.name = 'eca_resnet18'
   config.model.stem = '3x3'
   config.model.stem_width = config.model.planes = 16
-  config.data.train_split = 'train'
   config.data.image_size = 28
+  return config
+
+
+def full(config):
+  """The changes of `full`."""
+  config = small_resnet(config)
+  config.epochs = 20.0
+  config.batch_size = 128
+  config.data.train_split = 'train'
   config.augment.erasing = 0.5
   config.augment.erasing_area = (0.25, 0.25)
   config.augment.erasing_aspect = (1.0, 1.0)
@@ -89,7 +98,7 @@ def full(config):
   return config
 
 
-CHANGES = {'small': small, 'full': full}
+CHANGES = {'small': small, 'small_resnet': small_resnet, 'full': full}
 
 
 def lite0_weights() -> str:

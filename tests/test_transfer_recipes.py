@@ -47,10 +47,15 @@ def test_transfer_and_scratch_differ_in_their_start_alone():
 
 
 def test_the_whole_of_fashion_mnist_and_a_part():
-  full, small = (fashion_mnist.get_config(start) for start in ('full', 'small'))
+  full, small, resnet = (
+    fashion_mnist.get_config(start) for start in ('full', 'small', 'small_resnet')
+  )
   assert (full.data.train_split, small.data.train_split) == ('train', 'train[:5000]')
   assert (full.model.stem, full.data.image_size, small.data.image_size) == ('3x3', 28, 32)
   assert full.augment.erasing == 0.5 and not small.augment.erasing
+  resnet.model = small.model
+  resnet.data.image_size = 32
+  assert resnet.to_json() == small.to_json()
 
 
 def test_any_folder():
