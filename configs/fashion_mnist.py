@@ -15,8 +15,9 @@ docs/ablations.md, which set the network; without augmentation but the shifts an
 small_resnet: the same at 28 px for a ResNet-18 with a quarter of the channels and the stem for
 small images.
 
-full: all 60,000 images at 28 px, and the ResNet-18 of small_resnet with ECA; shifts, mirroring, and cutout (DeVries and Taylor 2017) in half of the images, by
-a square of a quarter of the area. Expected top-1: not measured.
+full: all 60,000 images at 28 px, and the ResNet-18 of small_resnet with ECA; shifts, mirroring,
+and cutout (DeVries and Taylor 2017) in half of the images, by a square of a quarter of the area.
+Reached with three seeds: 93.9 % (docs/training.md).
 
 On systems other than Debian give the directory of the four files with --config.data.data_dir.
 """
