@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from ecanet_jax.analysis.files import Arrays
+from ecanet_jax.analysis.legend import legend_below
 from ecanet_jax.analysis.run import network_title
 from ecanet_jax.config.stored import read_config
 from ecanet_jax.evaluation.summary import data_name
@@ -204,9 +205,7 @@ def draw_curves(
       axes.xaxis.set_major_formatter(EngFormatter(sep=''))
     else:
       axes.set_xlabel(f'time of training, {unit}, without evaluation')
-  figure.legend(
-    handles=lines, loc='outside lower center', ncols=min(len(lines), 3), title='last value'
-  )
+  legend_below(figure, lines, [line.get_label() for line in lines], 3, title='last value')
   points = f'; each point the mean of up to {smooth}' if smooth > 1 else ''
   figure.suptitle(f'{title}\nmean over the seeds ± standard deviation{points}', fontsize=11)
   paths.write_figure(path, figure, dpi=100)

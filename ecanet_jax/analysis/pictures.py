@@ -8,6 +8,7 @@ import numpy as np
 
 from ecanet_jax.analysis.blocks import paper_name
 from ecanet_jax.analysis.gates import BlockGates
+from ecanet_jax.analysis.legend import legend_below
 from ecanet_jax.runtime import paths
 
 COLUMNS = 4  # panels in a row
@@ -69,9 +70,7 @@ def draw_attention(
       handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
   drawn = np.concatenate([line.get_ydata() for axis in axes.flat for line in axis.lines])
   axes[0, 0].set_ylim(min(np.nanmin(drawn), 0), max(np.nanmax(drawn), 1))
-  figure.legend(
-    handles.values(), handles.keys(), loc='outside lower center', ncols=min(len(handles), 6)
-  )
+  legend_below(figure, handles.values(), handles.keys(), 6)
   paths.write_figure(path, figure, dpi=100)
   return figure
 
@@ -134,6 +133,6 @@ def draw_shares(
     axes.grid(alpha=0.3)
   panels[1].set_xticks(range(len(blocks)), blocks, rotation=60, ha='right', fontsize=8)
   handles, labels = panels[0].get_legend_handles_labels()
-  figure.legend(handles, labels, loc='outside lower center', ncols=min(len(labels), 3), fontsize=9)
+  legend_below(figure, handles, labels, 3, fontsize=9)
   paths.write_figure(path, figure, dpi=100)
   return figure

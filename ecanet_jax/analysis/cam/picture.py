@@ -7,6 +7,7 @@ from PIL import Image
 
 from ecanet_jax.analysis.cam.explain import Explained
 from ecanet_jax.analysis.cam.overlay import coloured
+from ecanet_jax.analysis.legend import legend_below
 from ecanet_jax.runtime import paths
 
 SIDE = 3.0  # inches of a panel
@@ -124,6 +125,6 @@ def draw_curves(
   for axis in axes[-1]:
     axis.set_xlabel('share of the map that has changed', fontsize=8)
   handles, labels = axes.flat[0].get_legend_handles_labels()
-  figure.legend(handles, labels, loc='outside lower center', ncols=min(len(labels), 4), fontsize=8)
+  legend_below(figure, handles, labels, 4, fontsize=8)
   paths.write_figure(path, figure, DPI)
   return figure

@@ -7,6 +7,7 @@ import numpy as np
 
 from ecanet_jax.analysis.effect.pruning import Pruning
 from ecanet_jax.analysis.effect.static import StaticAttention
+from ecanet_jax.analysis.legend import legend_below
 from ecanet_jax.runtime import paths
 
 DPI = 100
@@ -90,4 +91,4 @@ def _figure(size: tuple[float, float], rows: int, columns: int):
 
 def _legend(figure, axes) -> None:
   handles, labels = axes.get_legend_handles_labels()
-  figure.legend(handles, labels, loc='outside lower center', ncols=len(labels), fontsize=9)
+  legend_below(figure, handles, labels, len(labels), fontsize=9)
