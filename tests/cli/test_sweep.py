@@ -194,7 +194,8 @@ def test_results(tmp_path, monkeypatch):
     '| kind=se | 60.00 ± 10.00 | 100.00 ± 0.00 | 0.5000 ± 0.0000 | 3 | 1,234 | 64 | 4.0 ± 1.0 |'
   )
   assert eca.startswith('| kind=eca | 80.00 ± 0.00 | ') and ' | 2 | 999 | 64 | 3.5 ± 0.7 |' in eca
-  assert 'FAILED: kind=eca seed 2: killed by SIGKILL' in table and '    the command\n' in table
+  assert 'FAILED: kind=eca seed 2: killed by SIGKILL' in table
+  assert '```bash\nthe command\n```\n' in table
   report = json.loads((tmp_path / 'results.json').read_text())
   assert report['variants'][0]['top1']['std'] == statistics.stdev((0.5, 0.6, 0.7))
   assert report['runs'][1]['curve'] == {

@@ -197,10 +197,10 @@ def _table(report: dict[str, Any]) -> str:
     f'{about["date"]}; {", ".join(devices)}; {about["cpu"]}, {about["cpus"]} CPUs; '
     f'{about["system"]}; {versions}'
   )
-  command = report['command'].replace(' --', ' \\\n      --')
+  command = report['command'].replace(' --', ' \\\n  --')
   compared = _comparison_table(report['comparisons'], metrics[0])
   text = f'{body}\n{missing}\n{_fill(caption)}\n\n{compared}'
-  return f'{text}    {command}\n\n{_fill(machine_line)}\n'
+  return f'{text}```bash\n{command}\n```\n\n{_fill(machine_line)}\n'
 
 
 def _fill(text: str) -> str:
