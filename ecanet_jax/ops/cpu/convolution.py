@@ -65,8 +65,13 @@ def _winograd_pays(x, kernel, stride, padding) -> bool:
 
 
 def _applies(x, kernel, stride, padding, groups) -> bool:
-  """Whether the kernels do this: one group, stride 1 or 2, padding below the kernel size."""
-  inside = all(max(pads) < k for pads, k in zip(padding, kernel.shape))
+  """Whether the kernels do this: one group, stride 1 or 2, padding below the kernel size.
+
+  An image smaller than the kernel gives no output, which XLA knows.
+  """
+  inside = all(
+    max(pads) < k <= size + sum(pads) for pads, k, size in zip(padding, kernel.shape, x.shape[1:3])
+  )
   return groups == 1 and stride <= 2 and inside and min(map(min, padding)) >= 0 and 0 not in x.shape
 
 

@@ -89,8 +89,11 @@ def call(name: str, shapes, *arrays: jax.Array, in_place: bool = False, batched:
 
 
 def output_shape(shape, window, stride: int, padding, channels: int) -> tuple[int, ...]:
-  """`[B, H', W', channels]` for images of this shape, and windows of these sizes and stride."""
-  sizes = ((shape[a + 1] + sum(padding[a]) - window[a]) // stride + 1 for a in (0, 1))
+  """`[B, H', W', channels]` for images of this shape, and windows of these sizes and stride.
+
+  H' or W' is 0 where no window fits.
+  """
+  sizes = (max(0, (shape[a + 1] + sum(padding[a]) - window[a]) // stride + 1) for a in (0, 1))
   return shape[0], *sizes, channels
 
 
