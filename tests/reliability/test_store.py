@@ -31,9 +31,14 @@ def begin(start, bucket, name, saves=1):
   """Starts a training and waits until some saves are done."""
   process = start(*TRAIN, f'--workdir={bucket.root}/{name}', variables=bucket.variables)
   end = time.monotonic() + programs.TIMEOUT
-  while committed(bucket, name) < saves:
-    assert process.poll() is None and time.monotonic() < end, process.communicate()
-    time.sleep(0.05)
+  try:
+    while committed(bucket, name) < saves:
+      assert process.poll() is None and time.monotonic() < end
+      time.sleep(0.05)
+  except BaseException:
+    process.kill()
+    print(*process.communicate())
+    raise
   return process
 
 
